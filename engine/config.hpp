@@ -1,0 +1,236 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/names.hpp"
+#include "engine/secret.hpp"
+#include "engine/time.hpp"
+
+namespace millrace::engine {
+
+using namespace std::chrono_literals;
+
+/// The three queues; the weights between them are configuration.
+enum class queue_class : std::uint8_t { priority, standard, batch };
+inline constexpr size_t queue_classes = 3;
+
+/// How the targets of a model are ordered.
+enum class strategy : std::uint8_t { cost, quality, speed, weighted, least_busy };
+
+/// No limit configured.
+inline constexpr std::int64_t unlimited = std::numeric_limits<std::int64_t>::max();
+
+struct node_config {
+  std::string id = "n1";
+  std::string data_dir = "./data";
+};
+
+struct http_config {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8080;
+  unsigned threads = 0;  ///< 0: one per core
+  std::int64_t max_body_bytes = 32LL << 20;
+  std::int64_t max_connections = 20000;
+  duration header_timeout = 10s;
+  duration idle_timeout = 75s;
+  duration drain_timeout = 30s;
+  std::vector<std::string> cors_origins;
+};
+
+struct log_config {
+  std::string level = "info";  ///< trace, debug, info, warn, error, off
+  bool access = true;
+};
+
+/// A key that a client of Millrace presents.
+struct client_config {
+  std::string name;
+  secret key;
+  std::string tenant;
+  std::string tier;
+  queue_class queue = queue_class::standard;
+  std::int64_t rpm = unlimited;
+  std::int64_t tpm = unlimited;
+  bool admin = false;
+
+  name_id id = no_name;         ///< of "client/<name>"
+  name_id tenant_id = no_name;  ///< of "tenant/<tenant>"
+};
+
+/// What a provider allows one of its keys. Absent limits are `unlimited`. Either `tpm` or the input/output pair.
+struct key_limits {
+  std::int64_t rpm = unlimited;
+  std::int64_t tpm = unlimited;
+  std::int64_t tpm_input = unlimited;
+  std::int64_t tpm_output = unlimited;
+  std::int64_t rpd = unlimited;
+  std::int64_t concurrency = unlimited;
+  bool operator==(const key_limits&) const = default;
+};
+
+struct key_config {
+  std::string id;  ///< as configured, shown in x-millrace-key
+  secret key;
+  key_limits limits;
+  name_id name = no_name;  ///< of "key/<provider>/<id>"
+};
+
+struct timeouts_config {
+  duration connect = 2s;
+  duration first_byte = 30s;
+  duration first_token = 60s;
+  duration idle = 30s;
+  duration total = 600s;
+};
+
+struct breaker_config {
+  int consecutive_failures = 5;
+  double failure_ratio = 0.5;
+  int min_calls = 10;
+  duration window = 30s;
+  duration open = 60s;
+  bool operator==(const breaker_config&) const = default;
+};
+
+enum class provider_kind : std::uint8_t { openai };
+
+struct provider_config {
+  std::string name;
+  provider_kind kind = provider_kind::openai;
+  std::string base_url;  ///< as configured, without a trailing slash
+  bool tls = false;      ///< scheme of base_url
+  std::string host;
+  std::uint16_t port = 0;
+  std::string base_path;  ///< path of base_url without a trailing slash, "/v1"
+  bool private_data = false;
+  timeouts_config timeouts;
+  breaker_config breaker;
+  std::vector<key_config> keys;
+};
+
+struct target_config {
+  size_t provider = 0;  ///< index into config::providers
+  std::string model;    ///< the provider's name for it
+  double input_usd = 0;   ///< per 1M tokens
+  double output_usd = 0;  ///< per 1M tokens
+  double quality = 0.5;   ///< 0..1
+  double weight = 1;
+  name_id name = no_name;  ///< of "breaker/<provider>/<model>"; two models of ours may share one target
+};
+
+struct cache_rule_config {
+  bool enabled = true;
+  bool any_temperature = false;
+  duration ttl = 1h;
+};
+
+struct model_config {
+  std::string name;  ///< as clients ask for it
+  engine::strategy strategy = strategy::cost;
+  std::vector<target_config> targets;
+  std::vector<std::string> fallbacks;
+  std::vector<size_t> fallback_models;  ///< indices into config::models, same order
+  cache_rule_config cache;
+  bool coalesce = false;
+  name_id id = no_name;  ///< of "model/<name>"
+};
+
+struct exact_cache_config {
+  duration ttl = 1h;
+  std::int64_t memory_bytes = 256LL << 20;
+  std::int64_t disk_bytes = 4LL << 30;
+  int shards = 16;
+};
+
+struct retry_config {
+  int attempts = 3;  ///< upstream calls for one request on targets that were tried before
+  duration base = 250ms;
+  duration cap = 10s;
+  double budget = 0.1;  ///< of the node's traffic
+};
+
+struct limits_config {
+  double headroom = 0.8;         ///< above this part of a limit a target stands behind others
+  duration margin = 500ms;       ///< added to each window, for the way to the provider
+  duration quarantine = 10min;   ///< a quarantined key gets one probe after this
+};
+
+struct queue_config {
+  std::array<int, queue_classes> weights = {10, 5, 1};
+  duration max_wait = 30s;
+  std::int64_t max_waiting = 10000;
+};
+
+/// One configuration: read once, validated, immutable, shared. A request keeps the one it started with.
+struct config {
+  std::uint64_t version = 1;  ///< counts the configurations applied since start
+  std::string source;         ///< file name, or "embedded default"
+  node_config node;
+  http_config http;
+  log_config log;
+  bool open = true;  ///< no `auth`: every request is tenant `default`, queue `standard`, and admin
+  std::vector<client_config> clients;  ///< with `open`, the single client "default"
+  std::unordered_map<std::string, queue_class> tiers;
+  std::vector<provider_config> providers;
+  std::vector<model_config> models;
+  exact_cache_config cache;
+  breaker_config breaker;
+  retry_config retry;
+  limits_config limits;
+  queue_config queue;
+  /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per provider, named
+  /// "<provider>/*", whose only target has an empty `model`: what clients ask for makes no state here.
+  bool models_by_prefix = false;
+  /// Set when no provider is configured at all: `serve` starts a simulator and fills in its address.
+  bool wants_simulator = false;
+
+  std::shared_ptr<const name_table> names;
+  std::unordered_map<std::string, size_t> model_index;  ///< name -> index into models
+};
+
+using config_ptr = std::shared_ptr<const config>;
+
+/// A configuration that cannot be used; `what()` says file, line, key and what to do.
+class config_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Where `${env:NAME}` is looked up; the process environment outside tests. Returns nullopt when unset.
+using environment = std::function<std::optional<std::string>(const std::string&)>;
+std::optional<std::string> process_environment(const std::string& name);
+
+/// Reads and validates one YAML document. `previous` hands on its name table and version.
+/// Throws config_error.
+config_ptr parse_config(const std::string& yaml, const std::string& source, const environment& env,
+                        const config_ptr& previous = nullptr);
+
+/// parse_config over a file's text. Throws config_error, also when the file cannot be read.
+config_ptr load_config(const std::string& path, const environment& env, const config_ptr& previous = nullptr);
+
+/// The configuration used without a file; see DESIGN of the folder's README.
+config_ptr default_config(const environment& env, const config_ptr& previous = nullptr);
+
+/// `base` with its providers replaced by a provider `simulator` at http://127.0.0.1:`port`/v1.
+config_ptr with_simulator(const config& base, std::uint16_t port);
+
+/// What a name that a client asked for stands for.
+struct resolved_model {
+  size_t model = 0;            ///< index into config::models
+  std::string upstream_model;  ///< for a wildcard model: the name to send; empty: each target's own
+};
+
+/// Nullopt when no model has that name. With `models_by_prefix`, `gpt-*`, `chatgpt-*`, `text-*`, `dall-e-*` and `o<digit>*` are
+/// openai's, any other name must be `provider/model`; both resolve to that provider's wildcard model.
+std::optional<resolved_model> find_model(const config& c, const std::string& name);
+
+}  // namespace millrace::engine

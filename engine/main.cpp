@@ -1,0 +1,6 @@
+#include <cstdio>
+
+int main() {
+  std::puts("millrace " MILLRACE_VERSION);
+  return 0;
+}

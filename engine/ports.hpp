@@ -1,0 +1,212 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/config.hpp"
+#include "engine/exchange.hpp"
+#include "engine/messages.hpp"
+#include "engine/time.hpp"
+
+/// What the request pipeline needs from the rest of the program. All calls happen on the request's own I/O thread;
+/// a call with a `yield` may suspend the coroutine.
+namespace millrace::engine {
+
+// --- permits (implemented by actors/) -------------------------------------------------------------------------
+
+class permit_port {
+ public:
+  virtual ~permit_port() = default;
+  virtual ticket new_ticket() = 0;
+  /// Waits until the dispatcher answers. Cancelled: returns `no_candidate` at once and gives back whatever arrives later.
+  virtual acquire_reply acquire(const acquire_request& request, cancellation& gone, yield y) = 0;
+  virtual void sent(const sent_report& report) = 0;
+  virtual void settle(const settlement& s) = 0;
+};
+
+// --- upstream (implemented by http/) --------------------------------------------------------------------------
+
+enum class upstream_failure : std::uint8_t {
+  none,
+  resolve,    ///< name lookup failed
+  connect,    ///< refused, unreachable, or not within the connect timeout
+  tls,        ///< handshake or certificate verification failed
+  reset,      ///< the connection broke before the whole head or body was there
+  timeout,    ///< the deadline given to this very call passed
+  protocol,   ///< not HTTP, or a body that cannot be decoded
+  too_large,  ///< head or body above the bound
+  cancelled,  ///< the request's cancellation fired
+};
+
+/// One request to a provider, ready to be written. Views must outlive `send`.
+struct upstream_request {
+  std::string_view method = "POST";
+  std::string target;           ///< path and query
+  header_list headers;          ///< without host, content-length, connection, accept-encoding
+  std::string_view body;
+};
+
+struct upstream_head {
+  int status = 0;
+  header_list headers;  ///< names in lower case
+  /// First value of `name` (lower case), or empty.
+  std::string_view header(std::string_view name) const;
+};
+
+/// A connection that is ready to carry one request, then that request's answer.
+/// Destroying it before the body was read to its end closes the connection; otherwise it returns to the pool.
+class upstream_exchange {
+ public:
+  virtual ~upstream_exchange() = default;
+  /// Writes the request and reads the head of the answer. `first_byte`: latest time for the head.
+  virtual upstream_failure send(const upstream_request& request, time_point first_byte, upstream_head& head,
+                                yield y) = 0;
+  /// Replaces `out` by the next decoded bytes of the body; empty at the proper end. A connection that closes before the framing
+  /// says so is `reset`. `until`: latest time for at least one byte.
+  virtual upstream_failure read(std::string& out, time_point until, yield y) = 0;
+  /// True when the request was written on a reused connection which failed before any byte of an answer: the call
+  /// may be repeated once on a fresh connection without counting as an attempt.
+  virtual bool stale() const = 0;
+};
+
+class upstream_port {
+ public:
+  virtual ~upstream_port() = default;
+  /// A pooled or fresh connection to the provider. `fresh` forbids a pooled one.
+  virtual upstream_failure connect(const provider_config& provider, time_point until, bool fresh, cancellation& gone,
+                                   std::unique_ptr<upstream_exchange>& out, yield y) = 0;
+};
+
+// --- wire formats (implemented by http/) ----------------------------------------------------------------------
+
+enum class route_kind : std::uint8_t { chat, completions, embeddings };
+std::string_view to_string(route_kind r);
+
+/// An error as Millrace itself answers it; the dialect gives it its shape.
+struct api_error {
+  int status = 500;
+  std::string type;     ///< OpenAI's `type`
+  std::string code;     ///< stable snake_case
+  std::string message;  ///< says what to do
+  std::string param;    ///< empty: null
+  duration retry_after{};     ///< 0: no header
+  bool no_retry = false;      ///< x-should-retry: false
+};
+
+/// What was read from a request's body. Views point into the body.
+struct request_facts {
+  std::string model;
+  size_t model_offset = 0;  ///< of the value of top-level `model`, quotes included
+  size_t model_length = 0;
+  bool stream = false;
+  bool include_usage = false;        ///< stream_options.include_usage is true
+  size_t stream_options_offset = 0;  ///< of the value of `stream_options`; length 0: absent
+  size_t stream_options_length = 0;
+  size_t insert_offset = 0;          ///< just behind the opening brace of the body
+  bool empty_object = false;
+  std::int64_t input_tokens = 0;     ///< estimate
+  std::int64_t max_output_tokens = -1;
+};
+
+struct usage {
+  std::int64_t input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::int64_t cached_tokens = 0;
+  std::int64_t reasoning_tokens = 0;
+  bool known = false;
+};
+
+/// Follows one streamed answer. Pure: no I/O, no clock.
+class stream_reader {
+ public:
+  enum class state : std::uint8_t {
+    preamble,  ///< nothing yet that a client would miss: failing over is invisible
+    content,   ///< content, a tool call, or a finish reason passed
+    done,      ///< the terminal marker passed
+    failed,    ///< the provider sent an error event, or bytes that are not the dialect's
+  };
+  virtual ~stream_reader() = default;
+  /// Takes bytes as they came and appends to `out` what the client shall get (whole events only).
+  virtual state feed(std::string_view bytes, std::string& out) = 0;
+  virtual const usage& seen_usage() const = 0;
+  /// In state failed: what the provider said, for the error event and the log.
+  virtual const std::string& failure() const = 0;
+  /// Status that a failure event would have had as an answer; 0 when unknown.
+  virtual int failure_status() const = 0;
+};
+
+/// One API dialect. Stateless and thread-safe.
+class dialect {
+ public:
+  virtual ~dialect() = default;
+  /// Fills `facts`, or says what is wrong with the body.
+  virtual bool read_request(route_kind route, std::string_view body, request_facts& facts, api_error& error) const = 0;
+  /// The body for a target: `model` replaced, usage asked for on streams, every other byte the client's.
+  virtual void encode_request(route_kind route, std::string_view body, const request_facts& facts,
+                              std::string_view model, std::string& out) const = 0;
+  virtual std::string request_path(route_kind route, const provider_config& provider) const = 0;
+  virtual void add_credentials(const secret& key, header_list& headers) const = 0;
+  /// A whole 2xx answer: replaces `model` by `client_model`, reads usage. False when it is not a JSON object.
+  virtual bool rewrite_answer(std::string_view body, std::string_view client_model, std::string& out,
+                              usage& used) const = 0;
+  virtual std::unique_ptr<stream_reader> read_stream(route_kind route, std::string_view client_model,
+                                                     bool client_wants_usage) const = 0;
+  /// Limit headers and retry hints of a provider's answer.
+  virtual limit_hint read_limits(const upstream_head& head) const = 0;
+  virtual duration read_retry_after(const upstream_head& head) const = 0;
+  /// True when an error body speaks of credit or billing.
+  virtual bool speaks_of_credit(std::string_view body) const = 0;
+  virtual std::string error_body(const api_error& e) const = 0;
+  /// The same as an event inside a stream.
+  virtual std::string error_event(const api_error& e) const = 0;
+};
+
+// --- observation ----------------------------------------------------------------------------------------------
+
+/// One finished request, for metrics and the access line. Views are valid during the call only.
+struct request_record {
+  std::string_view id;
+  std::string_view method;
+  std::string_view route;   ///< the route's pattern, never the raw path
+  std::string_view model;   ///< configured name; empty when unknown
+  std::string_view tenant;
+  std::string_view client;
+  std::string_view provider;
+  std::string_view upstream_model;
+  std::string_view key;     ///< its id
+  std::string_view error_code;
+  int status = 0;
+  bool stream = false;
+  bool fallback = false;
+  bool client_gone = false;
+  int attempts = 0;
+  int retries = 0;
+  engine::usage used;
+  double cost_usd = 0;
+  duration total{};
+  duration overhead{};      ///< total minus waiting for permits and for providers
+  duration first_token{};   ///< 0: none
+  duration waited{};        ///< for a permit
+  queue_class queue = queue_class::standard;
+};
+
+/// One finished upstream call.
+struct attempt_record {
+  std::string_view provider;
+  std::string_view model;  ///< upstream model as configured
+  std::string_view key;
+  std::string_view reason;  ///< "ok", "rate_limited", "unauthorized", "no_credit", "server_error", "timeout", "reset", "connect", "cut", "cancelled", ...
+  duration total{};
+};
+
+/// Where finished work is counted. Thread-safe and cheap: called on the I/O threads.
+class observer {
+ public:
+  virtual ~observer() = default;
+  virtual void request_done(const request_record& r) = 0;
+  virtual void attempt_done(const attempt_record& r) = 0;
+};
+
+}  // namespace millrace::engine
