@@ -1,0 +1,83 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+
+#include "engine/ports.hpp"
+
+namespace millrace::http {
+
+class tls_context;
+
+/// Looks a name up without blocking and hands over its addresses, none when it has none. `done` is called
+/// once, on the I/O thread, never from within the call itself.
+using address_list = std::vector<boost::asio::ip::address>;
+using name_lookup = std::function<void(const std::string& host, std::function<void(address_list)> done)>;
+
+/// How providers are reached. Copies share `tls`; give every I/O thread's client a copy of the same options.
+struct upstream_options {
+  /// Where HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read, once, by the client's constructor. Empty: no
+  /// proxies.
+  engine::environment environment;
+  /// Trust store and protocol settings, shared by threads. Null: the system's trust store, loaded at first
+  /// need.
+  std::shared_ptr<tls_context> tls;
+  /// Replaces the system's resolver. Null: the system's.
+  name_lookup lookup;
+  /// A connection idle for longer is closed; providers announcing a shorter time get theirs less a second.
+  engine::duration idle_timeout = std::chrono::seconds(30);
+  size_t max_idle_per_host = 256;  ///< beyond it the connection that was idle longest is closed
+  size_t max_idle = 1024;          ///< the same over all hosts of this client
+};
+
+/// Trust store for `upstream_options::tls`: the system's, SSL_CERT_FILE and SSL_CERT_DIR honoured, plus the
+/// certificates of the PEM file `extra_ca_file` unless empty. Reading happens at the first use, once.
+/// Thread-safe.
+std::shared_ptr<tls_context> make_tls_context(const std::string& extra_ca_file = {});
+
+/// What a client counted since its start. Written by its I/O thread, readable by any.
+struct upstream_counters {
+  std::atomic<std::int64_t> open = 0;     ///< connections now open, idle ones included
+  std::atomic<std::int64_t> idle = 0;     ///< connections now waiting in the pool
+  std::atomic<std::int64_t> created = 0;  ///< connections established
+  std::atomic<std::int64_t> reused = 0;   ///< requests that got a pooled connection
+};
+
+/// Calls providers on keep-alive connections of its own I/O thread: one client per `io`, used on the thread
+/// that runs it, without locks. `io` and the client must outlive every exchange the client handed out.
+///
+/// Failures of `connect`: resolve, connect (also when `until` passes in any phase, and a proxy that refuses),
+/// tls, cancelled. After a failure an exchange is dead and may only be destroyed. Redirects are never
+/// followed.
+class upstream_client final : public engine::upstream_port {
+ public:
+  /// Throws std::invalid_argument when a proxy variable cannot be understood; the message names the variable
+  /// only.
+  explicit upstream_client(boost::asio::io_context& io, upstream_options options = {});
+  ~upstream_client() override;
+  upstream_client(const upstream_client&) = delete;
+  upstream_client& operator=(const upstream_client&) = delete;
+
+  engine::upstream_failure connect(const engine::provider_config& provider, engine::time_point until,
+                                   bool fresh, engine::cancellation& gone,
+                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y) override;
+
+  /// Closes every pooled connection now, so that nothing of the client's keeps `io` running.
+  void close_idle();
+
+  const upstream_counters& counters() const;
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace millrace::http
