@@ -1,0 +1,97 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "engine/config.hpp"
+#include "engine/messages.hpp"
+#include "engine/time.hpp"
+
+namespace millrace::engine {
+
+/// How long to wait before retry number `retries` (0: the first): "full jitter", uniform in
+/// [0, min(cap, base x 2^retries)) (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog,
+/// 2015). A provider's `retry_after` above 0 is a floor to which that jitter is added. `random01` in [0, 1).
+duration backoff_delay(const retry_config& c, int retries, double random01, duration retry_after);
+
+/// Keeps a node's retries to a part of its traffic, so that a dead provider is not called more than 1 +
+/// `ratio` times as often as clients ask (the idea: Finagle's RetryBudget). Counts requests and retries of a
+/// sliding window.
+///
+/// Any thread may call anything at any time; no locks. Two threads that race over the end of a slot may each
+/// be granted the last retry; otherwise the bound is exact.
+class retry_budget {
+ public:
+  static constexpr duration window = 10s;
+  static constexpr std::int64_t slots = 20;
+  static constexpr duration slot_length = window / slots;
+  /// So many retries per window are allowed whatever the traffic, or an idle node could never retry. Not
+  /// added to the ratio's share but replaced by it, so under load it changes nothing.
+  static constexpr std::int64_t min_retries = 10;
+
+  /// Counts one request of a client.
+  void request(time_point now);
+  /// Counts and allows one retry if the retries of the window, this one included, stay within
+  /// max(min_retries, ratio x requests).
+  bool try_retry(time_point now, double ratio);
+
+  struct counts {
+    std::int64_t requests = 0;
+    std::int64_t retries = 0;
+  };
+  /// Of the window that ends now.
+  counts in_window(time_point now) const;
+
+ private:
+  std::atomic<std::uint64_t>& slot(std::uint64_t index);
+
+  /// Each word holds the number of the slot's period, its requests and its retries, so that it can be started
+  /// anew and counted up in one atomic step.
+  std::array<std::atomic<std::uint64_t>, slots> ring_{};
+};
+
+/// What became of an attempt, and what is left to try.
+struct retry_question {
+  attempt_outcome outcome = attempt_outcome::ok;
+  int attempts_made = 0;         ///< upstream calls made for this request, the judged one included
+  bool content_started = false;  ///< the client has received content
+  bool client_gone = false;
+  bool has_untried_target = false;  ///< of the request's plan
+  bool has_other_key = false;       ///< the target's provider has a key that has not refused this request
+  duration time_left{};             ///< until the request's deadline
+  duration retry_after{};           ///< what the provider asked for; 0: nothing
+};
+
+enum class retry_step : std::uint8_t {
+  answer = 1,   ///< tell the client what happened
+  next_target,  ///< acquire at once, without tried targets
+  other_key,    ///< acquire at once with tried targets allowed; the key that refused stays excluded
+  retry_same,   ///< wait `delay`, then acquire with tried targets allowed; a key that was rate limited may be
+                ///< used again
+};
+
+struct retry_decision {
+  retry_step step = retry_step::answer;
+  duration delay{};  ///< of retry_same
+};
+
+/// More upstream calls than this are never made for one request, whatever the configuration.
+inline constexpr int max_calls_per_request = 32;
+
+/// Decides what follows a finished attempt.
+/// - Answered, cancelled, out of time, content already sent, client gone, no time left: answer.
+/// - A target not yet tried is always taken first, at once; the plan bounds that, not the budgets.
+/// - 401, 402, 403: another key of the same provider, at once: a refused key is quarantined, so that cannot
+/// go on
+///   for long.
+/// - 429: another key, else the same after its cooldown; 5xx, reset, cut, timeout: the same after a backoff.
+/// Both
+///   only while fewer than `retry.attempts` calls were made, if the delay ends before the deadline, and if
+///   the node's budget has a retry left.
+/// - A permit that was never used: acquire again at once, within the same number of attempts.
+/// Spends one retry of `budget` when it says so. Thread-safe as far as `budget` is.
+retry_decision decide_retry(const retry_question& q, const retry_config& c, double random01,
+                            retry_budget& budget, time_point now);
+
+}  // namespace millrace::engine
