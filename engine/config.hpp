@@ -223,6 +223,10 @@ config_ptr default_config(const environment& env, const config_ptr& previous = n
 /// `base` with its providers replaced by a provider `simulator` at http://127.0.0.1:`port`/v1.
 config_ptr with_simulator(const config& base, std::uint16_t port);
 
+/// A few lines for people: where it listens, who may call, the providers with their keys and limits, the models.
+/// Without secrets. Long lists are cut.
+std::string describe(const config& c);
+
 /// What a name that a client asked for stands for.
 struct resolved_model {
   size_t model = 0;            ///< index into config::models
