@@ -1,0 +1,133 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/config.hpp"
+#include "engine/messages.hpp"
+#include "engine/names.hpp"
+#include "engine/time.hpp"
+
+namespace millrace::engine {
+
+/// What the dispatcher wants done. The machine appends; the caller delivers everything and then clears. Names
+/// are ids of the newest applied configuration's name table.
+struct effects {
+  std::vector<acquire_reply> replies;
+  std::vector<std::pair<name_id, lease_request>> lease_requests;    ///< to the key's actor
+  std::vector<std::pair<name_id, lease_report>> lease_reports;      ///< to the key's actor
+  std::vector<std::pair<name_id, breaker_report>> breaker_reports;  ///< to the target's breaker
+  std::vector<name_id> probe_requests;  ///< targets whose breaker is asked for a probe
+
+  bool empty() const {
+    return replies.empty() && lease_requests.empty() && lease_reports.empty() && breaker_reports.empty() &&
+           probe_requests.empty();
+  }
+  void clear() {
+    replies.clear();
+    lease_requests.clear();
+    lease_reports.clear();
+    breaker_reports.clear();
+    probe_requests.clear();
+  }
+};
+
+/// A picture of the dispatcher for /v1/status and metrics. All values are this node's view.
+struct dispatcher_status {
+  struct key {
+    name_id name = no_name;            ///< of "key/<provider>/<id>"
+    size_t provider = 0;               ///< index into the newest configuration's providers
+    size_t index = 0;                  ///< index into that provider's keys
+    std::int64_t permits_in_hand = 0;  ///< leased and not yet given to a request
+    std::int64_t waiting = 0;          ///< requests in the queue that could use this key
+    std::int64_t in_flight = 0;        ///< calls of this node that were sent and have not ended
+    double used_fraction = 0;          ///< of the tightest limit, 0..1, as last told
+    std::int64_t requests_used = 0;    ///< in the current window, as last told
+    std::int64_t tokens_used = 0;      ///< in the current window, as last told
+    duration next_permit{};            ///< until the key may have a permit again; 0: now, as far as known
+    quarantine_reason quarantine = quarantine_reason::none;
+    std::vector<cooldown> cooldowns;  ///< those still running
+    std::uint64_t granted = 0;        ///< calls granted with this key since start
+  };
+  struct target {
+    name_id name = no_name;  ///< of "breaker/<provider>/<model>"
+    breaker_state breaker = breaker_state::closed;
+    duration retry_in{};  ///< while open: until a probe may go
+    int consecutive_failures = 0;
+    std::int64_t in_flight = 0;
+    duration first_token{};        ///< decayed mean; 0: not measured
+    double tokens_per_second = 0;  ///< decayed mean; 0: not measured
+    std::int64_t p95_output_tokens = 0;
+  };
+  /// One queue class.
+  struct lane {
+    std::size_t depth = 0;
+    std::int64_t tokens = 0;    ///< estimated, of those waiting
+    duration oldest{};          ///< how long the longest waiting one has waited
+    std::uint64_t granted = 0;  ///< since start, with or without waiting
+    std::uint64_t refused = 0;  ///< since start, for any reason but the client's own limit
+    duration total_wait{};      ///< summed over all granted
+  };
+
+  std::uint64_t config_version = 0;
+  std::size_t open_tickets = 0;  ///< waiting, granted or in flight
+  std::vector<key> keys;         ///< those of the newest configuration, in its order
+  std::vector<target> targets;   ///< likewise, each name once
+  std::array<lane, queue_classes> lanes;
+};
+
+/// The node's decider: who may call what, now. It holds permits leased from the keys' owners and the last
+/// known state of each breaker; it answers from what it holds, or lets a request wait in fair order until
+/// permits come or its patience ends. It never guesses: without a lease nothing is granted.
+///
+/// Pure: no clock, no I/O, no unseeded randomness. Not thread-safe: one owner. `now` must not go backwards.
+/// Every input may append to `out` any number of effects for any request; call `tick` no later than
+/// `next_wakeup()`. An acquire_request is answered exactly once, unless it is cancelled while it waits: then
+/// never.
+class dispatcher_machine {
+ public:
+  /// Configurations remembered for requests that started under an older one.
+  static constexpr size_t max_snapshots = 8;
+  /// Requests known at once; more are refused with `queue_full`.
+  static constexpr size_t max_tickets = 20000;
+
+  /// `seed` feeds the random choices of weighted routing.
+  explicit dispatcher_machine(std::uint64_t seed = 1);
+  ~dispatcher_machine();
+  dispatcher_machine(const dispatcher_machine&) = delete;
+  dispatcher_machine& operator=(const dispatcher_machine&) = delete;
+
+  /// First configuration, or a reload. Nothing may be asked before the first.
+  void apply(config_ptr c, time_point now, effects& out);
+
+  void acquire(const acquire_request& r, time_point now, effects& out);
+  /// The asker no longer wants an answer: a waiting request leaves the queue, a granted one gives its permit
+  /// back. Nothing happens to a request that was sent (its settlement will come) or is unknown.
+  void cancel(ticket id, time_point now, effects& out);
+  void sent(const sent_report& r, time_point now, effects& out);
+  void settle(const settlement& s, time_point now, effects& out);
+
+  /// A key's answer. Deliver a grant before the notice that came with it.
+  void on_grant(name_id key, const lease_grant& g, time_point now, effects& out);
+  void on_key_notice(const key_notice& n, time_point now, effects& out);
+  void on_breaker_notice(const breaker_notice& n, time_point now, effects& out);
+  /// Answers to `probe_requests`. A refusal should come with (or after) a breaker_notice.
+  void on_probe_granted(name_id target, time_point now, effects& out);
+  void on_probe_refused(name_id target, time_point now, effects& out);
+
+  void tick(time_point now, effects& out);
+  /// When `tick` is due; time_point::max() when nothing is scheduled. May be early, never late.
+  time_point next_wakeup() const;
+
+  dispatcher_status status(time_point now) const;
+
+ private:
+  class impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace millrace::engine
