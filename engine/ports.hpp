@@ -79,6 +79,18 @@ class upstream_port {
                                    std::unique_ptr<upstream_exchange>& out, yield y) = 0;
 };
 
+// --- time (implemented by http/ on the thread's I/O loop) --------------------------------------------------------
+
+class clock_port {
+ public:
+  virtual ~clock_port() = default;
+  virtual time_point now() const = 0;
+  /// Uniform in [0, 1).
+  virtual double random() = 0;
+  /// Waits; false when cancelled first.
+  virtual bool sleep(duration d, cancellation& gone, yield y) = 0;
+};
+
 // --- wire formats (implemented by http/) ----------------------------------------------------------------------
 
 enum class route_kind : std::uint8_t { chat, completions, embeddings };

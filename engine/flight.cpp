@@ -1,0 +1,476 @@
+#include "engine/flight.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace::engine {
+
+namespace {
+
+/// The largest whole answer that is taken from a provider.
+constexpr size_t max_answer_bytes = 64u << 20;
+/// The largest part of a refusal's body that is read and passed on.
+constexpr size_t max_error_bytes = 1u << 20;
+/// How long the end of the HTTP body may follow the stream's terminal marker for its connection to be reused.
+constexpr duration trailer_patience = 50ms;
+
+bool key_affair(attempt_outcome o) {
+  return o == attempt_outcome::rate_limited || o == attempt_outcome::unauthorized || o == attempt_outcome::no_credit;
+}
+
+bool final_outcome(attempt_outcome o) {
+  return o == attempt_outcome::cancelled || o == attempt_outcome::out_of_time;
+}
+
+}  // namespace
+
+flight::flight(pipeline::ports& ports, call c)
+    : ports_(ports),
+      call_(std::move(c)),
+      model_(call_.config->models.at(call_.model.model)),
+      ticket_(ports.permits.new_ticket()) {}
+
+flight::~flight() {
+  // The edge dropped the stream before its end: the client is gone or too slow.
+  if (!settled_) settle(attempt_outcome::cancelled, "cancelled");
+  if (!finished_) finish(reader_ ? 200 : 499, "client_gone");
+}
+
+answer flight::run(yield y) {
+  bool retry_tried = false;
+  while (true) {
+    const acquire_reply reply = acquire(retry_tried, y);
+    if (reply.verdict != verdict::granted || !take_grant(reply)) {
+      const bool nothing_left = reply.verdict == verdict::no_candidate || reply.verdict == verdict::breakers_open ||
+                                reply.verdict == verdict::keys_unusable;
+      if (nothing_left && last_failure_ && !retry_tried && may_repeat(y)) {
+        retry_tried = true;
+        continue;
+      }
+      return refuse(reply);
+    }
+    answer out;
+    if (attempt(out, y) == step::answered) return out;
+    retry_tried = false;
+    const attempt_outcome outcome = last_failure_->outcome;
+    if (final_outcome(outcome)) return refuse(last_failure_->error);
+    // A key that is no good costs no attempt: the next key of the same target is asked.
+    const int counted = attempts_ - static_cast<int>(tried_keys_.size());
+    if (key_affair(outcome) && counted >= call_.config->retry.attempts) return refuse(last_failure_->error);
+  }
+}
+
+/// Whether a target that failed already may be called again, after the pause this needs.
+bool flight::may_repeat(yield y) {
+  const auto& retry = call_.config->retry;
+  if (key_affair(last_failure_->outcome) || attempts_ >= retry.attempts) return false;
+  const time_point now = ports_.time.now();
+  const duration pause = full_jitter_delay(retry, retries_, last_failure_->retry_after, ports_.time.random());
+  if (pause >= call_.deadline - now || !ports_.budget.try_spend(now)) return false;
+  ++retries_;
+  if (ports_.time.sleep(pause, *call_.gone, y)) {
+    waited_ += pause;
+    return true;
+  }
+  return false;
+}
+
+acquire_reply flight::acquire(bool retry_tried, yield y) {
+  const time_point now = ports_.time.now();
+  acquire_request r;
+  r.id = ticket_;
+  r.config_version = call_.config->version;
+  r.model = model_.id;
+  r.client = call_.client->id;
+  r.tenant = call_.client->tenant_id;
+  r.queue = static_cast<std::uint8_t>(call_.client->queue);
+  r.strategy = call_.strategy;
+  r.private_only = call_.private_only;
+  r.first = !std::exchange(asked_before_, true);
+  r.input_tokens = call_.facts.input_tokens;
+  r.max_output_tokens = call_.facts.max_output_tokens;
+  r.patience = std::min<duration>(call_.config->queue.max_wait, call_.deadline - now);
+  r.tried = tried_;
+  r.tried_keys = tried_keys_;
+  r.retry_tried = retry_tried;
+  acquire_reply reply = ports_.permits.acquire(r, *call_.gone, y);
+  waited_ += ports_.time.now() - now;
+  if (r.first) client_state_ = reply;
+  return reply;
+}
+
+/// Resolves what was granted in the request's own configuration; false when that does not know it any more.
+bool flight::take_grant(const acquire_reply& reply) {
+  grant_ = reply;
+  settled_ = false;
+  const auto& models = call_.config->models;
+  target_ = nullptr;
+  key_ = nullptr;
+  if (reply.model < models.size() && reply.target_index < models[reply.model].targets.size()) {
+    target_ = &models[reply.model].targets[reply.target_index];
+  }
+  if (target_ && target_->name == reply.target) {
+    provider_ = &call_.config->providers[target_->provider];
+    const auto key = std::find_if(provider_->keys.begin(), provider_->keys.end(),
+                                  [&](const key_config& k) { return k.name == reply.key; });
+    if (key != provider_->keys.end()) key_ = &*key;
+  }
+  if (!key_) {
+    settle(attempt_outcome::unused, "unused");
+    return false;
+  }
+  upstream_model_ = target_->model.empty() ? call_.model.upstream_model : target_->model;
+  return true;
+}
+
+flight::step flight::attempt(answer& out, yield y) {
+  attempt_start_ = ports_.time.now();
+  permit_until_ = attempt_start_ + grant_.valid_for;
+  first_token_ = {};
+  hint_ = {};
+  retry_after_ = {};
+  fallback_ = fallback_ || grant_.fallback;
+  upstream_head head;
+  const upstream_failure failure = open_and_send(head, y);
+  if (failure != upstream_failure::none) return fail_io(failure, "answering");
+  hint_ = ports_.format.read_limits(head);
+  return judge(head, out, y);
+}
+
+upstream_failure flight::open_and_send(upstream_head& head, yield y) {
+  upstream_request request;
+  request.target = ports_.format.request_path(call_.route, *provider_);
+  request.headers = call_.forwarded;
+  ports_.format.add_credentials(key_->key, request.headers);
+  std::string body;
+  ports_.format.encode_request(call_.route, call_.body, call_.facts, upstream_model_, body);
+  request.body = body;
+
+  bool counted = false;
+  for (bool fresh = false;; fresh = true) {
+    const time_point start = ports_.time.now();
+    exchange_.reset();
+    upstream_failure failure = ports_.upstream.connect(*provider_, until(provider_->timeouts.connect), fresh,
+                                                       *call_.gone, exchange_, y);
+    if (failure == upstream_failure::none) {
+      const time_point now = ports_.time.now();
+      if (now > permit_until_ && !counted) {
+        // The connection took longer than the permit lives: writing now could break the provider's limit.
+        upstream_time_ += now - start;
+        return upstream_failure::connect;
+      }
+      if (!std::exchange(counted, true)) {
+        ++attempts_;
+        ports_.permits.sent({ticket_, {}});
+      }
+      failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
+    } else if (!counted) {
+      ++attempts_;
+      counted = true;
+    }
+    upstream_time_ += ports_.time.now() - start;
+    const bool stale = failure != upstream_failure::none && exchange_ && exchange_->stale();
+    if (!stale || fresh) return failure;
+  }
+}
+
+flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
+  const bool good = head.status >= 200 && head.status < 300;
+  if (good && call_.facts.stream) {
+    if (head.header("content-type").find("text/event-stream") == std::string_view::npos) {
+      attempt_failure f;
+      f.reason = "content_type";
+      f.error = {502, "upstream_error", "upstream_bad_answer",
+                 "The provider did not answer with an event stream. Check that base_url names an API that streams.", "",
+                 {}, true};
+      return fail(std::move(f));
+    }
+    return start_stream(out, y);
+  }
+  return take_whole(head, out, y);
+}
+
+/// Appends the rest of the body; on failure the attempt has been failed already.
+bool flight::read_body(std::string& body, yield y) {
+  std::string piece;
+  while (true) {
+    const time_point start = ports_.time.now();
+    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle), y);
+    upstream_time_ += ports_.time.now() - start;
+    if (failure != upstream_failure::none) {
+      fail_io(failure, "sending its answer");
+      return false;
+    }
+    if (piece.empty()) return true;
+    if (body.empty()) {
+      body.swap(piece);
+    } else {
+      body += piece;
+    }
+    if (body.size() > max_answer_bytes) {
+      fail_io(upstream_failure::too_large, "sending its answer");
+      return false;
+    }
+  }
+}
+
+flight::step flight::take_whole(const upstream_head& head, answer& out, yield y) {
+  std::string body;
+  if (!read_body(body, y)) return step::failed;
+  if (auto failure = judge_status(head, body, ports_.format)) return fail(std::move(*failure));
+  const auto content_type = head.header("content-type");
+  out.status = head.status;
+  if (head.status >= 400) {
+    out.content_type = content_type.empty() ? "application/json" : std::string(content_type);
+    out.body = body.substr(0, max_error_bytes);
+    settle(attempt_outcome::ok, "client_error");
+    add_headers(out, true);
+    finish(out.status, "upstream_refused");
+    return step::answered;
+  }
+  const bool json = content_type.find("json") != std::string_view::npos;
+  if (!json || !ports_.format.rewrite_answer(body, call_.facts.model, out.body, used_)) {
+    attempt_failure f;
+    f.reason = json ? "bad_body" : "content_type";
+    f.error = {502, "upstream_error", "upstream_bad_answer",
+               "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.", "", {},
+               true};
+    return fail(std::move(f));
+  }
+  out.content_type = content_type;
+  settle(attempt_outcome::ok, "ok");
+  add_headers(out, true);
+  finish(out.status, "");
+  return step::answered;
+}
+
+/// Reads until there is content worth showing: before it, a failing stream is replaced unseen.
+flight::step flight::start_stream(answer& out, yield y) {
+  reader_ = ports_.format.read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
+  pending_.clear();
+  std::string piece;
+  auto state = stream_reader::state::preamble;
+  while (state == stream_reader::state::preamble) {
+    const time_point start = ports_.time.now();
+    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.first_token), y);
+    upstream_time_ += ports_.time.now() - start;
+    if (failure != upstream_failure::none) {
+      reader_.reset();
+      return fail_io(failure, "starting its stream");
+    }
+    if (piece.empty()) {
+      reader_.reset();
+      return fail_io(upstream_failure::reset, "starting its stream");
+    }
+    state = reader_->feed(piece, pending_);
+  }
+  first_token_ = ports_.time.now() - attempt_start_;
+  if (state == stream_reader::state::failed) {
+    upstream_head as_answer;
+    as_answer.status = reader_->failure_status() >= 400 ? reader_->failure_status() : 502;
+    auto failure = judge_status(as_answer, reader_->failure(), ports_.format);
+    reader_.reset();
+    if (!failure) failure = judge_status({502, {}}, {}, ports_.format);
+    return fail(std::move(*failure));
+  }
+  stream_over_ = state == stream_reader::state::done;
+  out.status = 200;
+  out.content_type = "text/event-stream; charset=utf-8";
+  out.headers.emplace_back("cache-control", "no-cache");
+  out.headers.emplace_back("x-accel-buffering", "no");
+  add_headers(out, false);
+  return step::answered;
+}
+
+bool flight::read(std::string& out, yield y) {
+  if (!pending_.empty()) {
+    out += std::exchange(pending_, {});
+    return true;
+  }
+  if (finished_) return false;
+  std::string piece;
+  while (!stream_over_) {
+    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle), y);
+    if (failure == upstream_failure::cancelled) {
+      settle(attempt_outcome::cancelled, "cancelled");
+      broken_ = true;
+      finish(200, "client_gone");
+      return false;
+    }
+    if (failure != upstream_failure::none) return break_stream(io_failure(failure, "sending its stream"), out);
+    if (piece.empty()) return break_stream(io_failure(upstream_failure::reset, "sending its stream"), out);
+    const auto state = reader_->feed(piece, out);
+    if (state == stream_reader::state::failed) {
+      auto failed = io_failure(upstream_failure::protocol, "sending its stream");
+      if (!reader_->failure().empty()) failed.error.message = "The provider ended the stream with an error: " + reader_->failure();
+      return break_stream(std::move(failed), out);
+    }
+    stream_over_ = state == stream_reader::state::done;
+    if (!out.empty()) return true;
+  }
+  const upstream_failure rest = exchange_->read(piece, ports_.time.now() + trailer_patience, y);
+  if (rest != upstream_failure::none || !piece.empty()) exchange_.reset();
+  settle(attempt_outcome::ok, "ok");
+  finish(200, "");
+  return false;
+}
+
+/// Tells the client inside the stream that it is not whole; what was received before stands.
+bool flight::break_stream(attempt_failure failure, std::string& out) {
+  out += ports_.format.error_event(failure.error);
+  settle(failure.outcome, "cut");
+  broken_ = true;
+  finish(200, failure.error.code);
+  return true;
+}
+
+flight::step flight::fail_io(upstream_failure failure, std::string_view phase) {
+  return fail(io_failure(failure, phase));
+}
+
+flight::step flight::fail(attempt_failure failure) {
+  retry_after_ = failure.retry_after;
+  settle(failure.outcome, failure.reason);
+  if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
+    tried_keys_.push_back(grant_.key);
+  } else if (!key_affair(failure.outcome) && std::find(tried_.begin(), tried_.end(), grant_.target) == tried_.end()) {
+    tried_.push_back(grant_.target);
+  }
+  last_failure_ = std::move(failure);
+  return step::failed;
+}
+
+attempt_failure flight::io_failure(upstream_failure failure, std::string_view phase) const {
+  attempt_failure f;
+  f.error = {502, "upstream_error", "upstream_unreachable", "", "", {}, true};
+  const std::string during = " while " + std::string(phase) + ". ";
+  switch (failure) {
+    case upstream_failure::timeout: {
+      const bool callers = ports_.time.now() >= call_.deadline;
+      const bool total = ports_.time.now() >= attempt_start_ + provider_->timeouts.total;
+      f.outcome = callers || total ? attempt_outcome::out_of_time : attempt_outcome::timed_out;
+      f.reason = "timeout";
+      f.error.status = 504;
+      f.error.type = "timeout_error";
+      f.error.code = callers ? "deadline_exceeded" : "upstream_timeout";
+      f.error.message = callers ? "The time given in x-millrace-timeout-ms ran out. Allow more time or try again."
+                                : "The provider took too long" + during + "Try again later.";
+      return f;
+    }
+    case upstream_failure::cancelled:
+      f.outcome = attempt_outcome::cancelled;
+      f.reason = "cancelled";
+      f.error = {499, "client_error", "client_gone", "The client closed the connection.", "", {}, true};
+      return f;
+    case upstream_failure::resolve:
+      f.reason = "resolve";
+      f.error.message = "The provider's host name could not be resolved. Check base_url and the name service.";
+      return f;
+    case upstream_failure::connect:
+      f.reason = "connect";
+      f.error.message = "The provider could not be reached. Check base_url and the network, or try again later.";
+      return f;
+    case upstream_failure::tls:
+      f.reason = "tls";
+      f.error.message = "No trusted TLS connection to the provider could be made. Check its certificate and the "
+                        "system's certificate store.";
+      return f;
+    case upstream_failure::too_large:
+      f.reason = "too_large";
+      f.error.code = "upstream_bad_answer";
+      f.error.message = "The provider's answer is too large. Ask for fewer tokens or choices.";
+      return f;
+    case upstream_failure::protocol:
+      f.reason = "protocol";
+      f.error.code = "upstream_bad_answer";
+      f.error.message = "The provider sent something that is not a proper answer" + during + "Try again later.";
+      return f;
+    case upstream_failure::reset:
+    case upstream_failure::none:
+      break;
+  }
+  f.reason = "reset";
+  f.error.code = "upstream_reset";
+  f.error.message = "The provider broke the connection" + during + "Try again later.";
+  return f;
+}
+
+answer flight::refuse(const acquire_reply& reply) {
+  api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
+  switch (reply.verdict) {
+    case verdict::client_limited: {
+      const bool tokens = reply.client_tokens.limit >= 0 && reply.client_requests.remaining > 0;
+      e.status = 429;
+      e.type = "rate_limit_error";
+      e.code = "rate_limit_exceeded";
+      e.message = std::string("Your key's limit of ") + (tokens ? "tokens" : "requests") +
+                  " per minute is reached. Retry after the time given in retry-after.";
+      break;
+    }
+    case verdict::no_permit:
+      e.status = 429;
+      e.type = "rate_limit_error";
+      e.code = "no_capacity";
+      e.message = "No provider key had room before the deadline. Retry after the time given in retry-after, or allow "
+                  "more time.";
+      break;
+    case verdict::too_large:
+      e.status = 429;
+      e.type = "rate_limit_error";
+      e.code = "request_too_large_for_limit";
+      e.message = "This request needs more tokens than any provider key may use in a minute. Shorten it or lower "
+                  "max_tokens.";
+      e.no_retry = true;
+      break;
+    case verdict::queue_full:
+      e.code = "queue_full";
+      e.message = "Too many requests are waiting for a provider. Retry after the time given in retry-after.";
+      break;
+    case verdict::breakers_open:
+      if (last_failure_) return refuse(last_failure_->error);
+      e.code = "providers_unavailable";
+      e.message = "Every provider for this model is failing and rests. Retry after the time given in retry-after.";
+      break;
+    case verdict::keys_unusable:
+      if (last_failure_) return refuse(last_failure_->error);
+      e.code = "provider_keys_unusable";
+      e.message = "Every provider key for this model was refused by its provider. The operator finds them in "
+                  "/v1/status.";
+      break;
+    case verdict::granted:
+    case verdict::no_candidate:
+      if (call_.gone->cancelled()) {
+        return refuse(api_error{499, "client_error", "client_gone", "The client closed the connection.", "", {}, true});
+      }
+      if (last_failure_) return refuse(last_failure_->error);
+      e.code = "no_target";
+      e.message = call_.private_only ? "No provider for this model is marked private. Drop x-millrace-private or ask "
+                                       "for another model."
+                                     : "No provider can serve this model at present. Try again later.";
+      break;
+  }
+  return refuse(e);
+}
+
+answer flight::refuse(const api_error& error) {
+  answer a;
+  a.status = error.status;
+  a.body = ports_.format.error_body(error);
+  if (error.retry_after > duration::zero()) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(error.retry_after).count();
+    const auto millis = std::chrono::ceil<std::chrono::milliseconds>(error.retry_after).count();
+    a.headers.emplace_back("retry-after", std::to_string(seconds));
+    a.headers.emplace_back("retry-after-ms", std::to_string(millis));
+  }
+  if (error.no_retry) a.headers.emplace_back("x-should-retry", "false");
+  add_headers(a, false);
+  finish(error.status, error.code);
+  return a;
+}
+
+time_point flight::until(duration limit) const {
+  const time_point now = ports_.time.now();
+  return std::min({now + limit, attempt_start_ + provider_->timeouts.total, call_.deadline});
+}
+
+}  // namespace millrace::engine

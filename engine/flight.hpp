@@ -1,0 +1,103 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/pipeline.hpp"
+
+namespace millrace::engine {
+
+/// Why an attempt did not answer the request: what the dispatcher is told, and what the client would be told.
+struct attempt_failure {
+  attempt_outcome outcome = attempt_outcome::failed;
+  std::string_view reason;  ///< for metrics: "server_error", "timeout", ...
+  api_error error;
+  duration retry_after{};   ///< as the provider asked
+};
+
+/// Judges an upstream answer by its status and, for refusals, its body. Nullopt: the answer goes to the client.
+std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body, const dialect& format);
+
+/// One request's way through its attempts: owned by `pipeline::run`, later by the open stream.
+class flight {
+ public:
+  flight(pipeline::ports& ports, call c);
+  ~flight();
+  flight(const flight&) = delete;
+  flight& operator=(const flight&) = delete;
+
+  /// Attempts until there is an answer. When it is a stream, `streaming()` is true and `read` continues it.
+  answer run(yield y);
+
+  bool streaming() const { return reader_ != nullptr; }
+  bool read(std::string& out, yield y);
+  bool broken() const { return broken_; }
+
+ private:
+  enum class step : std::uint8_t { answered, failed };
+
+  acquire_reply acquire(bool retry_tried, yield y);
+  bool take_grant(const acquire_reply& reply);
+  step attempt(answer& out, yield y);
+  upstream_failure open_and_send(upstream_head& head, yield y);
+  step judge(const upstream_head& head, answer& out, yield y);
+  step take_whole(const upstream_head& head, answer& out, yield y);
+  step start_stream(answer& out, yield y);
+  bool read_body(std::string& body, yield y);
+  bool may_repeat(yield y);
+
+  step fail(attempt_failure failure);
+  step fail_io(upstream_failure failure, std::string_view phase);
+  bool break_stream(attempt_failure failure, std::string& out);
+  attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
+  answer refuse(const acquire_reply& reply);
+  answer refuse(const api_error& error);
+  void add_headers(answer& a, bool with_cost) const;
+  void settle(attempt_outcome outcome, std::string_view reason);
+  void finish(int status, std::string_view error_code);
+  time_point until(duration limit) const;
+
+  pipeline::ports& ports_;
+  call call_;
+  const model_config& model_;
+  ticket ticket_;
+
+  // the attempt under way
+  const provider_config* provider_ = nullptr;
+  const target_config* target_ = nullptr;
+  const key_config* key_ = nullptr;
+  std::string upstream_model_;
+  acquire_reply grant_;
+  std::unique_ptr<upstream_exchange> exchange_;
+  time_point attempt_start_;
+  time_point permit_until_;
+  bool settled_ = true;
+  duration first_token_{};
+  limit_hint hint_;
+  duration retry_after_{};
+
+  // the stream
+  std::unique_ptr<stream_reader> reader_;
+  std::string pending_;  ///< bytes for the client, held back until there is content
+  bool stream_over_ = false;
+  bool broken_ = false;
+
+  // the request so far
+  std::vector<name_id> tried_;
+  std::vector<name_id> tried_keys_;
+  std::optional<attempt_failure> last_failure_;
+  acquire_reply client_state_;
+  int attempts_ = 0;
+  int retries_ = 0;
+  bool fallback_ = false;
+  bool asked_before_ = false;
+  duration waited_{};
+  duration upstream_time_{};
+  duration overhead_{};
+  usage used_;
+  double cost_usd_ = 0;
+  bool finished_ = false;
+};
+
+}  // namespace millrace::engine
