@@ -37,6 +37,7 @@ flight::~flight() {
 }
 
 answer flight::run(yield y) {
+  ports_.budget.request(ports_.time.now());
   bool retry_tried = false;
   while (true) {
     const acquire_reply reply = acquire(retry_tried, y);
@@ -54,25 +55,27 @@ answer flight::run(yield y) {
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
     if (final_outcome(outcome)) return refuse(last_failure_->error);
-    // A key that is no good costs no attempt: the next key of the same target is asked.
+    // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its limit
+    // cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the queue.
     const int counted = attempts_ - static_cast<int>(tried_keys_.size());
-    if (key_affair(outcome) && counted >= call_.config->retry.attempts) return refuse(last_failure_->error);
+    const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
+    if (exhausted || attempts_ >= max_calls_per_request) return refuse(last_failure_->error);
   }
 }
 
 /// Whether a target that failed already may be called again, after the pause this needs.
 bool flight::may_repeat(yield y) {
-  const auto& retry = call_.config->retry;
-  if (key_affair(last_failure_->outcome) || attempts_ >= retry.attempts) return false;
   const time_point now = ports_.time.now();
-  const duration pause = full_jitter_delay(retry, retries_, last_failure_->retry_after, ports_.time.random());
-  if (pause >= call_.deadline - now || !ports_.budget.try_spend(now)) return false;
-  ++retries_;
-  if (ports_.time.sleep(pause, *call_.gone, y)) {
-    waited_ += pause;
-    return true;
-  }
-  return false;
+  retry_question q;
+  q.outcome = last_failure_->outcome;
+  q.attempts_made = attempts_;
+  q.client_gone = call_.gone->cancelled();
+  q.time_left = call_.deadline - now;
+  q.retry_after = last_failure_->retry_after;
+  const retry_decision d = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
+  if (d.step != retry_step::retry_same || !ports_.time.sleep(d.delay, *call_.gone, y)) return false;
+  waited_ += d.delay;
+  return true;
 }
 
 acquire_reply flight::acquire(bool retry_tried, yield y) {
@@ -128,6 +131,7 @@ flight::step flight::attempt(answer& out, yield y) {
   permit_until_ = attempt_start_ + grant_.valid_for;
   first_token_ = {};
   hint_ = {};
+  used_ = {};
   retry_after_ = {};
   fallback_ = fallback_ || grant_.fallback;
   upstream_head head;

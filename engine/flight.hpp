@@ -53,7 +53,7 @@ class flight {
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   answer refuse(const acquire_reply& reply);
   answer refuse(const api_error& error);
-  void add_headers(answer& a, bool with_cost) const;
+  void add_headers(answer& a, bool with_cost);
   void settle(attempt_outcome outcome, std::string_view reason);
   void finish(int status, std::string_view error_code);
   time_point until(duration limit) const;
@@ -89,7 +89,6 @@ class flight {
   std::optional<attempt_failure> last_failure_;
   acquire_reply client_state_;
   int attempts_ = 0;
-  int retries_ = 0;
   bool fallback_ = false;
   bool asked_before_ = false;
   duration waited_{};

@@ -1,0 +1,115 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/flight.hpp"
+
+/// What a flight tells others about itself: the dispatcher, the observer, and the client in its headers.
+namespace millrace::engine {
+
+namespace {
+
+double cost_of(const usage& u, const target_config& t) {
+  return (static_cast<double>(u.input_tokens) * t.input_usd + static_cast<double>(u.output_tokens) * t.output_usd) / 1e6;
+}
+
+/// Decimal, at most nine places, without trailing zeros.
+std::string usd_text(double usd) {
+  std::string s = fmt::format("{:.9f}", usd);
+  s.erase(s.find_last_not_of('0') + 1);
+  if (s.back() == '.') s.pop_back();
+  return s;
+}
+
+/// OpenAI's way to write a duration: `6m0s`, `1.5s`, `20ms`.
+std::string reset_text(duration d) {
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(d, duration::zero())).count();
+  if (ms < 1000) return fmt::format("{}ms", ms);
+  const auto seconds = static_cast<double>(ms % 60000) / 1000;
+  if (ms < 60000) return fmt::format("{:g}s", seconds);
+  return fmt::format("{}m{:g}s", ms / 60000, seconds);
+}
+
+void add_window(header_list& headers, const client_window& w, std::string_view what) {
+  if (w.limit < 0) return;
+  headers.emplace_back(fmt::format("x-ratelimit-limit-{}", what), std::to_string(w.limit));
+  headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", what), std::to_string(std::max<std::int64_t>(0, w.remaining)));
+  headers.emplace_back(fmt::format("x-ratelimit-reset-{}", what), reset_text(w.reset));
+}
+
+}  // namespace
+
+void flight::settle(attempt_outcome outcome, std::string_view reason) {
+  if (settled_) return;
+  settled_ = true;
+  const time_point now = ports_.time.now();
+  if (reader_) used_ = reader_->seen_usage();
+  settlement s;
+  s.id = ticket_;
+  s.outcome = outcome;
+  s.used = {used_.input_tokens, used_.output_tokens};
+  s.usage_known = used_.known;
+  s.first_token = first_token_;
+  s.total = now - attempt_start_;
+  s.retry_after = retry_after_;
+  s.hint = hint_;
+  ports_.permits.settle(s);
+  exchange_.reset();
+  if (outcome == attempt_outcome::unused) return;
+  if (used_.known) cost_usd_ += cost_of(used_, *target_);
+  ports_.watch.attempt_done({provider_->name, upstream_model_, key_->id, reason, s.total});
+}
+
+void flight::finish(int status, std::string_view error_code) {
+  if (std::exchange(finished_, true)) return;
+  const time_point now = ports_.time.now();
+  request_record r;
+  r.id = call_.id;
+  r.method = "POST";
+  r.route = to_string(call_.route);
+  r.model = model_.name;
+  r.tenant = call_.client->tenant;
+  r.client = call_.client->name;
+  if (attempts_ > 0) {
+    r.provider = provider_->name;
+    r.upstream_model = upstream_model_;
+    r.key = key_->id;
+  }
+  r.error_code = error_code;
+  r.status = status;
+  r.stream = call_.facts.stream;
+  r.fallback = fallback_;
+  r.client_gone = call_.gone->cancelled();
+  r.attempts = attempts_;
+  r.retries = std::max(0, attempts_ - 1);
+  r.used = used_;
+  r.cost_usd = cost_usd_;
+  r.total = now - call_.received;
+  // A stream's overhead is what came before its first byte; afterwards it waits for others only.
+  r.overhead = reader_ ? overhead_ : r.total - waited_ - upstream_time_;
+  r.first_token = first_token_;
+  r.waited = waited_;
+  r.queue = call_.client->queue;
+  ports_.watch.request_done(r);
+}
+
+void flight::add_headers(answer& a, bool with_cost) {
+  overhead_ = std::max(ports_.time.now() - call_.received - waited_ - upstream_time_, duration::zero());
+  a.headers.emplace_back("x-request-id", call_.id);
+  if (attempts_ > 0) {
+    a.headers.emplace_back("x-millrace-provider", provider_->name);
+    a.headers.emplace_back("x-millrace-model", upstream_model_);
+    a.headers.emplace_back("x-millrace-key", key_->id);
+  }
+  a.headers.emplace_back("x-millrace-attempts", std::to_string(attempts_));
+  a.headers.emplace_back("x-millrace-fallback", fallback_ ? "true" : "false");
+  if (with_cost) {
+    a.headers.emplace_back("x-millrace-cost-usd", usd_text(cost_usd_));
+    a.headers.emplace_back("x-millrace-overhead-us",
+                           std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));
+  }
+  add_window(a.headers, client_state_.client_requests, "requests");
+  add_window(a.headers, client_state_.client_tokens, "tokens");
+}
+
+}  // namespace millrace::engine
