@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/config.hpp"
+#include "engine/messages.hpp"
+#include "engine/rate_window.hpp"
+
+namespace millrace::engine {
+
+/// State of a client's two limits, for the x-ratelimit headers.
+struct client_windows {
+  client_window requests;
+  client_window tokens;
+};
+
+/// Whether a client's request may go on.
+struct client_charge {
+  bool allowed = true;
+  bool too_large =
+      false;  ///< refused, and would always be: it needs more tokens than the limit of a whole minute
+  duration retry_after{};  ///< for other refusals: when this very request would pass if nothing else came
+  client_windows windows;  ///< after the charge
+};
+
+/// The RPM and TPM limits that Millrace gives its own clients: sliding windows of 60 s in slots of half a
+/// second. There is no pacing: a client may use its whole limit at once. Holds windows only for configured
+/// clients that have a limit. Not thread-safe.
+class client_limits {
+ public:
+  /// The clients of a new configuration, known by their `client_config::id`. Those that had a limit before
+  /// keep their windows.
+  void reconfigure(const std::vector<client_config>& clients);
+
+  /// Counts one request and `tokens` (>= 0; 0 for an answer from the cache) at `now`, or refuses; what is
+  /// refused is not counted. Clients without a limit, and unknown ones, are always allowed.
+  client_charge charge(name_id client, std::int64_t tokens, time_point now);
+  /// Replaces the `reserved` tokens that were charged at `charged_at` by the `real` ones: what was too much
+  /// is given back, what was too little is counted at `now`.
+  void settle(name_id client, std::int64_t reserved, std::int64_t real, time_point charged_at,
+              time_point now);
+  /// The limits as they stand.
+  client_windows windows(name_id client, time_point now);
+
+ private:
+  struct limit {
+    std::int64_t per_minute;
+    rate_window used;
+  };
+  struct client_state {
+    std::optional<limit> requests;
+    std::optional<limit> tokens;
+  };
+
+  static void configure(std::optional<limit>& l, std::int64_t per_minute);
+  static client_window describe(std::optional<limit>& l, time_point now);
+
+  std::unordered_map<name_id, client_state> clients_;
+};
+
+}  // namespace millrace::engine

@@ -1,0 +1,191 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/config.hpp"
+#include "engine/key_health.hpp"
+#include "engine/messages.hpp"
+#include "engine/paced_window.hpp"
+#include "engine/time.hpp"
+
+namespace millrace::engine {
+
+/// One limit of a key, for /v1/status.
+struct limit_status {
+  std::string name;            ///< as in the configuration: rpm, tpm, tpm_input, tpm_output, rpd, concurrency
+  std::int64_t limit = 0;      ///< as configured; `unlimited` when only the provider's headers speak of one
+  std::int64_t effective = 0;  ///< what counts now: lower when the provider said so
+  std::int64_t used =
+      0;  ///< in the current window, leases included; for concurrency: calls in flight and leased permits
+};
+template <class Inspector>
+auto inspect(Inspector& f, limit_status& x) {
+  return f(x.name, x.limit, x.effective, x.used);
+}
+
+/// Everything worth showing about a key.
+struct key_status {
+  std::string key;
+  std::vector<limit_status> limits;  ///< those there are
+  std::int64_t requests_used = 0;    ///< in the current minute
+  std::int64_t tokens_used = 0;
+  std::int64_t in_flight = 0;
+  std::int64_t leased = 0;   ///< permits that nodes hold and have not reported as used
+  std::int64_t waiting = 0;  ///< permits that nodes wait for
+  std::int64_t nodes = 0;
+  std::vector<cooldown> cooldowns;
+  quarantine_reason quarantine = quarantine_reason::none;
+  duration probe_in{};
+};
+template <class Inspector>
+auto inspect(Inspector& f, key_status& x) {
+  return f(x.key, x.limits, x.requests_used, x.tokens_used, x.in_flight, x.leased, x.waiting, x.nodes,
+           x.cooldowns, x.quarantine, x.probe_in);
+}
+
+/// Decides for one provider key, for all nodes: RPM, TPM, RPD and concurrency as leases; cooldown;
+/// quarantine.
+///
+/// A permit is counted when granted, as if sent at the end of its life, and moved to its true time when the
+/// node reports it. So no order of grants, reports, returns and losses puts more than a limit into any of the
+/// provider's windows. Tokens are counted as reserved, because providers count requests that way when they
+/// come in (the larger of max_tokens and an estimate); nothing is refunded afterwards, and what exceeds its
+/// reservation is counted as debt.
+///
+/// Per-minute limits are paced (see paced_window). RPD is not: a day's allowance is there to be spent when it
+/// is needed.
+///
+/// Effects are appended to the caller's vector. After any call the owner asks `next_wakeup` and sees to it
+/// that `advance` is called then. `now` never goes back. Not thread-safe.
+class key_machine {
+ public:
+  static constexpr duration lease_life = 2s;
+  /// How long after its life a lease is remembered, so that late reports still find it. What is silent for
+  /// longer stays counted in the windows, and is taken for no call in flight.
+  static constexpr duration lease_memory = 10s;
+  static constexpr size_t max_nodes =
+      256;  ///< idle ones are forgotten first; demand of further ones gets no answer
+  static constexpr size_t max_leases = 65536;  ///< unreported at once; beyond it demand waits for reports
+  static constexpr std::int64_t max_grant = 10000;  ///< permits in one lease
+  static constexpr duration min_wakeup = 5ms;       ///< grants to those who wait are made at most this often
+
+  /// To `node`: a grant, or only news about the key.
+  struct outgoing {
+    std::string node;
+    std::optional<lease_grant> grant;
+    key_notice notice;
+  };
+  using outbox = std::vector<outgoing>;
+
+  /// `name` is "key/<provider>/<id>". `margin` is added to each window; a quarantined key gets a probe every
+  /// `quarantine_for`.
+  key_machine(std::string name, const key_limits& limits, duration margin, duration quarantine_for,
+              time_point now);
+
+  /// A reload: new limits, quarantine lifted and all nodes told; windows, leases and cooldowns are kept.
+  void reconfigure(const key_limits& limits, duration margin, duration quarantine_for, time_point now,
+                   outbox& out);
+  /// A node's demand. Answers at once: with a grant, or with a notice whose `next_permit` says when to expect
+  /// one; the demand then waits, in turn with other nodes', until it is granted, replaced or withdrawn. What
+  /// is left of it after a grant to those who wait keeps waiting at the end of the line. A demand whose head
+  /// no limit ever allows is dropped.
+  void request(const lease_request& r, time_point now, outbox& out);
+  void report(const lease_report& r, time_point now, outbox& out);
+  /// Serves demand whose time has come.
+  void advance(time_point now, outbox& out);
+  /// When `advance` may have something to do; time_point::max() when only another call can change that.
+  time_point next_wakeup(time_point now);
+  /// The node is gone: its demand and its calls in flight are too; what it was granted and did not report
+  /// counts as used.
+  void forget_node(const std::string& node, time_point now);
+
+  key_notice notice(time_point now);
+  key_status status(time_point now);
+
+ private:
+  struct node_state {
+    std::string name;
+    time_point seen;
+    std::int64_t in_flight = 0;
+    std::int64_t leases = 0;  ///< of this node, remembered
+    lease_request demand;     ///< permits == 0: none
+  };
+  struct lease {
+    node_state* owner;
+    time_point granted_at;
+    std::int64_t permits;  ///< neither reported as used nor returned
+    std::int64_t input;    ///< likewise, tokens
+    std::int64_t output;
+    std::int64_t total;  ///< apart, because the parts may be used in other proportions than they were granted
+    bool probe;
+    time_point end() const { return granted_at + lease_life; }
+  };
+  /// What can be given at once, over all limits.
+  struct room {
+    std::int64_t permits;
+    std::int64_t input;
+    std::int64_t output;
+    std::int64_t total;
+    bool holds(const token_count& head) const {
+      return permits >= 1 && input >= head.input && output >= head.output && total >= head.total();
+    }
+  };
+  using lease_map = std::map<std::uint64_t, lease>;
+
+  node_state* find_or_add(const std::string& node, time_point now);
+  void set_demand(node_state& n, const lease_request& r);
+  void drop_demand(node_state& n);
+
+  void serve(time_point now, outbox& out);
+  void serve_waiting(time_point now, outbox& out);
+  void serve_stock(time_point now, outbox& out);
+  void serve_probe(time_point now, outbox& out);
+  bool serve_node(node_state& n, std::int64_t nodes_left, time_point now, outbox& out);
+  room room_for(const token_count& head, time_point now);
+  room stock_room(time_point now);
+  bool ever_fits(const token_count& head) const;
+  bool blocked(const node_state& n, time_point now) const;
+  std::int64_t concurrency_room() const;
+  std::int64_t nodes_seen(time_point now) const;
+
+  void grant(node_state& n, std::int64_t permits, const token_count& tokens, bool probe, time_point now,
+             outbox& out);
+  void use(const lease_use& u, time_point now);
+  void give_back(const lease_return& r, time_point now);
+  void take_from(lease_map::iterator l, std::int64_t permits, const token_count& tokens);
+  void forget_lease(lease_map::iterator l);
+  void forget_old_leases(time_point now);
+  void apply(const limit_hint& h, time_point now);
+
+  time_point when_ready(const lease_request& d, std::int64_t ahead, time_point now);
+  duration next_permit(const node_state* for_node, time_point now);
+  void tell(const node_state& n, time_point now, outbox& out);
+  void tell_all(time_point now, outbox& out);
+
+  std::string name_;
+  key_limits limits_;
+  duration margin_;
+  duration quarantine_for_;
+
+  paced_window requests_;
+  paced_window input_;
+  paced_window output_;
+  paced_window total_;  ///< input + output, where the provider has one limit for both
+  paced_window day_;
+  key_health health_;
+
+  std::map<std::string, node_state> nodes_;  ///< addresses are stable
+  std::deque<node_state*> line_;  ///< those with demand, in the order of their turns; at most max_nodes
+  lease_map leases_;              ///< by number, which is also the order in which they end
+  std::uint64_t next_lease_ = 1;
+  std::int64_t leased_ = 0;     ///< permits of all leases
+  std::int64_t in_flight_ = 0;  ///< calls of all nodes
+  time_point last_served_;      ///< when waiting demand was last granted by `advance`
+};
+
+}  // namespace millrace::engine

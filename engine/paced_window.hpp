@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/config.hpp"
+#include "engine/rate_window.hpp"
+#include "engine/time.hpp"
+
+namespace millrace::engine {
+
+/// A limit on a sliding window that is handed out evenly under pressure, yet in a burst after rest.
+///
+/// The window alone decides what may never be exceeded. Pacing is a token bucket (as in RFC 2697) whose rate
+/// is the largest constant one that the window can sustain, given when what it holds expires:
+///
+///     rate  = min over t in (0, cycle] of (available + expiring within t) / t
+///     burst = min over t in (0, cycle] of  available + expiring within t - 3/4 * limit/cycle * t
+///
+/// `burst` is what can go at once and still leave a rate of three quarters of the mean: an idle window gives
+/// limit/4, and no later gap is longer than 4/3 of the mean one. Both allow one `need` more, because the next
+/// demand is only due at the end of its interval. They are recomputed once a slot, so a grant costs a few
+/// dozen ns. Not thread-safe.
+class paced_window {
+ public:
+  enum class pacing : std::uint8_t { even, none };
+
+  paced_window(std::int64_t limit, const window_shape& shape, pacing mode, time_point now);
+
+  /// How much may be taken now; 0 or less: nothing. `need` is the least that is of use: pacing lets the
+  /// bucket grow to hold it. `unlimited` without a limit.
+  std::int64_t room(std::int64_t need, time_point now);
+  /// What `room` would have to be before it is more than half of what it is at rest.
+  std::int64_t reserve(time_point now);
+  /// When `amount` could be taken, were nothing else to come; `now` when it can be already, time_point::max()
+  /// for never. A guess where pacing decides.
+  time_point when(std::int64_t amount, time_point now);
+
+  /// Counts `amount` <= room() at `at`, the latest moment at which it can be used.
+  void take(std::int64_t amount, time_point at, time_point now);
+  /// What was taken at `from` turns out to have been used at `to` <= `from`.
+  void move(std::int64_t amount, time_point from, time_point to, time_point now);
+  /// What was taken at `at` turns out not to be used.
+  void give_back(std::int64_t amount, time_point at, time_point now);
+  /// Counts now what nobody asked leave for.
+  void charge(std::int64_t amount, time_point now);
+
+  /// The provider says that only `remaining` of its limit is left. Whatever of the difference our own counts
+  /// of the last half minute cannot explain is somebody else's use of the same key, and is counted now. -1:
+  /// not said.
+  void observe_remaining(std::int64_t remaining, time_point now);
+
+  /// Another limit and margin; what is counted stays.
+  void set_limit(std::int64_t limit, duration margin, time_point now);
+  /// The provider's own idea of the limit: holds until the next, and only where it is below the configured
+  /// one. <= 0: not said.
+  void hint_limit(std::int64_t limit, time_point now);
+
+  std::int64_t configured_limit() const { return configured_; }
+  /// The limit that counts, never above the configured one.
+  std::int64_t limit() const { return limit_; }
+  std::int64_t used(time_point now) { return window_.total(now); }
+  /// 0..1 and above; 0 without a limit.
+  double used_fraction(time_point now);
+
+ private:
+  void refresh(std::int64_t need, time_point now);
+  void recompute(time_point now);
+  void note_peak(time_point now);
+  double cap() const;
+
+  rate_window window_;
+  pacing mode_;
+  duration slot_;
+  std::int64_t configured_;
+  std::int64_t limit_;
+
+  double level_ = 0;  ///< of the bucket; below 0 after charges
+  double rate_ = 0;   ///< per second
+  double burst_ = 0;
+  std::int64_t unit_ = 1;  ///< the largest `need` since the last but one recomputation
+  std::int64_t next_unit_ = 1;
+  time_point accrued_at_;
+  time_point computed_at_;
+  bool stale_ = true;  ///< recompute at the next opportunity
+
+  time_point peak_since_;  ///< start of the current period of the two below
+  std::int64_t peak_ = 0;  ///< the most ever used in the current period
+  std::int64_t previous_peak_ = 0;
+};
+
+}  // namespace millrace::engine
