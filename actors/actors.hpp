@@ -1,3 +1,219 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <caf/all.hpp>
+
+#include "engine/config.hpp"
+#include "engine/dispatcher_machine.hpp"
+#include "engine/messages.hpp"
+
+/// Every typed actor handle of the program, one sentence per message. An actor with one home (key, breaker) is
+/// reached by name through the directory only, and is sent plain values; what never leaves the node (the
+/// request coroutines' batches, the configuration) may travel as a pointer.
+namespace millrace::actors {
+
+/// A key's limits as the configuration has them; also lifts a quarantine.
+struct key_settings {
+  engine::key_limits limits;
+  engine::duration margin{};
+  engine::duration quarantine{};
+};
+template <class Inspector>
+auto inspect(Inspector& f, key_settings& x) {
+  return f(x.limits.rpm, x.limits.tpm, x.limits.tpm_input, x.limits.tpm_output, x.limits.rpd, x.limits.concurrency,
+           x.margin, x.quarantine);
+}
+
+struct breaker_settings {
+  engine::breaker_config config;
+};
+template <class Inspector>
+auto inspect(Inspector& f, breaker_settings& x) {
+  return f(x.config.consecutive_failures, x.config.failure_ratio, x.config.min_calls, x.config.window, x.config.open);
+}
+
+struct key_grant {
+  std::string key;
+  engine::lease_grant grant;
+};
+template <class Inspector>
+auto inspect(Inspector& f, key_grant& x) {
+  return f(x.key, x.grant);
+}
+
+struct probe_request {
+  std::string node;
+};
+template <class Inspector>
+auto inspect(Inspector& f, probe_request& x) {
+  return f(x.node);
+}
+
+struct probe_answer {
+  std::string target;
+  bool granted = false;
+};
+template <class Inspector>
+auto inspect(Inspector& f, probe_answer& x) {
+  return f(x.target, x.granted);
+}
+
+struct resolve_name {
+  std::string name;
+};
+template <class Inspector>
+auto inspect(Inspector& f, resolve_name& x) {
+  return f(x.name);
+}
+
+/// "Look at the time." Only the newest epoch counts: a scheduled message cannot be taken back.
+struct tick {
+  std::uint64_t epoch = 0;
+};
+template <class Inspector>
+auto inspect(Inspector& f, tick& x) {
+  return f(x.epoch);
+}
+
+/// What one I/O thread's coroutines had to say since its last batch. Order of effect: as the fields stand.
+struct desk_batch {
+  std::vector<engine::sent_report> sent;
+  std::vector<engine::settlement> settled;
+  std::vector<engine::acquire_request> acquires;
+  std::vector<engine::ticket> cancelled;
+  std::vector<engine::ticket> status;  ///< questions for the dispatcher's status
+};
+using desk_batch_ptr = std::shared_ptr<desk_batch>;
+
+struct dispatcher_view {
+  engine::dispatcher_status status;
+  std::size_t mailbox = 0;  ///< messages waiting for the dispatcher
+};
+
+/// The dispatcher's answers for one I/O thread.
+struct desk_replies {
+  std::vector<engine::acquire_reply> acquired;
+  std::vector<std::pair<engine::ticket, std::shared_ptr<const dispatcher_view>>> status;
+};
+using desk_replies_ptr = std::shared_ptr<desk_replies>;
+
+/// Makes an I/O thread's companion known to the dispatcher.
+struct join_desk {
+  std::uint16_t desk = 0;
+  caf::strong_actor_ptr companion;
+};
+template <class Inspector>
+auto inspect(Inspector& f, join_desk& x) {
+  return f(x.desk, x.companion);
+}
+
+/// The desk a ticket belongs to is in its top bits.
+inline constexpr int desk_shift = 48;
+
+}  // namespace millrace::actors
+
+CAF_BEGIN_TYPE_ID_BLOCK(millrace, caf::first_custom_type_id)
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::lease_request))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::lease_report))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::key_notice))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::breaker_report))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::breaker_notice))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::config_ptr))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::key_settings))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::breaker_settings))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::key_grant))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::probe_request))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::probe_answer))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::resolve_name))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::tick))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::join_desk))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::desk_batch_ptr))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::desk_replies_ptr))
+CAF_END_TYPE_ID_BLOCK(millrace)
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::engine::config_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::actors::desk_batch_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::actors::desk_replies_ptr)
+
+namespace millrace::actors {
+
+using key_actor = caf::typed_actor<
+    /// A node wants permits: granted now or later with key_grant to the sender, each with a key_notice.
+    caf::reacts_to<engine::lease_request>,
+    /// What a node did with its permits, and what the provider said.
+    caf::reacts_to<engine::lease_report>,
+    /// The limits changed, or an operator reloaded.
+    caf::reacts_to<key_settings>,
+    /// Something may be due: permits, expiries, the end of a cooldown.
+    caf::reacts_to<tick>>;
+
+using breaker_actor = caf::typed_actor<
+    /// Outcomes of calls; every known node hears a breaker_notice when the state changes.
+    caf::reacts_to<engine::breaker_report>,
+    /// May I probe? Answered with probe_answer to the sender.
+    caf::reacts_to<probe_request>,
+    /// The thresholds changed.
+    caf::reacts_to<breaker_settings>>;
+
+using dispatcher_actor = caf::typed_actor<
+    /// The requests of one I/O thread; answered with desk_replies_ptr to its companion.
+    caf::reacts_to<desk_batch_ptr>,
+    /// An I/O thread begins to ask.
+    caf::reacts_to<join_desk>,
+    /// A key's permits.
+    caf::reacts_to<key_grant>,
+    /// A key's state.
+    caf::reacts_to<engine::key_notice>,
+    /// A breaker's state.
+    caf::reacts_to<engine::breaker_notice>,
+    /// A breaker's answer about a probe.
+    caf::reacts_to<probe_answer>,
+    /// The first configuration, or a reloaded one.
+    caf::reacts_to<engine::config_ptr>,
+    /// Something may be due: a deadline, an expiring lease.
+    caf::reacts_to<tick>>;
+
+using directory_actor = caf::typed_actor<
+    /// Name -> the actor that is its home; a null handle for a name nobody configured.
+    caf::replies_to<resolve_name>::with<caf::strong_actor_ptr>,
+    /// Spawns what this configuration names, passes changed settings on, and stops what no recent one names.
+    caf::reacts_to<engine::config_ptr>>;
+
+/// Registers the message types and sets what CAF needs for low latency (see README).
+class system_config : public caf::actor_system_config {
+ public:
+  system_config();
+};
+
+/// A tick that is scheduled once for each due time that moves earlier.
+/// Owned by an actor's state; `Self` is its pointer type.
+class alarm {
+ public:
+  template <class Self>
+  void set(Self self, engine::time_point due, engine::time_point now) {
+    if (due == engine::time_point::max() || (armed_ && due_ <= due)) return;
+    armed_ = true;
+    due_ = due;
+    const auto delay = due > now ? due - now : engine::duration::zero();
+    self->delayed_send(self, delay, tick{++epoch_});
+  }
+  /// True when `t` is the newest tick; the alarm is then free to be set again.
+  bool rings(const tick& t) {
+    if (t.epoch != epoch_) return false;
+    armed_ = false;
+    return true;
+  }
+
+ private:
+  bool armed_ = false;
+  engine::time_point due_{};
+  std::uint64_t epoch_ = 0;
+};
+
+}  // namespace millrace::actors

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+#include <random>
+#include <string>
+#include <unordered_map>
+
+#include "actors/actors.hpp"
+#include "engine/breaker_machine.hpp"
+
+namespace millrace::actors {
+
+struct breaker_state {
+  /// The deciding machine; set before the behaviour is returned.
+  std::unique_ptr<engine::breaker_machine> machine;
+  /// "breaker/<provider>/<model>", as it appears in answers.
+  std::string target;
+  /// Nodes that ever reported or asked: they hear of every change.
+  std::unordered_map<std::string, dispatcher_actor> nodes;
+  /// Spreads the times breakers stay open.
+  std::mt19937_64 random;
+  const char* name = "breaker";
+};
+
+/// Home of one target's circuit breaker: the only one that opens it and grants probes.
+breaker_actor::behavior_type breaker(breaker_actor::stateful_pointer<breaker_state> self, std::string target,
+                                     breaker_settings settings);
+
+}  // namespace millrace::actors

@@ -1,0 +1,151 @@
+#include "actors/dispatcher_actor.hpp"
+
+#include <random>
+
+namespace millrace::actors {
+
+namespace {
+
+using pointer = dispatcher_actor::stateful_pointer<dispatcher_state>;
+using peer = dispatcher_state::peer;
+
+void resolve(pointer self, engine::name_id name) {
+  auto& p = self->state.peers[name];
+  p.resolving = true;
+  self->request(self->state.directory, caf::infinite, resolve_name{self->state.config->names->text(name)})
+      .then(
+          [self, name](const caf::strong_actor_ptr& home) {
+            auto& found = self->state.peers[name];
+            found.resolving = false;
+            found.home = home;
+            auto held = std::exchange(found.held, {});
+            if (!home) return;
+            self->monitor(caf::actor_cast<caf::actor>(home));
+            for (auto& message : held) self->send(caf::actor_cast<caf::actor>(home), std::move(message));
+          },
+          [self, name](const caf::error&) {
+            auto& lost = self->state.peers[name];
+            lost.resolving = false;
+            lost.held.clear();
+          });
+}
+
+template <class Message>
+void send_to(pointer self, engine::name_id name, Message&& message) {
+  auto& p = self->state.peers[name];
+  if (p.home) {
+    self->send(caf::actor_cast<caf::actor>(p.home), std::forward<Message>(message));
+    return;
+  }
+  if (p.held.size() < max_held_messages) p.held.push_back(caf::make_message(std::forward<Message>(message)));
+  if (!p.resolving) resolve(self, name);
+}
+
+desk_replies& replies_for(dispatcher_state& s, engine::ticket id) {
+  const auto desk = static_cast<std::size_t>(id >> desk_shift);
+  if (desk >= s.replies.size()) s.replies.resize(desk + 1);
+  if (!s.replies[desk]) s.replies[desk] = std::make_shared<desk_replies>();
+  return *s.replies[desk];
+}
+
+void send_replies(pointer self) {
+  auto& s = self->state;
+  for (std::size_t desk = 0; desk < s.replies.size(); ++desk) {
+    if (s.replies[desk] && desk < s.desks.size() && s.desks[desk]) {
+      self->send(s.desks[desk], std::exchange(s.replies[desk], nullptr));
+    }
+  }
+}
+
+/// Carries out what the machine decided.
+void deliver(pointer self, engine::time_point now) {
+  auto& s = self->state;
+  for (auto& reply : s.out.replies) replies_for(s, reply.id).acquired.push_back(std::move(reply));
+  send_replies(self);
+  for (auto& [name, report] : s.out.lease_reports) send_to(self, name, std::move(report));
+  for (auto& [name, request] : s.out.lease_requests) send_to(self, name, std::move(request));
+  for (auto& [name, report] : s.out.breaker_reports) send_to(self, name, std::move(report));
+  for (const auto name : s.out.probe_requests) send_to(self, name, probe_request{s.config->node.id});
+  s.out.clear();
+  s.wakeup.set(self, s.machine.next_wakeup(), now);
+}
+
+void take_batch(pointer self, desk_batch& batch) {
+  auto& s = self->state;
+  const auto now = self->clock().now();
+  for (const auto& report : batch.sent) s.machine.sent(report, now, s.out);
+  for (const auto& settlement : batch.settled) s.machine.settle(settlement, now, s.out);
+  for (const auto& request : batch.acquires) s.machine.acquire(request, now, s.out);
+  for (const auto ticket : batch.cancelled) s.machine.cancel(ticket, now, s.out);
+  if (!batch.status.empty()) {
+    const auto view = std::make_shared<dispatcher_view>();
+    view->status = s.machine.status(now);
+    view->mailbox = self->mailbox().size();
+    for (const auto ticket : batch.status) replies_for(s, ticket).status.emplace_back(ticket, view);
+  }
+  deliver(self, now);
+}
+
+engine::name_id id_of(const dispatcher_state& s, const std::string& name) { return s.config->names->find(name); }
+
+/// Forgets a home that went away; the next message looks it up again.
+void lose(dispatcher_state& s, const caf::actor_addr& address) {
+  for (auto& [name, p] : s.peers) {
+    if (p.home && caf::actor_cast<caf::actor_addr>(p.home) == address) p.home = nullptr;
+  }
+}
+
+}  // namespace
+
+dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directory) {
+  self->state.directory = std::move(directory);
+  self->set_down_handler([self](const caf::down_msg& down) { lose(self->state, down.source); });
+  return {
+      [=](const desk_batch_ptr& batch) { take_batch(self, *batch); },
+      [=](const join_desk& join) {
+        auto& desks = self->state.desks;
+        if (desks.size() <= join.desk) desks.resize(join.desk + std::size_t{1});
+        desks[join.desk] = caf::actor_cast<caf::actor>(join.companion);
+      },
+      [=](const key_grant& g) {
+        const auto now = self->clock().now();
+        self->state.machine.on_grant(id_of(self->state, g.key), g.grant, now, self->state.out);
+        deliver(self, now);
+      },
+      [=](const engine::key_notice& n) {
+        const auto now = self->clock().now();
+        self->state.machine.on_key_notice(n, now, self->state.out);
+        deliver(self, now);
+      },
+      [=](const engine::breaker_notice& n) {
+        const auto now = self->clock().now();
+        self->state.machine.on_breaker_notice(n, now, self->state.out);
+        deliver(self, now);
+      },
+      [=](const probe_answer& answer) {
+        auto& s = self->state;
+        const auto now = self->clock().now();
+        const auto target = id_of(s, answer.target);
+        if (answer.granted) {
+          s.machine.on_probe_granted(target, now, s.out);
+        } else {
+          s.machine.on_probe_refused(target, now, s.out);
+        }
+        deliver(self, now);
+      },
+      [=](const engine::config_ptr& c) {
+        const auto now = self->clock().now();
+        self->state.config = c;
+        self->state.machine.apply(c, now, self->state.out);
+        deliver(self, now);
+      },
+      [=](const tick& t) {
+        if (!self->state.wakeup.rings(t)) return;
+        const auto now = self->clock().now();
+        self->state.machine.tick(now, self->state.out);
+        deliver(self, now);
+      },
+  };
+}
+
+}  // namespace millrace::actors

@@ -1,0 +1,62 @@
+#include "actors/key_actor.hpp"
+
+namespace millrace::actors {
+
+namespace {
+
+using pointer = key_actor::stateful_pointer<key_state>;
+
+/// Sends what the machine put out, grants before the notices that came with them, and schedules what is due next.
+void deliver(pointer self, engine::time_point now) {
+  auto& s = self->state;
+  for (auto& message : s.out) {
+    const auto node = s.nodes.find(message.node);
+    if (node == s.nodes.end()) continue;
+    if (message.grant) self->send(node->second, key_grant{message.notice.key, *message.grant});
+    self->send(node->second, std::move(message.notice));
+  }
+  s.out.clear();
+  s.wakeup.set(self, s.machine->next_wakeup(now), now);
+}
+
+void learn_node(pointer self, const std::string& node) {
+  auto& handle = self->state.nodes[node];
+  if (!handle) handle = caf::actor_cast<dispatcher_actor>(self->current_sender());
+}
+
+}  // namespace
+
+key_actor::behavior_type key(pointer self, std::string name, key_settings settings) {
+  self->state.machine = std::make_unique<engine::key_machine>(std::move(name), settings.limits, settings.margin,
+                                                              settings.quarantine, self->clock().now());
+  return {
+      [=](const engine::lease_request& request) {
+        const auto now = self->clock().now();
+        learn_node(self, request.node);
+        self->state.machine->request(request, now, self->state.out);
+        deliver(self, now);
+      },
+      [=](const engine::lease_report& report) {
+        const auto now = self->clock().now();
+        learn_node(self, report.node);
+        self->state.machine->report(report, now, self->state.out);
+        deliver(self, now);
+      },
+      [=](const key_settings& changed) {
+        const auto now = self->clock().now();
+        auto& s = self->state;
+        s.machine->reconfigure(changed.limits, changed.margin, changed.quarantine, now);
+        for (const auto& [node, handle] : s.nodes) self->send(handle, s.machine->notice(now));
+        s.machine->advance(now, s.out);
+        deliver(self, now);
+      },
+      [=](const tick& t) {
+        if (!self->state.wakeup.rings(t)) return;
+        const auto now = self->clock().now();
+        self->state.machine->advance(now, self->state.out);
+        deliver(self, now);
+      },
+  };
+}
+
+}  // namespace millrace::actors

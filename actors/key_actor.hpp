@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/actors.hpp"
+#include "engine/key_machine.hpp"
+
+namespace millrace::actors {
+
+struct key_state {
+  /// The deciding machine; set before the behaviour is returned.
+  std::unique_ptr<engine::key_machine> machine;
+  /// Nodes that ever asked, and where to answer them.
+  std::unordered_map<std::string, dispatcher_actor> nodes;
+  /// Reused between messages.
+  std::vector<engine::key_machine::outgoing> out;
+  alarm wakeup;
+  const char* name = "key";
+};
+
+/// Home of one provider key: grants its permits to nodes.
+key_actor::behavior_type key(key_actor::stateful_pointer<key_state> self, std::string name, key_settings settings);
+
+}  // namespace millrace::actors
