@@ -161,6 +161,11 @@ using breaker_actor = caf::typed_actor<
     /// The thresholds changed.
     caf::reacts_to<breaker_settings>>;
 
+/// An I/O thread's companion, see bridge.hpp.
+using desk_actor = caf::typed_actor<
+    /// The dispatcher's answers.
+    caf::reacts_to<desk_replies_ptr>>;
+
 using dispatcher_actor = caf::typed_actor<
     /// The requests of one I/O thread; answered with desk_replies_ptr to its companion.
     caf::reacts_to<desk_batch_ptr>,

@@ -21,7 +21,8 @@ void resolve(pointer self, engine::name_id name) {
             auto held = std::exchange(found.held, {});
             if (!home) return;
             self->monitor(caf::actor_cast<caf::actor>(home));
-            for (auto& message : held) self->send(caf::actor_cast<caf::actor>(home), std::move(message));
+            const auto sender = caf::actor_cast<caf::strong_actor_ptr>(self);
+            for (auto& message : held) home->enqueue(sender, caf::make_message_id(), std::move(message), self->context());
           },
           [self, name](const caf::error&) {
             auto& lost = self->state.peers[name];
@@ -30,14 +31,14 @@ void resolve(pointer self, engine::name_id name) {
           });
 }
 
-template <class Message>
-void send_to(pointer self, engine::name_id name, Message&& message) {
+template <class Handle, class Message>
+void send_to(pointer self, engine::name_id name, Message message) {
   auto& p = self->state.peers[name];
   if (p.home) {
-    self->send(caf::actor_cast<caf::actor>(p.home), std::forward<Message>(message));
+    self->send(caf::actor_cast<Handle>(p.home), std::move(message));
     return;
   }
-  if (p.held.size() < max_held_messages) p.held.push_back(caf::make_message(std::forward<Message>(message)));
+  if (p.held.size() < max_held_messages) p.held.push_back(caf::make_message(std::move(message)));
   if (!p.resolving) resolve(self, name);
 }
 
@@ -62,10 +63,10 @@ void deliver(pointer self, engine::time_point now) {
   auto& s = self->state;
   for (auto& reply : s.out.replies) replies_for(s, reply.id).acquired.push_back(std::move(reply));
   send_replies(self);
-  for (auto& [name, report] : s.out.lease_reports) send_to(self, name, std::move(report));
-  for (auto& [name, request] : s.out.lease_requests) send_to(self, name, std::move(request));
-  for (auto& [name, report] : s.out.breaker_reports) send_to(self, name, std::move(report));
-  for (const auto name : s.out.probe_requests) send_to(self, name, probe_request{s.config->node.id});
+  for (auto& [name, report] : s.out.lease_reports) send_to<key_actor>(self, name, std::move(report));
+  for (auto& [name, request] : s.out.lease_requests) send_to<key_actor>(self, name, std::move(request));
+  for (auto& [name, report] : s.out.breaker_reports) send_to<breaker_actor>(self, name, std::move(report));
+  for (const auto name : s.out.probe_requests) send_to<breaker_actor>(self, name, probe_request{s.config->node.id});
   s.out.clear();
   s.wakeup.set(self, s.machine.next_wakeup(), now);
 }
@@ -105,7 +106,7 @@ dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directo
       [=](const join_desk& join) {
         auto& desks = self->state.desks;
         if (desks.size() <= join.desk) desks.resize(join.desk + std::size_t{1});
-        desks[join.desk] = caf::actor_cast<caf::actor>(join.companion);
+        desks[join.desk] = caf::actor_cast<desk_actor>(join.companion);
       },
       [=](const key_grant& g) {
         const auto now = self->clock().now();

@@ -27,7 +27,7 @@ struct dispatcher_state {
   directory_actor directory;
   std::unordered_map<engine::name_id, peer> peers;
   /// I/O threads' companions by desk number, and the answers being collected for each.
-  std::vector<caf::actor> desks;
+  std::vector<desk_actor> desks;
   std::vector<desk_replies_ptr> replies;
   engine::effects out;
   alarm wakeup;

@@ -45,9 +45,7 @@ key_actor::behavior_type key(pointer self, std::string name, key_settings settin
       [=](const key_settings& changed) {
         const auto now = self->clock().now();
         auto& s = self->state;
-        s.machine->reconfigure(changed.limits, changed.margin, changed.quarantine, now);
-        for (const auto& [node, handle] : s.nodes) self->send(handle, s.machine->notice(now));
-        s.machine->advance(now, s.out);
+        s.machine->reconfigure(changed.limits, changed.margin, changed.quarantine, now, s.out);
         deliver(self, now);
       },
       [=](const tick& t) {
