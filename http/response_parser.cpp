@@ -1,0 +1,54 @@
+#include "http/response_parser.hpp"
+
+#include <boost/beast/http/error.hpp>
+
+namespace millrace::http {
+
+namespace beast_http = boost::beast::http;
+
+response_parser::response_parser(engine::upstream_head& head, size_t max_head_bytes) : head_(&head) {
+  header_limit(static_cast<std::uint32_t>(max_head_bytes));
+  body_limit(boost::none);
+}
+
+void response_parser::on_response_impl(int code, view, int, error_code& error) {
+  head_->status = code;
+  error = {};
+}
+
+void response_parser::on_field_impl(field f, view name, view value, error_code& error) {
+  error = {};
+  if (head_ == nullptr) return;
+  // Beast passes over codings it does not know and so would misread the framing of what nobody asked for.
+  if (f == field::transfer_encoding && !boost::beast::iequals(value, "chunked")) {
+    error = beast_http::error::bad_transfer_encoding;
+    return;
+  }
+  // Strings of an earlier head are written over, which saves their allocations.
+  if (fields_ == head_->headers.size()) head_->headers.emplace_back();
+  auto& [key, text] = head_->headers[fields_++];
+  key.assign(name.data(), name.size());
+  for (char& c : key) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  text.assign(value.data(), value.size());
+}
+
+void response_parser::on_header_impl(error_code& error) {
+  head_->headers.resize(fields_);
+  head_ = nullptr;
+  error = {};
+}
+
+size_t response_parser::on_body_impl(view body, error_code& error) {
+  error = {};
+  if (decoder_ == nullptr) {
+    out_->append(body.data(), body.size());
+    return body.size();
+  }
+  const size_t taken = decoder_->decode({body.data(), body.size()}, *out_, limit_);
+  if (decoder_->failed()) error = beast_http::error::bad_value;
+  return taken;
+}
+
+}  // namespace millrace::http
