@@ -16,8 +16,8 @@ namespace millrace::engine {
 ///
 /// Closed until `consecutive_failures` in a row, or `failure_ratio` of at least `min_calls` within `window`;
 /// then open for `open` +-20 %; then half-open, in which one probe at a time is granted. The probe's outcome
-/// closes it with clean statistics, or opens it again. The change from open to half-open is made by time
-/// alone: whoever holds a notice sees it coming in `retry_in`, nobody is told.
+/// closes it with clean statistics, or opens it again. Time alone makes open half-open: whoever holds a
+/// notice sees it coming in `retry_in`, nobody is told.
 ///
 /// Nodes report failures at once and hold successes back, so a report must carry all successes its node holds
 /// back: they are taken to have happened before the failures of the same report.
@@ -26,7 +26,7 @@ namespace millrace::engine {
 class breaker_machine {
  public:
   /// A probe that is not reported may be granted again after this time or the configured `open`, whichever is
-  /// longer. It covers connect and first byte at their defaults; what takes longer is alive, or its node is
+  /// longer. It covers connect and first byte at their defaults; what takes longer lives, or its node is
   /// gone.
   static constexpr duration min_probe_patience = 60s;
   /// `open` is spread over 1 -+ this part, so that targets that died together are not probed together.
@@ -37,9 +37,9 @@ class breaker_machine {
   /// `target` is the name that notices carry, "breaker/<provider>/<model>".
   breaker_machine(std::string target, const breaker_config& config);
 
-  /// Takes the outcomes of calls. While open, and while half-open unless it is the outcome of the probe from
-  /// the node that holds it, a report changes nothing: its calls started before the breaker opened. A probe
-  /// reported with neither success nor failure, or as unused, is free to be granted again at once. `random01`
+  /// Takes the outcomes of calls. While open or half-open a report changes nothing, as its calls started
+  /// before the breaker opened; except, half-open, the outcome of the probe from the node that holds it. A
+  /// probe reported as unused, or with neither success nor failure, may be granted again at once. `random01`
   /// in [0, 1) spreads the time it stays open. Returns what every node must hear, if anything changed.
   std::optional<breaker_notice> report(const breaker_report& report, time_point now, double random01);
 
@@ -50,8 +50,8 @@ class breaker_machine {
   /// The state as of `now`. `retry_in`, while open or half-open, is the time until a probe may be asked for.
   breaker_notice notice(time_point now) const;
 
-  /// A changed `open` also applies to the present opening, changed window or thresholds from the next report
-  /// on. Returns what every node must hear, if anything changed for them.
+  /// A changed `open` applies to the present opening too, a changed threshold from the next report on; a
+  /// changed window starts empty. Returns what every node must hear, if anything changed for them.
   std::optional<breaker_notice> reconfigure(const breaker_config& config, time_point now);
 
   breaker_state state(time_point now) const;
@@ -69,7 +69,7 @@ class breaker_machine {
   breaker_notice open(time_point now, double random01);
   breaker_notice close(time_point now);
   std::int64_t slot_index(time_point now) const;
-  time_point open_until() const;
+  duration spread_open() const;
   bool probe_out(time_point now) const;
 
   std::string target_;
@@ -78,6 +78,7 @@ class breaker_machine {
   std::int64_t consecutive_ = 0;  ///< failures since the last success, probes included
   bool tripped_ = false;          ///< open or half-open
   time_point opened_at_{};
+  time_point open_until_{};
   double spread_ = 1;         ///< the factor on `open` drawn for the present opening
   std::string probe_node_;    ///< who holds the probe; empty: nobody
   time_point probe_until_{};  ///< when it may be granted to another

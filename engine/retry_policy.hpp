@@ -19,8 +19,9 @@ duration backoff_delay(const retry_config& c, int retries, double random01, dura
 /// `ratio` times as often as clients ask (the idea: Finagle's RetryBudget). Counts requests and retries of a
 /// sliding window.
 ///
-/// Any thread may call anything at any time; no locks. Two threads that race over the end of a slot may each
-/// be granted the last retry; otherwise the bound is exact.
+/// Any thread may call anything at any time; no locks. Threads that race while one slot follows another may
+/// each be granted the last retry; otherwise the bound is exact. A `now` may lag behind others' by less than
+/// the window.
 class retry_budget {
  public:
   static constexpr duration window = 10s;
@@ -76,7 +77,7 @@ struct retry_decision {
   duration delay{};  ///< of retry_same
 };
 
-/// More upstream calls than this are never made for one request, whatever the configuration.
+/// More attempts than this are never made for one request, whatever the configuration.
 inline constexpr int max_calls_per_request = 32;
 
 /// Decides what follows a finished attempt.
@@ -89,7 +90,7 @@ inline constexpr int max_calls_per_request = 32;
 /// Both
 ///   only while fewer than `retry.attempts` calls were made, if the delay ends before the deadline, and if
 ///   the node's budget has a retry left.
-/// - A permit that was never used: acquire again at once, within the same number of attempts.
+/// - A permit that was never used: acquire again at once; nothing was tried.
 /// Spends one retry of `budget` when it says so. Thread-safe as far as `budget` is.
 retry_decision decide_retry(const retry_question& q, const retry_config& c, double random01,
                             retry_budget& budget, time_point now);

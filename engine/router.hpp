@@ -54,8 +54,8 @@ struct candidate {
 struct route_plan {
   std::vector<candidate> candidates;  ///< in the order in which to try them
   std::vector<candidate> open;  ///< left out because their breaker is open or half-open, in configured order
-  /// What the strategy would take if every target of the model worked and had room. Null: there is no target
-  /// at all that the request is allowed on.
+  /// What the strategy would take if every target of the model worked and had room. Null: no target of it is
+  /// allowed for the request.
   std::optional<candidate> first_choice;
   std::uint32_t unusable = 0;  ///< how many were left out because no key may serve them
 
@@ -64,21 +64,21 @@ struct route_plan {
 
 /// Orders the targets that may serve a request. For the request's own model:
 /// - cost, quality, speed: the strategy's first choice, then the 3 cheapest, the 2 best, the fastest, then
-/// what is left in
-///   the strategy's order; each target once, where its first mention is.
-///   Cost is the price of the estimated tokens. Speed is the expected time; a target that is not measured, or
-///   not lately, comes first while no call to it is in flight, and behind the measured ones while one is.
+/// what is
+///   left in the strategy's order; each target once, where it is mentioned first. Cost is the price of the
+///   estimated tokens. Speed is the expected time; a target that is not measured, or not lately, comes first
+///   while no call to it is in flight, and behind the measured ones while one is.
 /// - weighted: random without replacement, chances proportional to weights (Efraimidis and Spirakis,
-/// "Weighted random sampling
-///   with a reservoir", 2006); weight 0 comes last.
+/// "Weighted
+///   random sampling with a reservoir", 2006); weight 0 comes last.
 /// - least_busy: calls in flight / weight; equally busy ones as in weighted.
 /// Then the model's fallbacks in configured order, each by its own strategy; their own fallbacks are not
 /// followed.
 ///
-/// Targets used above limits.headroom stand behind those of the same model that have room; the plan is made
-/// for each of the two apart. Open breakers and unusable targets are left out before ranking, so "3 cheapest"
-/// are three that may work. A target that two models share appears once. Ties fall to price or quality, then
-/// to configured order.
+/// Targets used above limits.headroom stand behind those of the same model that have room: each of the two
+/// groups is planned for itself. Open breakers and unusable targets are left out before ranking, so "3
+/// cheapest" are three that may work. A target that two models share appears once. Ties fall to price or
+/// quality, then to configured order.
 ///
 /// Pure apart from scratch memory, which it reuses: one thread at a time.
 class router {
@@ -113,7 +113,7 @@ class router {
 
   void add_model(const config& c, size_t model, engine::strategy s, const route_request& request,
                  const target_lookup& lookup);
-  bool known(const target_config& target) const;
+  bool known(name_id target) const;
   void plan_pass(bool tried, route_plan& out);
   void plan_group(iterator begin, iterator end, engine::strategy s, route_plan& out);
   static void take(iterator begin, iterator end, size_t count, engine::strategy by, route_plan& out);

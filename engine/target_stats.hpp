@@ -21,8 +21,7 @@ struct call_measure {
 /// Means are weighted by age, half as much per `half_life`: exponential decay for unevenly spaced samples (A.
 /// Eckner, "Algorithms for Unevenly Spaced Time Series", 2012). The histogram of output tokens has log-spaced
 /// buckets and decays forward: new samples weigh more instead of old ones less (Cormode et al., "Forward
-/// Decay", ICDE 2009), which makes adding one O(1). Everything is O(1) in time and memory; one thread at a
-/// time.
+/// Decay", ICDE 2009). Everything is O(1) in time and memory; one thread at a time.
 class target_stats {
  public:
   static constexpr duration half_life = 60s;
@@ -47,8 +46,8 @@ class target_stats {
   bool measured(time_point now) const { return ever_measured_ && now - last_ <= forget_after; }
   bool ever_measured() const { return ever_measured_; }
 
-  /// Time a call with so many output tokens should take: time to first token + tokens / rate. 0 when never
-  /// measured.
+  /// Time a call with so many output tokens should take: time to first token + tokens / rate; the mean of
+  /// whole calls where no output was counted. 0 when never measured.
   double expected_seconds(std::int64_t output_tokens) const;
 
   double first_token_seconds() const;  ///< 0 when never seen

@@ -1,0 +1,130 @@
+#include "engine/retry_policy.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace millrace::engine {
+
+namespace {
+
+// Layout of a slot's word: retries in the low bits, then requests, then the period.
+constexpr int count_bits = 20;
+constexpr int period_bits = 24;
+constexpr std::uint64_t count_mask = (std::uint64_t{1} << count_bits) - 1;
+constexpr std::uint64_t period_mask = (std::uint64_t{1} << period_bits) - 1;
+static_assert(period_bits + 2 * count_bits == 64);
+
+constexpr std::uint64_t one_retry = 1;
+constexpr std::uint64_t one_request = std::uint64_t{1} << count_bits;
+
+std::uint64_t retries_of(std::uint64_t word) {
+  return word & count_mask;
+}
+std::uint64_t requests_of(std::uint64_t word) {
+  return (word >> count_bits) & count_mask;
+}
+
+std::uint64_t index_of(time_point now) {
+  return static_cast<std::uint64_t>(now.time_since_epoch() / retry_budget::slot_length);
+}
+
+/// The word, or an empty one of that period if the word is left over from an earlier round of the ring.
+std::uint64_t in_period(std::uint64_t word, std::uint64_t index) {
+  const std::uint64_t period = index & period_mask;
+  return word >> (2 * count_bits) == period ? word : period << (2 * count_bits);
+}
+
+}  // namespace
+
+duration backoff_delay(const retry_config& c, int retries, double random01, duration retry_after) {
+  const double doubled = static_cast<double>(c.base.count()) * std::exp2(std::clamp(retries, 0, 62));
+  const double most = std::min(static_cast<double>(c.cap.count()), doubled);
+  const auto jitter = duration(static_cast<duration::rep>(std::clamp(random01, 0.0, 1.0) * most));
+  return std::max(retry_after, duration::zero()) + jitter;
+}
+
+std::atomic<std::uint64_t>& retry_budget::slot(std::uint64_t index) {
+  return ring_[index % slots];
+}
+
+void retry_budget::request(time_point now) {
+  const std::uint64_t index = index_of(now);
+  auto& word = slot(index);
+  std::uint64_t old = word.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint64_t current = in_period(old, index);
+    if (requests_of(current) == count_mask) return;
+    if (word.compare_exchange_weak(old, current + one_request, std::memory_order_relaxed)) return;
+  }
+}
+
+bool retry_budget::try_retry(time_point now, double ratio) {
+  const std::uint64_t index = index_of(now);
+  auto& word = slot(index);
+  std::uint64_t old = word.load(std::memory_order_relaxed);
+  for (;;) {
+    const counts seen = in_window(now);
+    const auto share = static_cast<std::int64_t>(std::max(ratio, 0.0) * static_cast<double>(seen.requests));
+    const std::uint64_t current = in_period(old, index);
+    if (seen.retries >= std::max(min_retries, share) || retries_of(current) == count_mask) return false;
+    // Whoever counts a retry in this slot in between makes this fail, and the sum is taken anew.
+    if (word.compare_exchange_weak(old, current + one_retry, std::memory_order_relaxed)) return true;
+  }
+}
+
+retry_budget::counts retry_budget::in_window(time_point now) const {
+  const std::uint64_t newest = index_of(now);
+  const std::uint64_t oldest = newest - std::min<std::uint64_t>(newest, slots - 1);
+  counts sum;
+  for (std::uint64_t index = oldest; index <= newest; ++index) {
+    const std::uint64_t word = in_period(ring_[index % slots].load(std::memory_order_relaxed), index);
+    sum.requests += static_cast<std::int64_t>(requests_of(word));
+    sum.retries += static_cast<std::int64_t>(retries_of(word));
+  }
+  return sum;
+}
+
+namespace {
+
+bool is_final(const retry_question& q) {
+  switch (q.outcome) {
+    case attempt_outcome::ok:
+    case attempt_outcome::out_of_time:
+    case attempt_outcome::cancelled:
+      return true;
+    default:
+      break;
+  }
+  return q.content_started || q.client_gone || q.time_left <= duration::zero() ||
+         q.attempts_made >= max_calls_per_request;
+}
+
+/// A second call to something that was called before and may work now.
+retry_decision try_again(const retry_question& q, const retry_config& c, double random01,
+                         retry_budget& budget, time_point now) {
+  if (q.attempts_made >= c.attempts) return {};
+  retry_decision again{retry_step::retry_same, {}};
+  if (q.outcome == attempt_outcome::rate_limited && q.has_other_key) {
+    again.step = retry_step::other_key;
+  } else {
+    again.delay = backoff_delay(c, q.attempts_made - 1, random01, q.retry_after);
+  }
+  // The budget is asked last: what is not made must not be counted.
+  if (again.delay >= q.time_left || !budget.try_retry(now, c.budget)) return {};
+  return again;
+}
+
+}  // namespace
+
+retry_decision decide_retry(const retry_question& q, const retry_config& c, double random01,
+                            retry_budget& budget, time_point now) {
+  if (is_final(q)) return {};
+  if (q.outcome == attempt_outcome::unused) return {retry_step::retry_same, {}};
+  if (q.has_untried_target) return {retry_step::next_target, {}};
+  if (q.outcome == attempt_outcome::unauthorized || q.outcome == attempt_outcome::no_credit) {
+    return {q.has_other_key ? retry_step::other_key : retry_step::answer, {}};
+  }
+  return try_again(q, c, random01, budget, now);
+}
+
+}  // namespace millrace::engine
