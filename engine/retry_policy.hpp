@@ -27,8 +27,8 @@ class retry_budget {
   static constexpr duration window = 10s;
   static constexpr std::int64_t slots = 20;
   static constexpr duration slot_length = window / slots;
-  /// So many retries per window are allowed whatever the traffic, or an idle node could never retry. Not
-  /// added to the ratio's share but replaced by it, so under load it changes nothing.
+  /// So many retries per window are allowed whatever the traffic, or an idle node could never retry. The
+  /// ratio's share replaces them, it is not added: they exceed it at most once each time that traffic begins.
   static constexpr std::int64_t min_retries = 10;
 
   /// Counts one request of a client.

@@ -292,7 +292,8 @@ TEST(retry_amplification, HoldsWhenAHealthyUpstreamDies) {
 TEST(retry_amplification, HoldsAtModerateLoad) {
   for (const int rate : {10, 20, 100}) {
     const totals t = simulate(rate, 60s, 0s, false, 11);
-    EXPECT_LE(t.calls * 10, t.requests * 11) << rate << " requests/s";
+    // The first requests after idleness have no traffic behind them yet: the minimum is theirs, once.
+    EXPECT_LE(t.calls, t.requests * 1.1 + retry_budget::min_retries) << rate << " requests/s";
   }
 }
 

@@ -158,7 +158,7 @@ TEST_F(router_plan_test, AboveHeadroomStandsBehindAndIsNeverDropped) {
   views[0].used_fraction = 0.81;
   views[5].used_fraction = 0.99;
   views[1].used_fraction = 0.8;
-  EXPECT_THAT(plan(), ElementsAre(1, 2, 3, 6, 4, 7, 0, 5));
+  EXPECT_THAT(plan(), ElementsAre(1, 2, 3, 6, 7, 4, 0, 5));
 }
 
 TEST_F(router_test, HeadroomNeverPrefersAnotherModel) {
