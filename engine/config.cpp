@@ -1,0 +1,130 @@
+#include "engine/config.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "engine/config_reader.hpp"
+
+namespace millrace::engine {
+namespace {
+
+/// A reload that changes names adds to the table; this many changes a node may see before it must be
+/// restarted.
+constexpr size_t max_names = 1'000'000;
+
+/// The single document of `yaml`. Throws config_error.
+YAML::Node load_document(const std::string& yaml, const std::string& source) {
+  if (yaml.size() > max_config_bytes)
+    throw config_error(source + ":1: is larger than 1MiB; split off what is not needed");
+  std::vector<YAML::Node> documents;
+  try {
+    documents = YAML::LoadAll(yaml);
+  } catch (const YAML::Exception& e) {
+    throw config_error(source + ":" + std::to_string(std::max(e.mark.line, 0) + 1) +
+                       ": this is not YAML: " + e.msg);
+  }
+  if (documents.size() > 1) {
+    const int line = documents[1].Mark().line + 1;
+    throw config_error(source + ":" + std::to_string(line) +
+                       ": a second document begins here; keep one per file");
+  }
+  if (documents.empty() || documents[0].IsNull()) {
+    throw config_error(source +
+                       ":1: is empty; write a configuration, or start without a file for the default one");
+  }
+  return documents[0];
+}
+
+void link_provider(provider_config& p, name_table& names) {
+  for (key_config& key : p.keys) key.name = names.intern("key/" + p.name + "/" + key.id);
+}
+
+void link_model(model_config& m, const config& c, name_table& names) {
+  m.id = names.intern("model/" + m.name);
+  for (target_config& t : m.targets) {
+    const std::string& provider = c.providers[t.provider].name;
+    t.name = names.intern("breaker/" + provider + "/" + (t.model.empty() ? "*" : t.model));
+  }
+}
+
+void add_default_client(config& c) {
+  client_config client;
+  client.name = "default";
+  client.tenant = "default";
+  client.admin = true;
+  c.clients = {std::move(client)};
+}
+
+}  // namespace
+
+std::optional<std::string> process_environment(const std::string& name) {
+  // Nothing in this program changes the environment, so reading it is safe from any thread.
+  const char* const text = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
+  if (text == nullptr) return std::nullopt;
+  return text;
+}
+
+config default_values() {
+  config c;
+  c.tiers = {{"enterprise", queue_class::priority},
+             {"pro", queue_class::priority},
+             {"basic", queue_class::standard},
+             {"free", queue_class::batch}};
+  return c;
+}
+
+config_ptr parse_config(const std::string& yaml, const std::string& source, const environment& env,
+                        const config_ptr& previous) {
+  config c = default_values();
+  c.source = source;
+  const config_source document{source, env};
+  try {
+    read_document(config_value(document, load_document(yaml, source), "", 1), c);
+  } catch (const YAML::Exception& e) {
+    throw config_error(source + ":" + std::to_string(std::max(e.mark.line, 0) + 1) + ": " + e.msg);
+  }
+  if (c.providers.empty()) add_default_providers(c, env);
+  if (c.models.empty()) add_wildcard_models(c);
+  if (c.open) add_default_client(c);
+  link_names(c, previous);
+  return std::make_shared<const config>(std::move(c));
+}
+
+config_ptr load_config(const std::string& path, const environment& env, const config_ptr& previous) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(max_config_bytes + 1, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad())
+    throw config_error(path + ":1: cannot be read; check the path and its permissions");
+  text.resize(static_cast<size_t>(file.gcount()));
+  return parse_config(text, path, env, previous);
+}
+
+config_ptr default_config(const environment& env, const config_ptr& previous) {
+  config c = default_values();
+  c.source = "embedded default";
+  add_default_providers(c, env);
+  add_wildcard_models(c);
+  add_default_client(c);
+  link_names(c, previous);
+  return std::make_shared<const config>(std::move(c));
+}
+
+void link_names(config& c, const config_ptr& previous) {
+  auto names = previous ? std::make_shared<name_table>(*previous->names) : std::make_shared<name_table>();
+  c.version = previous ? previous->version + 1 : 1;
+  for (client_config& client : c.clients) {
+    client.id = names->intern("client/" + client.name);
+    client.tenant_id = names->intern("tenant/" + client.tenant);
+  }
+  for (provider_config& p : c.providers) link_provider(p, *names);
+  for (model_config& m : c.models) link_model(m, c, *names);
+  if (names->size() > max_names) {
+    throw config_error(c.source + ":1: too many different names since the start; restart to apply this file");
+  }
+  c.names = std::move(names);
+}
+
+}  // namespace millrace::engine
