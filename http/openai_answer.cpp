@@ -1,0 +1,184 @@
+#include "http/openai_answer.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace millrace::http {
+namespace {
+
+void read_number(json_scanner& scanner, std::int64_t& into) {
+  std::int64_t number = 0;
+  if (json_integer(scanner.value(), number) && number >= 0) into = number;
+}
+
+/// Consumes an object and reads one count out of it.
+void read_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& into) {
+  if (!scanner.enter_object()) {
+    scanner.value();
+    return;
+  }
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    if (key == wanted) {
+      read_number(scanner, into);
+    } else {
+      scanner.value();
+    }
+  }
+}
+
+/// Strings lose their quotes, numbers stay as they are, everything else is no text.
+std::string text_or_number(std::string_view value) {
+  if (value.empty() || value.front() == '"') return json_text(value);
+  std::int64_t number = 0;
+  return json_integer(value, number) ? std::string(value) : std::string();
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
+template <size_t N>
+bool contains_any(std::string_view text, const std::array<std::string_view, N>& words) {
+  return std::any_of(words.begin(), words.end(),
+                     [&](auto word) { return text.find(word) != std::string_view::npos; });
+}
+
+/// Wordings of OpenAI, Anthropic, DeepSeek, OpenRouter, xAI and Together for an empty account.
+constexpr std::array<std::string_view, 17> credit_wordings = {"credit balance",
+                                                              "insufficient credit",
+                                                              "insufficient balance",
+                                                              "insufficient funds",
+                                                              "insufficient_quota",
+                                                              "out of credit",
+                                                              "not enough credit",
+                                                              "no credit",
+                                                              "add credits",
+                                                              "more credits",
+                                                              "available credit",
+                                                              "credit limit",
+                                                              "billing",
+                                                              "current quota",
+                                                              "payment required",
+                                                              "spending limit",
+                                                              "account is not active"};
+
+}  // namespace
+
+void read_openai_usage(json_scanner& scanner, engine::usage& used) {
+  if (!scanner.enter_object()) {
+    scanner.value();
+    return;
+  }
+  std::int64_t input = -1;
+  std::int64_t output = -1;
+  std::int64_t total = -1;
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    if (key == "prompt_tokens") {
+      read_number(scanner, input);
+    } else if (key == "completion_tokens") {
+      read_number(scanner, output);
+    } else if (key == "total_tokens") {
+      read_number(scanner, total);
+    } else if (key == "prompt_tokens_details") {
+      read_detail(scanner, "cached_tokens", used.cached_tokens);
+    } else if (key == "completion_tokens_details") {
+      read_detail(scanner, "reasoning_tokens", used.reasoning_tokens);
+    } else {
+      scanner.value();
+    }
+  }
+  if (output < 0 && input >= 0 && total > input) output = total - input;
+  if (input >= 0) used.input_tokens = input;
+  if (output >= 0) used.output_tokens = output;
+  used.known = used.known || input >= 0 || output >= 0;
+}
+
+bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
+                           engine::usage& used) {
+  out.clear();
+  used = {};
+  json_scanner scanner(body);
+  if (!scanner.enter_object()) return false;
+  out.reserve(body.size() + client_model.size() + 2);
+  size_t copied = 0;
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    if (key == "usage") {
+      read_openai_usage(scanner, used);
+      continue;
+    }
+    const bool is_model = key == "model";
+    const std::string_view value = scanner.value();
+    if (!is_model || value.empty()) continue;
+    const auto offset = static_cast<size_t>(value.data() - body.data());
+    out.append(body, copied, offset - copied);
+    json_quote(client_model, out);
+    copied = offset + value.size();
+  }
+  if (!scanner.at_end()) {
+    out.clear();
+    used = {};
+    return false;
+  }
+  out.append(body, copied);
+  return true;
+}
+
+provider_error read_openai_error(std::string_view value) {
+  provider_error e;
+  json_scanner scanner(value);
+  if (!scanner.enter_object()) {
+    e.message = json_text(scanner.value());
+    return e;
+  }
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    std::string* into = nullptr;
+    if (key == "message") into = &e.message;
+    if (key == "type") into = &e.type;
+    if (key == "code") into = &e.code;
+    if (key == "status") into = &e.status;
+    const bool is_param = key == "param";
+    const std::string_view member = scanner.value();
+    if (into != nullptr) *into = text_or_number(member);
+    if (is_param) e.has_param = !text_or_number(member).empty();
+  }
+  return e;
+}
+
+bool speaks_of_credit(const provider_error& e) {
+  const std::string code = lower(e.code);
+  const std::string type = lower(e.type);
+  constexpr std::array<std::string_view, 5> names = {"insufficient_quota", "insufficient_balance", "billing",
+                                                     "credit", "payment_required"};
+  if (contains_any(code, names) || contains_any(type, names)) return true;
+  // Rate limits advise to add a payment method or to look at billing; they pass by themselves.
+  if (code.find("rate_limit") != std::string::npos || type.find("rate_limit") != std::string::npos)
+    return false;
+  if (type == "requests" || type == "tokens" || e.status == "RESOURCE_EXHAUSTED") return false;
+  const bool own_code = code.find_first_not_of("0123456789") != std::string::npos;
+  return !own_code && !e.has_param && contains_any(lower(e.message), credit_wordings);
+}
+
+bool speaks_of_credit(std::string_view body) {
+  json_scanner scanner(body);
+  // Google's compatible endpoint wraps its errors in an array.
+  if (scanner.enter_array() && !scanner.next_element()) return false;
+  if (!scanner.enter_object()) return false;
+  provider_error e;
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    const bool is_error = key == "error";
+    const std::string_view value = scanner.value();
+    if (is_error) e = read_openai_error(value);
+  }
+  return speaks_of_credit(e);
+}
+
+}  // namespace millrace::http

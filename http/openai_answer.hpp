@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "engine/ports.hpp"
+#include "http/json_scan.hpp"
+
+/// Answers in OpenAI's format. Pure functions, safe from any thread.
+namespace millrace::http {
+
+/// Consumes the value of a `usage` member. Counts that are absent or no whole numbers stay as they are; where
+/// only the total and the input are given, the output is their difference.
+void read_openai_usage(json_scanner& scanner, engine::usage& used);
+
+/// See `engine::dialect::rewrite_answer`. Replaces `out`; on false it is empty.
+bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
+                           engine::usage& used);
+
+/// What an error said, as far as anybody reacts to it. Texts are empty where the provider gave none.
+struct provider_error {
+  std::string message;
+  std::string type;
+  std::string code;    ///< also when it was sent as a number
+  std::string status;  ///< Google's compatible endpoint names its reason here
+  bool has_param = false;
+};
+
+/// Reads the value of an `error` member, an object or a text, as written.
+provider_error read_openai_error(std::string_view value);
+
+/// Whether an error says that the account has no credit left. Codes and types decide first; wording counts
+/// only where the error has no code of its own and points at no parameter, because there a client's own words
+/// may be quoted, and a key must not be given up for those.
+bool speaks_of_credit(const provider_error& e);
+/// The same for a whole error body; see `engine::dialect::speaks_of_credit`.
+bool speaks_of_credit(std::string_view body);
+
+}  // namespace millrace::http

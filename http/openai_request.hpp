@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "engine/ports.hpp"
+
+/// Requests in OpenAI's format; see `engine::dialect` for the meaning. Pure functions, safe from any thread.
+namespace millrace::http {
+
+/// Bounds of what is looked at; beyond them the answer is 400.
+inline constexpr size_t max_top_level_members = 256;
+inline constexpr size_t max_model_bytes = 512;
+
+/// Largest values of `max_tokens` and of `n` or `best_of` that are reckoned with; their product fits 64 bits.
+inline constexpr std::int64_t max_counted_tokens = 1'000'000'000;
+inline constexpr std::int64_t max_counted_choices = 1024;
+
+bool read_openai_request(engine::route_kind route, std::string_view body, engine::request_facts& facts,
+                         engine::api_error& error);
+
+/// Replaces `out`.
+void encode_openai_request(engine::route_kind route, std::string_view body,
+                           const engine::request_facts& facts, std::string_view model, std::string& out);
+
+}  // namespace millrace::http

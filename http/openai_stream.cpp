@@ -1,0 +1,271 @@
+#include "http/openai_stream.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+#include "http/json_scan.hpp"
+#include "http/openai_answer.hpp"
+#include "http/sse.hpp"
+
+namespace millrace::http {
+namespace {
+
+constexpr std::string_view white_space = " \t\r\n";
+
+std::string_view trimmed(std::string_view text) {
+  const size_t start = text.find_first_not_of(white_space);
+  if (start == std::string_view::npos) return {};
+  return text.substr(start, text.find_last_not_of(white_space) - start + 1);
+}
+
+/// Null, "", [] or {}: members that say nothing.
+bool is_blank(std::string_view value) {
+  if (value.empty() || value == "null" || value == "\"\"") return true;
+  return (value.front() == '[' || value.front() == '{') &&
+         value.find_first_not_of(white_space, 1) == value.size() - 1;
+}
+
+/// The status that a failure with this error would have had. Those of an empty account come as 429, too; 402
+/// tells them from rate limits, which the text alone would not.
+int status_of(const provider_error& e) {
+  if (speaks_of_credit(e)) return 402;
+  int status = 0;
+  std::from_chars(e.code.data(), e.code.data() + e.code.size(), status);
+  if (status >= 400 && status < 600) return status;
+  const auto says = [&e](std::string_view word) {
+    return e.code.find(word) != std::string::npos || e.type.find(word) != std::string::npos;
+  };
+  if (says("rate_limit")) return 429;
+  if (says("overloaded") || says("unavailable")) return 503;
+  if (says("timeout")) return 504;
+  if (says("authentication") || says("invalid_api_key")) return 401;
+  if (says("invalid_request")) return 400;
+  return says("server_error") || says("api_error") ? 500 : 0;
+}
+
+class openai_stream : public engine::stream_reader {
+ public:
+  openai_stream(std::string_view client_model, bool client_wants_usage) : wants_usage_(client_wants_usage) {
+    json_quote(client_model, model_);
+  }
+
+  state feed(std::string_view bytes, std::string& out) override;
+  const engine::usage& seen_usage() const override { return usage_; }
+  const std::string& failure() const override { return failure_; }
+  int failure_status() const override { return failure_status_; }
+
+ private:
+  /// A part of the payload to be replaced.
+  struct edit {
+    size_t offset = 0;
+    size_t length = 0;
+    std::string_view text;
+  };
+
+  void take(std::string& out);
+  std::string_view payload();
+  bool read_chunk(std::string_view payload);
+  void read_choices(json_scanner& scanner);
+  void read_choice(json_scanner& scanner);
+  void read_delta(json_scanner& scanner);
+  void write_edited(std::string_view payload, std::string& out) const;
+  void fail(std::string_view message, int status = 0);
+  void fail_with(std::string_view error_value);
+
+  const bool wants_usage_;
+  std::string model_;  ///< as a JSON literal
+  sse_splitter splitter_;
+  state state_ = state::preamble;
+  engine::usage usage_;
+  std::string failure_;
+  int failure_status_ = 0;
+  bool dropped_ = false;  ///< the block before was left out
+
+  // The block being read. Kept as members for their memory.
+  sse_event event_;
+  std::string joined_;
+  std::vector<edit> edits_;
+  std::string_view error_;    ///< value of `error` as written
+  bool no_choices_ = false;   ///< `choices` is there and empty
+  bool whole_usage_ = false;  ///< `usage` is there and not null
+};
+
+engine::stream_reader::state openai_stream::feed(std::string_view bytes, std::string& out) {
+  if (state_ == state::done || state_ == state::failed) return state_;
+  splitter_.feed(bytes);
+  for (;;) {
+    switch (splitter_.next(event_)) {
+      case sse_splitter::result::more:
+        return state_;
+      case sse_splitter::result::too_large:
+        fail("The provider sent an event that is too large.");
+        break;
+      case sse_splitter::result::event:
+        take(out);
+        break;
+    }
+    if (state_ == state::done || state_ == state::failed) return state_;
+  }
+}
+
+void openai_stream::take(std::string& out) {
+  if (event_.tail && dropped_) return;
+  dropped_ = false;
+  const std::string_view text = payload();
+  const std::string_view content = trimmed(text);
+  if (content.empty()) {
+    out.append(event_.raw);
+    return;
+  }
+  if (content == "[DONE]") {
+    out.append(event_.raw);
+    state_ = state::done;
+    return;
+  }
+  const bool error_event = event_.name == "error";
+  const bool is_json = read_chunk(text);
+  if (!error_.empty()) return fail_with(error_);
+  if (error_event) return is_json ? fail_with(content) : fail(content);
+  if (!is_json) return fail("The provider sent an event that is not a JSON object.");
+  dropped_ = no_choices_ && whole_usage_ && !wants_usage_;
+  if (!dropped_) write_edited(text, out);
+}
+
+/// The `data` of the block, its lines joined by LF.
+std::string_view openai_stream::payload() {
+  if (event_.data.size() == 1) return event_.raw.substr(event_.data[0].offset, event_.data[0].length);
+  joined_.clear();
+  for (const auto& line : event_.data) {
+    if (&line != event_.data.data()) joined_.push_back('\n');
+    joined_.append(event_.raw, line.offset, line.length);
+  }
+  return joined_;
+}
+
+/// Reads one chunk and notes the edits it needs, in order; false when it is not a JSON object.
+bool openai_stream::read_chunk(std::string_view payload) {
+  edits_.clear();
+  error_ = {};
+  no_choices_ = whole_usage_ = false;
+  json_scanner scanner(payload);
+  if (!scanner.enter_object()) return false;
+  const auto offset_of = [&](std::string_view value) {
+    return static_cast<size_t>(value.data() - payload.data());
+  };
+  bool removed = false;  // `usage` is removed at most once: a second one would need the first one's comma
+  size_t leading = 0;    // offset of a removed first member whose comma is yet to come
+  bool has_leading = false;
+  size_t before = 0;  // end of the member before
+  std::string_view key;
+  for (bool first = true; scanner.next_member(key); first = false) {
+    const size_t start = scanner.key_offset();
+    if (std::exchange(has_leading, false)) edits_.push_back({leading, start - leading, {}});
+    if (key == "choices") {
+      read_choices(scanner);
+    } else if (key == "usage" && scanner.peek() != 'n') {
+      whole_usage_ = true;
+      read_openai_usage(scanner, usage_);
+    } else {
+      const bool is_model = key == "model";
+      const bool is_usage = key == "usage";
+      const bool is_error = key == "error";
+      const std::string_view value = scanner.value();
+      if (is_error && value != "null") error_ = value;
+      if (is_model && value != model_) edits_.push_back({offset_of(value), value.size(), model_});
+      if (is_usage && !wants_usage_ && !std::exchange(removed, true)) {
+        leading = start;
+        has_leading = first;
+        if (!first) edits_.push_back({before, scanner.offset() - before, {}});
+      }
+    }
+    before = scanner.offset();
+  }
+  if (has_leading) edits_.push_back({leading, before - leading, {}});
+  return scanner.at_end();
+}
+
+void openai_stream::read_choices(json_scanner& scanner) {
+  if (!scanner.enter_array()) {
+    scanner.value();
+    return;
+  }
+  no_choices_ = true;
+  while (scanner.next_element()) {
+    no_choices_ = false;
+    if (state_ == state::preamble && scanner.enter_object()) {
+      read_choice(scanner);
+    } else {
+      scanner.value();
+    }
+  }
+}
+
+void openai_stream::read_choice(json_scanner& scanner) {
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    if (key == "delta" && scanner.enter_object()) {
+      read_delta(scanner);
+      continue;
+    }
+    const bool tells = key == "finish_reason" || key == "text";
+    const std::string_view value = scanner.value();
+    if (tells && !is_blank(value)) state_ = state::content;
+  }
+}
+
+void openai_stream::read_delta(json_scanner& scanner) {
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    const bool is_role = key == "role";
+    const std::string_view value = scanner.value();
+    if (!is_role && !is_blank(value)) state_ = state::content;
+  }
+}
+
+/// Copies the block with the edits applied. They are offsets in the joined payload; each is carried out on
+/// every line it touches, so that the framing of a payload spread over several `data` lines stays as it is.
+void openai_stream::write_edited(std::string_view payload, std::string& out) const {
+  size_t copied = 0;  // of the block
+  size_t begin = 0;   // of the line in the payload
+  auto next = edits_.begin();
+  for (const auto& line : event_.data) {
+    if (next == edits_.end()) break;
+    out.append(event_.raw, copied, line.offset - copied);
+    const size_t end = begin + line.length;
+    size_t at = begin;
+    while (next != edits_.end() && next->offset < end) {
+      if (next->offset >= begin) {
+        out.append(payload, at, next->offset - at).append(next->text);
+      }
+      at = std::min(next->offset + next->length, end);
+      if (next->offset + next->length > end) break;
+      ++next;
+    }
+    out.append(payload, at, end - at);
+    copied = line.offset + line.length;
+    begin = end + 1;
+  }
+  out.append(event_.raw, copied);
+}
+
+void openai_stream::fail(std::string_view message, int status) {
+  state_ = state::failed;
+  failure_ = message.substr(0, max_failure_bytes);
+  failure_status_ = status;
+}
+
+void openai_stream::fail_with(std::string_view error_value) {
+  const provider_error e = read_openai_error(error_value);
+  fail(e.message.empty() ? error_value : e.message, status_of(e));
+}
+
+}  // namespace
+
+std::unique_ptr<engine::stream_reader> read_openai_stream(std::string_view client_model,
+                                                          bool client_wants_usage) {
+  return std::make_unique<openai_stream>(client_model, client_wants_usage);
+}
+
+}  // namespace millrace::http
