@@ -129,8 +129,10 @@ void read_fallbacks(const config_value& value, const std::vector<std::string>& n
   for (const config_value& element : value.list(max_fallbacks)) {
     std::string name = element.text();
     const auto found = c.model_index.find(name);
-    if (found == c.model_index.end())
-      element.fail("there is no model of this name" + suggestion(name, names));
+    if (found == c.model_index.end()) {
+      const std::string near = suggestion(name, names);
+      element.fail("there is no model of this name" + (near.empty() ? "; define it under `models`" : near));
+    }
     if (name == m.name) element.fail("a model cannot be its own fallback");
     const auto& listed = m.fallback_models;
     if (std::find(listed.begin(), listed.end(), found->second) != listed.end())

@@ -19,6 +19,9 @@ enum class log_level : std::uint8_t { trace, debug, info, warn, error };
 /// Longest text written for one field, in bytes; the rest is cut off at a character's border.
 inline constexpr size_t max_log_text = 1024;
 
+/// Longest wait for a reader of the log when it is flushed or ended.
+inline constexpr std::chrono::milliseconds log_flush_patience{2000};
+
 /// A named value of an event line. Secrets do not compile. The texts must live until `log_event` returns.
 class log_field {
  public:
@@ -47,8 +50,6 @@ class log_field {
 /// Writes one JSON line `{"ts":...,"level":...,"event":<event>,<fields>}`. Thread-safe, never blocks; does
 /// nothing unless a `logging` is alive and its level lets the line through.
 void log_event(log_level level, std::string_view event, std::initializer_list<log_field> fields = {});
-
-class log_queue;
 
 /// The process's log for as long as it lives; also takes over spdlog's default logger, whose messages become
 /// `{"ts","level","event":"message","message"}`. Create one before any thread that logs starts, and destroy

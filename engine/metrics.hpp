@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/config.hpp"
@@ -65,6 +66,9 @@ struct node_gauges {
   bool ready = false;
 };
 
+/// "priority", "standard" or "batch".
+std::string_view to_string(queue_class q);
+
 /// Counts finished work and renders it with the node's state in the Prometheus text format. Label values are
 /// those of the configuration ("unknown" stands for anything else), so clients cannot make series.
 /// Thread-safe. `request_done` and `attempt_done` look their series up in a cache of the calling thread.
@@ -79,7 +83,8 @@ class metrics : public observer {
   void request_done(const request_record& r) override;
   void attempt_done(const attempt_record& r) override;
 
-  /// The text for `GET /metrics`, content type `text/plain; version=0.0.4`.
+  /// The text for `GET /metrics`, content type `text/plain; version=0.0.4`. Takes some milliseconds when
+  /// there are many series or open files.
   std::string render(const node_gauges& node) const;
 
  private:
