@@ -38,7 +38,7 @@ class key_health {
 
  private:
   struct cooling {
-    time_point until;
+    time_point until = time_point::min();
     int strikes = 0;  ///< cooldowns in a row whose length the provider did not say
   };
 

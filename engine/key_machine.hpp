@@ -71,7 +71,7 @@ class key_machine {
   static constexpr size_t max_nodes =
       256;  ///< idle ones are forgotten first; demand of further ones gets no answer
   static constexpr size_t max_leases = 65536;  ///< unreported at once; beyond it demand waits for reports
-  static constexpr std::int64_t max_grant = 10000;  ///< permits in one lease
+  static constexpr std::int64_t max_grant = 10000;  ///< permits in one lease where nothing limits them
   static constexpr duration min_wakeup = 5ms;       ///< grants to those who wait are made at most this often
 
   /// To `node`: a grant, or only news about the key.
@@ -134,42 +134,48 @@ class key_machine {
     bool holds(const token_count& head) const {
       return permits >= 1 && input >= head.input && output >= head.output && total >= head.total();
     }
+    /// The part of `tokens` that fits, 0..1.
+    double part(const token_count& tokens) const;
+  };
+  struct portion {
+    std::int64_t permits = 0;
+    token_count tokens;
   };
   using lease_map = std::map<std::uint64_t, lease>;
 
   node_state* find_or_add(const std::string& node, time_point now);
   void set_demand(node_state& n, const lease_request& r);
   void drop_demand(node_state& n);
+  bool ever_fits(const token_count& head) const;
 
   void serve(time_point now, outbox& out);
-  void serve_waiting(time_point now, outbox& out);
+  bool serve_waiting(time_point now, outbox& out);
   void serve_stock(time_point now, outbox& out);
   void serve_probe(time_point now, outbox& out);
   bool serve_node(node_state& n, std::int64_t nodes_left, time_point now, outbox& out);
+  bool lease_free();
   room room_for(const token_count& head, time_point now);
-  room stock_room(time_point now);
-  bool ever_fits(const token_count& head) const;
-  bool blocked(const node_state& n, time_point now) const;
+  portion for_waiting(const lease_request& d, room r, std::int64_t nodes_left) const;
+  portion for_stock(const lease_request& d, const portion& waiting, time_point now);
+  bool cooling(const node_state& n, time_point now) const;
   std::int64_t concurrency_room() const;
   std::int64_t nodes_seen(time_point now) const;
 
-  void grant(node_state& n, std::int64_t permits, const token_count& tokens, bool probe, time_point now,
-             outbox& out);
+  void grant(node_state& n, const portion& p, bool probe, time_point now, outbox& out);
   void use(const lease_use& u, time_point now);
   void give_back(const lease_return& r, time_point now);
-  void take_from(lease_map::iterator l, std::int64_t permits, const token_count& tokens);
+  void shrink(lease_map::iterator l, std::int64_t permits, const token_count& tokens);
   void forget_lease(lease_map::iterator l);
-  void forget_old_leases(time_point now);
   void apply(const limit_hint& h, time_point now);
 
-  time_point when_ready(const lease_request& d, std::int64_t ahead, time_point now);
-  duration next_permit(const node_state* for_node, time_point now);
-  void tell(const node_state& n, time_point now, outbox& out);
+  time_point when_served(const lease_request& d, time_point now);
+  time_point when_ready(const portion& wanted, time_point now);
+  duration next_permit(const node_state* n, time_point now);
+  key_notice notice_for(const node_state* n, time_point now);
   void tell_all(time_point now, outbox& out);
 
   std::string name_;
   key_limits limits_;
-  duration margin_;
   duration quarantine_for_;
 
   paced_window requests_;
@@ -185,7 +191,7 @@ class key_machine {
   std::uint64_t next_lease_ = 1;
   std::int64_t leased_ = 0;     ///< permits of all leases
   std::int64_t in_flight_ = 0;  ///< calls of all nodes
-  time_point last_served_;      ///< when waiting demand was last granted by `advance`
+  time_point not_before_;       ///< demand that waits for a window is not looked at again before this
 };
 
 }  // namespace millrace::engine

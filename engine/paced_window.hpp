@@ -29,8 +29,8 @@ class paced_window {
   /// How much may be taken now; 0 or less: nothing. `need` is the least that is of use: pacing lets the
   /// bucket grow to hold it. `unlimited` without a limit.
   std::int64_t room(std::int64_t need, time_point now);
-  /// What `room` would have to be before it is more than half of what it is at rest.
-  std::int64_t reserve(time_point now);
+  /// How much may be taken to be held ready: it leaves the bucket half as full as after rest.
+  std::int64_t spare(time_point now);
   /// When `amount` could be taken, were nothing else to come; `now` when it can be already, time_point::max()
   /// for never. A guess where pacing decides.
   time_point when(std::int64_t amount, time_point now);
@@ -63,10 +63,12 @@ class paced_window {
   double used_fraction(time_point now);
 
  private:
+  void adopt(std::int64_t limit, time_point now);
   void refresh(std::int64_t need, time_point now);
   void recompute(time_point now);
   void note_peak(time_point now);
-  double cap() const;
+  double full() const;
+  double floor_rate() const;
 
   rate_window window_;
   pacing mode_;
@@ -86,6 +88,7 @@ class paced_window {
   time_point peak_since_;  ///< start of the current period of the two below
   std::int64_t peak_ = 0;  ///< the most ever used in the current period
   std::int64_t previous_peak_ = 0;
+  std::int64_t last_used_ = 0;  ///< after the last addition
 };
 
 }  // namespace millrace::engine

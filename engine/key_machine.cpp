@@ -1,0 +1,339 @@
+#include "engine/key_machine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace::engine {
+
+namespace {
+
+constexpr window_shape minute{.span = 60s, .slot = 250ms, .margin = 0s, .ahead = key_machine::lease_life};
+constexpr window_shape whole_day{.span = 24h, .slot = 6min, .margin = 0s, .ahead = key_machine::lease_life};
+/// An answer whose request limit takes longer to reset speaks of the day, not of the minute.
+constexpr duration longest_minute_reset = 2min;
+/// Larger demands are cut to these; they keep sums far from overflow.
+constexpr std::int64_t most_permits = 1'000'000'000;
+constexpr std::int64_t most_tokens = 1'000'000'000'000'000;
+
+/// The honest guess where nobody can know: calls of other requests have to end first.
+constexpr duration call_guess = 1s;
+/// Instead of "never" in messages.
+constexpr duration never = 24h;
+
+window_shape with_margin(window_shape shape, duration margin) {
+  shape.margin = margin;
+  return shape;
+}
+
+token_count bounded(const token_count& t) {
+  return {std::clamp<std::int64_t>(t.input, 0, most_tokens),
+          std::clamp<std::int64_t>(t.output, 0, most_tokens)};
+}
+
+}  // namespace
+
+key_machine::key_machine(std::string name, const key_limits& limits, duration margin, duration quarantine_for,
+                         time_point now)
+    : name_(std::move(name)),
+      limits_(limits),
+      quarantine_for_(quarantine_for),
+      requests_(limits.rpm, with_margin(minute, margin), paced_window::pacing::even, now),
+      input_(limits.tpm_input, with_margin(minute, margin), paced_window::pacing::even, now),
+      output_(limits.tpm_output, with_margin(minute, margin), paced_window::pacing::even, now),
+      total_(limits.tpm, with_margin(minute, margin), paced_window::pacing::even, now),
+      day_(limits.rpd, with_margin(whole_day, margin), paced_window::pacing::none, now),
+      not_before_(now) {}
+
+void key_machine::reconfigure(const key_limits& limits, duration margin, duration quarantine_for,
+                              time_point now, outbox& out) {
+  limits_ = limits;
+  quarantine_for_ = quarantine_for;
+  requests_.set_limit(limits.rpm, margin, now);
+  input_.set_limit(limits.tpm_input, margin, now);
+  output_.set_limit(limits.tpm_output, margin, now);
+  total_.set_limit(limits.tpm, margin, now);
+  day_.set_limit(limits.rpd, margin, now);
+  health_.lift_quarantine();
+  for (auto& [name, n] : nodes_) {
+    if (!ever_fits(n.demand.head)) drop_demand(n);
+  }
+  not_before_ = now;
+  tell_all(now, out);
+  serve(now, out);
+}
+
+void key_machine::request(const lease_request& r, time_point now, outbox& out) {
+  node_state* n = find_or_add(r.node, now);
+  if (n == nullptr) return;
+  set_demand(*n, r);
+  const size_t before = out.size();
+  serve(now, out);
+  const bool answered = std::any_of(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(),
+                                    [&](const outgoing& o) { return o.node == n->name; });
+  if (!answered) out.push_back({n->name, std::nullopt, notice_for(n, now)});
+}
+
+void key_machine::report(const lease_report& r, time_point now, outbox& out) {
+  node_state* n = find_or_add(r.node, now);
+  for (const lease_use& u : r.used) {
+    use(u, now);
+    if (n != nullptr) {
+      n->in_flight += std::max<std::int64_t>(u.permits, 0);
+      in_flight_ += std::max<std::int64_t>(u.permits, 0);
+    }
+  }
+  for (const lease_return& back : r.returned) give_back(back, now);
+  if (n != nullptr) {
+    const std::int64_t ended = std::clamp<std::int64_t>(r.finished, 0, n->in_flight);
+    n->in_flight -= ended;
+    in_flight_ -= ended;
+  }
+  const token_count debt = bounded(r.debt);
+  input_.charge(debt.input, now);
+  output_.charge(debt.output, now);
+  total_.charge(debt.total(), now);
+  for (const limit_hint& h : r.hints) apply(h, now);
+  bool changed = false;
+  for (const key_event& e : r.events) changed = health_.on_event(e, quarantine_for_, now) || changed;
+  if (changed) tell_all(now, out);
+  serve(now, out);
+}
+
+void key_machine::advance(time_point now, outbox& out) {
+  serve(now, out);
+}
+
+void key_machine::forget_node(const std::string& node, time_point now) {
+  const auto found = nodes_.find(node);
+  if (found == nodes_.end()) return;
+  node_state& n = found->second;
+  drop_demand(n);
+  in_flight_ -= n.in_flight;
+  for (auto l = leases_.begin(); l != leases_.end();) {
+    const auto next = std::next(l);
+    if (l->second.owner == &n) forget_lease(l);
+    l = next;
+  }
+  nodes_.erase(found);
+  not_before_ = now;
+}
+
+key_machine::node_state* key_machine::find_or_add(const std::string& node, time_point now) {
+  auto found = nodes_.find(node);
+  if (found == nodes_.end()) {
+    if (nodes_.size() >= max_nodes) {
+      auto idle = nodes_.end();
+      for (auto n = nodes_.begin(); n != nodes_.end(); ++n) {
+        if (n->second.in_flight > 0 || n->second.leases > 0 || n->second.demand.permits > 0) continue;
+        if (idle == nodes_.end() || n->second.seen < idle->second.seen) idle = n;
+      }
+      if (idle == nodes_.end()) return nullptr;
+      nodes_.erase(idle);
+    }
+    found = nodes_.emplace(node, node_state{}).first;
+    found->second.name = node;
+  }
+  found->second.seen = now;
+  return &found->second;
+}
+
+void key_machine::set_demand(node_state& n, const lease_request& r) {
+  if (r.permits <= 0 || !ever_fits(bounded(r.head))) {
+    drop_demand(n);
+    return;
+  }
+  // The place in the line is kept: asking again neither gains nor loses a turn.
+  if (n.demand.permits == 0) line_.push_back(&n);
+  n.demand = r;
+  lease_request& d = n.demand;
+  d.permits = std::min(d.permits, most_permits);
+  d.waiting = std::clamp<std::int64_t>(d.waiting, 0, d.permits);
+  d.head = bounded(d.head);
+  d.tokens = bounded(d.tokens);
+  d.tokens.input = std::max(d.tokens.input, d.head.input);
+  d.tokens.output = std::max(d.tokens.output, d.head.output);
+}
+
+void key_machine::drop_demand(node_state& n) {
+  if (n.demand.permits == 0) return;
+  n.demand = {};
+  line_.erase(std::find(line_.begin(), line_.end(), &n));
+}
+
+bool key_machine::ever_fits(const token_count& head) const {
+  return std::min({limits_.rpm, limits_.rpd, limits_.concurrency}) >= 1 && head.input <= limits_.tpm_input &&
+         head.output <= limits_.tpm_output && head.total() <= limits_.tpm;
+}
+
+void key_machine::grant(node_state& n, const portion& p, bool probe, time_point now, outbox& out) {
+  const lease l{.owner = &n,
+                .granted_at = now,
+                .permits = p.permits,
+                .input = p.tokens.input,
+                .output = p.tokens.output,
+                .total = p.tokens.total(),
+                .probe = probe};
+  requests_.take(l.permits, l.end(), now);
+  day_.take(l.permits, l.end(), now);
+  input_.take(l.input, l.end(), now);
+  output_.take(l.output, l.end(), now);
+  total_.take(l.total, l.end(), now);
+  leased_ += l.permits;
+  ++n.leases;
+  leases_.emplace_hint(leases_.end(), next_lease_, l);
+  if (probe) health_.probe_granted(lease_life, now);
+  out.push_back({n.name, lease_grant{next_lease_, p.permits, p.tokens, lease_life, probe}, {}});
+  ++next_lease_;
+}
+
+void key_machine::use(const lease_use& u, time_point now) {
+  const auto found = leases_.find(u.lease);
+  if (found == leases_.end()) return;  // forgotten: it stays counted where it was granted
+  const lease& l = found->second;
+  const std::int64_t permits = std::clamp<std::int64_t>(u.permits, 0, most_permits);
+  const token_count tokens = bounded(u.tokens);
+  // The report took its time, so this is rather too late than too early; and no use is outside its lease's
+  // life.
+  const time_point at = std::clamp(now - std::max(u.age, duration::zero()), l.granted_at, l.end());
+  const auto settle = [&](paced_window& w, std::int64_t amount, std::int64_t held) {
+    w.move(std::min(amount, held), l.end(), at, now);
+    w.charge(amount - held, now);
+  };
+  settle(requests_, permits, l.permits);
+  settle(day_, permits, l.permits);
+  settle(input_, tokens.input, l.input);
+  settle(output_, tokens.output, l.output);
+  settle(total_, tokens.total(), l.total);
+  if (l.probe) health_.probe_used(quarantine_for_, now);
+  shrink(found, permits, tokens);
+}
+
+void key_machine::give_back(const lease_return& r, time_point now) {
+  const auto found = leases_.find(r.lease);
+  if (found == leases_.end()) return;
+  const lease& l = found->second;
+  const std::int64_t permits = std::clamp<std::int64_t>(r.permits, 0, l.permits);
+  const token_count tokens = bounded(r.tokens);
+  requests_.give_back(permits, l.end(), now);
+  day_.give_back(permits, l.end(), now);
+  input_.give_back(std::min(tokens.input, l.input), l.end(), now);
+  output_.give_back(std::min(tokens.output, l.output), l.end(), now);
+  total_.give_back(std::min(tokens.total(), l.total), l.end(), now);
+  if (l.probe && permits > 0) health_.probe_returned(now);
+  shrink(found, permits, tokens);
+}
+
+void key_machine::shrink(lease_map::iterator l, std::int64_t permits, const token_count& tokens) {
+  lease& x = l->second;
+  const std::int64_t taken = std::min(permits, x.permits);
+  x.permits -= taken;
+  leased_ -= taken;
+  x.input -= std::min(tokens.input, x.input);
+  x.output -= std::min(tokens.output, x.output);
+  x.total -= std::min(tokens.total(), x.total);
+  if (x.permits == 0 && x.total == 0) forget_lease(l);
+}
+
+void key_machine::forget_lease(lease_map::iterator l) {
+  leased_ -= l->second.permits;
+  --l->second.owner->leases;
+  leases_.erase(l);
+}
+
+void key_machine::apply(const limit_hint& h, time_point now) {
+  paced_window& requests = h.reset_requests > longest_minute_reset ? day_ : requests_;
+  requests.hint_limit(h.limit_requests, now);
+  requests.observe_remaining(h.remaining_requests, now);
+  // A key with limits for input and output apart has none for the sum that the answer could speak of.
+  if (limits_.tpm_input != unlimited || limits_.tpm_output != unlimited) return;
+  total_.hint_limit(h.limit_tokens, now);
+  total_.observe_remaining(h.remaining_tokens, now);
+}
+
+duration key_machine::next_permit(const node_state* n, time_point now) {
+  if (health_.quarantined()) return std::max(health_.probe_at() - now, duration::zero());
+  if (concurrency_room() < 1) return call_guess;
+  portion wanted{.permits = 1, .tokens = {}};
+  bool in_line = false;
+  for (const node_state* other : line_) {
+    const lease_request& d = other->demand;
+    if (other == n) {
+      in_line = d.waiting > 0;
+      wanted.tokens.input += d.head.input;
+      wanted.tokens.output += d.head.output;
+      break;
+    }
+    if (d.waiting == 0 || cooling(*other, now)) continue;
+    const double part = static_cast<double>(d.waiting) / static_cast<double>(d.permits);
+    wanted.permits += d.waiting;
+    wanted.tokens.input += static_cast<std::int64_t>(static_cast<double>(d.tokens.input) * part);
+    wanted.tokens.output += static_cast<std::int64_t>(static_cast<double>(d.tokens.output) * part);
+  }
+  time_point when = when_ready(wanted, now);
+  if (in_line) when = std::max({when, health_.ready_at(n->demand.target), now + min_wakeup});
+  return when == time_point::max() ? never : std::max(when - now, duration::zero());
+}
+
+time_point key_machine::when_ready(const portion& wanted, time_point now) {
+  return std::max({requests_.when(wanted.permits, now), day_.when(wanted.permits, now),
+                   input_.when(wanted.tokens.input, now), output_.when(wanted.tokens.output, now),
+                   total_.when(wanted.tokens.total(), now)});
+}
+
+key_notice key_machine::notice(time_point now) {
+  return notice_for(nullptr, now);
+}
+
+key_notice key_machine::notice_for(const node_state* n, time_point now) {
+  key_notice result;
+  result.key = name_;
+  health_.describe(result, now);
+  result.used_fraction =
+      std::max({requests_.used_fraction(now), day_.used_fraction(now), input_.used_fraction(now),
+                output_.used_fraction(now), total_.used_fraction(now)});
+  if (limits_.concurrency != unlimited) {
+    const double busy = static_cast<double>(leased_ + in_flight_) /
+                        static_cast<double>(std::max<std::int64_t>(limits_.concurrency, 1));
+    result.used_fraction = std::max(result.used_fraction, busy);
+  }
+  result.used_fraction = std::clamp(result.used_fraction, 0.0, 1.0);
+  result.next_permit = next_permit(n, now);
+  result.requests_used = requests_.used(now);
+  result.tokens_used = total_.used(now);
+  result.in_flight = in_flight_;
+  return result;
+}
+
+void key_machine::tell_all(time_point now, outbox& out) {
+  for (const auto& [name, n] : nodes_) out.push_back({name, std::nullopt, notice_for(&n, now)});
+}
+
+key_status key_machine::status(time_point now) {
+  key_status s;
+  s.key = name_;
+  const auto show = [&](const char* name, paced_window& w) {
+    if (w.limit() != unlimited) s.limits.push_back({name, w.configured_limit(), w.limit(), w.used(now)});
+  };
+  show("rpm", requests_);
+  show("tpm", total_);
+  show("tpm_input", input_);
+  show("tpm_output", output_);
+  show("rpd", day_);
+  if (limits_.concurrency != unlimited) {
+    s.limits.push_back({"concurrency", limits_.concurrency, limits_.concurrency, leased_ + in_flight_});
+  }
+  s.requests_used = requests_.used(now);
+  s.tokens_used = total_.used(now);
+  s.in_flight = in_flight_;
+  s.leased = leased_;
+  for (const node_state* n : line_) s.waiting += n->demand.waiting;
+  s.nodes = static_cast<std::int64_t>(nodes_.size());
+  key_notice n;
+  health_.describe(n, now);
+  s.cooldowns = std::move(n.cooldowns);
+  s.quarantine = n.quarantine;
+  s.probe_in = n.probe_in;
+  return s;
+}
+
+}  // namespace millrace::engine

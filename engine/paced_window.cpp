@@ -1,0 +1,184 @@
+#include "engine/paced_window.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace millrace::engine {
+
+namespace {
+
+/// The part of the mean rate that a burst always leaves for later.
+constexpr double kept_rate = 0.75;
+/// Our own use is remembered for at least this long, against answers that tell what was left when their
+/// request came in.
+constexpr duration peak_period = 30s;
+/// Guesses never exceed this; it keeps the arithmetic of times far from overflow.
+constexpr double longest_guess_seconds = 1e6;
+
+double seconds(duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+
+duration after(double s) {
+  const double bounded = std::clamp(s, 0.0, longest_guess_seconds);
+  return std::chrono::ceil<duration>(std::chrono::duration<double>(bounded));
+}
+
+}  // namespace
+
+paced_window::paced_window(std::int64_t limit, const window_shape& shape, pacing mode, time_point now)
+    : window_(shape),
+      mode_(mode),
+      slot_(shape.slot),
+      configured_(limit),
+      limit_(limit),
+      level_(static_cast<double>(limit)),
+      accrued_at_(now),
+      computed_at_(now),
+      peak_since_(now) {}
+
+std::int64_t paced_window::room(std::int64_t need, time_point now) {
+  if (limit_ == unlimited) return unlimited;
+  const std::int64_t available = limit_ - window_.total(now);
+  if (mode_ == pacing::none) return available;
+  refresh(need, now);
+  // What accrues over many small steps may miss a whole number by a rounding error.
+  return std::min(available, static_cast<std::int64_t>(std::floor(std::min(level_, burst_) + 1e-6)));
+}
+
+std::int64_t paced_window::spare(time_point now) {
+  const std::int64_t all = room(1, now);
+  if (all == unlimited) return unlimited;
+  return all - (mode_ == pacing::none ? limit_ / 2 : static_cast<std::int64_t>(full() / 2));
+}
+
+time_point paced_window::when(std::int64_t amount, time_point now) {
+  if (limit_ == unlimited || amount <= 0) return now;
+  if (limit_ <= 0) return time_point::max();
+  const time_point fits = window_.when_at_most(limit_ - std::min(amount, limit_), now);
+  if (mode_ == pacing::none) return fits;
+  refresh(1, now);
+  const auto wanted = static_cast<double>(amount);
+  double wait = (wanted - level_) / std::max(rate_, floor_rate());
+  // More than the bucket ever holds comes in parts, for which `burst` is no bound.
+  if (wanted <= full()) wait = std::max(wait, (wanted - burst_) / floor_rate());
+  return std::max(fits, now + after(wait));
+}
+
+void paced_window::take(std::int64_t amount, time_point at, time_point now) {
+  note_peak(now);
+  window_.add(amount, at, now);
+  level_ -= static_cast<double>(amount);
+  burst_ -= static_cast<double>(amount);
+  last_used_ = window_.total(now);
+  peak_ = std::max(peak_, last_used_);
+}
+
+void paced_window::move(std::int64_t amount, time_point from, time_point to, time_point now) {
+  window_.add(window_.remove(amount, from, now), std::min(from, to), now);
+}
+
+void paced_window::give_back(std::int64_t amount, time_point at, time_point now) {
+  const auto returned = static_cast<double>(window_.remove(amount, at, now));
+  level_ += returned;
+  burst_ += returned;
+}
+
+void paced_window::charge(std::int64_t amount, time_point now) {
+  if (amount <= 0) return;
+  take(amount, now, now);
+  // A large debt delays the others by a quarter of the window at most; the window itself forgets nothing.
+  level_ = std::max(level_, -full());
+}
+
+void paced_window::observe_remaining(std::int64_t remaining, time_point now) {
+  if (remaining < 0 || limit_ == unlimited) return;
+  note_peak(now);
+  const std::int64_t ours = std::max(peak_, previous_peak_);
+  const std::int64_t foreign = std::min(limit_ - remaining - ours, limit_ - window_.total(now));
+  if (foreign <= 0) return;
+  window_.add(foreign, now, now);
+  last_used_ = window_.total(now);
+  peak_ = std::max(peak_, last_used_);
+  stale_ = true;
+}
+
+void paced_window::set_limit(std::int64_t limit, duration margin, time_point now) {
+  window_.set_margin(margin, now);
+  configured_ = limit;
+  adopt(limit, now);
+}
+
+void paced_window::hint_limit(std::int64_t limit, time_point now) {
+  if (limit > 0) adopt(std::min(limit, configured_), now);
+}
+
+double paced_window::used_fraction(time_point now) {
+  if (limit_ == unlimited) return 0;
+  return limit_ <= 0 ? 1 : static_cast<double>(window_.total(now)) / static_cast<double>(limit_);
+}
+
+void paced_window::adopt(std::int64_t limit, time_point now) {
+  stale_ = true;
+  if (limit == limit_) return;
+  if (limit_ == unlimited) {
+    // Without a limit nothing was paced; the bucket is as full as what the window holds allows.
+    level_ = static_cast<double>(limit);
+    accrued_at_ = now;
+  }
+  limit_ = limit;
+}
+
+void paced_window::refresh(std::int64_t need, time_point now) {
+  level_ += rate_ * seconds(now - accrued_at_);
+  accrued_at_ = now;
+  next_unit_ = std::max(next_unit_, std::min(need, limit_));
+  const bool due = stale_ || now - computed_at_ >= slot_;
+  if (due || next_unit_ > unit_) {
+    unit_ = next_unit_;
+    if (due) next_unit_ = std::max<std::int64_t>(1, std::min(need, limit_));
+    recompute(now);
+  }
+  level_ = std::min(level_, std::max(0.0, std::min(burst_, full())));
+}
+
+void paced_window::recompute(time_point now) {
+  stale_ = false;
+  computed_at_ = now;
+  const double cycle = seconds(window_.cycle());
+  const double kept = floor_rate();
+  double due = static_cast<double>(limit_ - window_.total(now)) + static_cast<double>(unit_);
+  rate_ = static_cast<double>(limit_) / cycle;
+  burst_ = due;
+  window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
+    const double in = seconds(expiry - now);
+    // Leases are counted at the end of their life, later than they will be: no slower pace for that.
+    if (in >= cycle) return;
+    rate_ = std::min(rate_, due / in);
+    burst_ = std::min(burst_, due - kept * in);
+    due += static_cast<double>(amount);
+  });
+  burst_ = std::min(burst_, due - kept * cycle);
+  rate_ = std::max(rate_, 0.0);
+}
+
+void paced_window::note_peak(time_point now) {
+  const duration elapsed = now - peak_since_;
+  if (elapsed < peak_period) return;
+  // Since the last addition the window only shrank, so what it held then bounds the time without any; after a
+  // long rest what it holds now is near enough.
+  const std::int64_t since = elapsed < 4 * peak_period ? last_used_ : window_.total(now);
+  previous_peak_ = elapsed < 2 * peak_period ? peak_ : since;
+  peak_ = since;
+  peak_since_ = now;
+}
+
+double paced_window::full() const {
+  return std::max(static_cast<double>(unit_), static_cast<double>(limit_) / 4);
+}
+
+double paced_window::floor_rate() const {
+  return kept_rate * static_cast<double>(limit_) / seconds(window_.cycle());
+}
+
+}  // namespace millrace::engine

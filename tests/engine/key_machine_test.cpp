@@ -1,0 +1,511 @@
+#include "engine/key_machine.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace millrace::engine {
+namespace {
+
+const time_point start{1000s};
+const std::string target = "openai/gpt-4o";
+
+/// Demand for `permits`, of which `waiting` now and the rest to hold ready, all of them like `head`.
+lease_request demand(const std::string& node, std::int64_t permits, std::int64_t waiting,
+                     token_count head = {}) {
+  lease_request r;
+  r.node = node;
+  r.permits = permits;
+  r.waiting = waiting;
+  r.head = head;
+  r.tokens = {head.input * permits, head.output * permits};
+  r.target = target;
+  return r;
+}
+
+lease_request ask(const std::string& node, std::int64_t permits, token_count head = {}) {
+  return demand(node, permits, permits, head);
+}
+
+/// One key and the nodes that lease from it, with the answers collected.
+struct harness {
+  explicit harness(const key_limits& limits) : key("key/openai/k1", limits, 500ms, 10min, start) {}
+
+  std::int64_t request(const lease_request& r) {
+    out.clear();
+    key.request(r, now, out);
+    return granted(r.node);
+  }
+  std::int64_t advance(duration d) {
+    out.clear();
+    now += d;
+    key.advance(now, out);
+    return granted("");
+  }
+  void report(const lease_report& r) {
+    out.clear();
+    key.report(r, now, out);
+  }
+  void happens(key_event_kind kind, duration retry_after = {}, const std::string& node = "a") {
+    lease_report r = from(node);
+    r.events.push_back({kind, target, retry_after});
+    report(r);
+  }
+  void use(std::uint64_t lease, std::int64_t permits, token_count tokens = {}, duration age = {}) {
+    lease_report r = from("a");
+    r.used.push_back({lease, age, permits, tokens});
+    report(r);
+  }
+  void use_last(std::int64_t permits = 1, duration age = {}) {
+    use(last().lease, permits, last().tokens, age);
+  }
+  void give_back(std::uint64_t lease, std::int64_t permits, token_count tokens = {}) {
+    lease_report r = from("a");
+    r.returned.push_back({lease, permits, tokens});
+    report(r);
+  }
+  void finish(std::int64_t calls, token_count debt = {}, const std::string& node = "a") {
+    lease_report r = from(node);
+    r.finished = calls;
+    r.debt = debt;
+    report(r);
+  }
+  void hint(const limit_hint& h) {
+    lease_report r = from("a");
+    r.hints.push_back(h);
+    report(r);
+  }
+  void withdraw() { request(demand("a", 0, 0)); }
+  static lease_report from(const std::string& node) {
+    lease_report r;
+    r.node = node;
+    return r;
+  }
+  /// Permits granted by the last call; to any node when `node` is empty.
+  std::int64_t granted(const std::string& node) const {
+    std::int64_t sum = 0;
+    for (const auto& o : out) {
+      if (o.grant && (node.empty() || o.node == node)) sum += o.grant->permits;
+    }
+    return sum;
+  }
+  lease_grant last() const {
+    for (auto o = out.rbegin(); o != out.rend(); ++o) {
+      if (o->grant) return *o->grant;
+    }
+    return {};
+  }
+  limit_status limit(const std::string& name) {
+    for (const auto& l : key.status(now).limits) {
+      if (l.name == name) return l;
+    }
+    return {};
+  }
+
+  time_point now = start;
+  key_machine key;
+  key_machine::outbox out;
+};
+
+TEST(key_machine, an_idle_key_grants_a_quarter_of_its_limit_at_once) {
+  for (const std::int64_t rpm : {4, 20, 60, 600, 10'000, 10'000'000}) {
+    SCOPED_TRACE(rpm);
+    harness h({.rpm = rpm});
+    EXPECT_EQ(h.request(ask("a", rpm)), rpm / 4);
+  }
+}
+
+TEST(key_machine, an_idle_minute_restores_the_burst) {
+  harness h({.rpm = 60});
+  EXPECT_EQ(h.request(ask("a", 60)), 15);
+  h.use_last(15);
+  h.withdraw();
+  EXPECT_EQ(h.advance(61s), 0);
+  EXPECT_EQ(h.request(ask("a", 60)), 15);
+}
+
+TEST(key_machine, demand_that_cannot_be_served_is_answered_with_an_honest_time) {
+  harness h({.rpm = 60});
+  h.request(ask("a", 15));
+  h.use_last(15);
+  EXPECT_EQ(h.request(ask("a", 1)), 0);
+  ASSERT_EQ(h.out.size(), 1U);
+  EXPECT_FALSE(h.out[0].grant);
+  EXPECT_EQ(h.out[0].notice.key, "key/openai/k1");
+  const duration wait = h.out[0].notice.next_permit;
+  EXPECT_GT(wait, 500ms);
+  EXPECT_LT(wait, 1500ms);
+  duration waited{};
+  while (h.granted("a") == 0 && waited < 10s) {
+    const duration step = h.key.next_wakeup(h.now) - h.now;
+    ASSERT_GT(step, 0s);
+    waited += step;
+    h.advance(step);
+  }
+  EXPECT_LT(waited, wait + 300ms);
+  EXPECT_GT(waited, wait - 300ms);
+}
+
+TEST(key_machine, counts_a_lease_at_its_end_until_the_use_is_reported) {
+  harness h({.rpm = 4});
+  ASSERT_EQ(h.request(ask("a", 1)), 1);
+  const lease_grant silent = h.last();
+  EXPECT_EQ(silent.life, 2s);
+  EXPECT_EQ(h.limit("rpm").used, 1);
+  h.now = start + 62s;
+  EXPECT_EQ(h.limit("rpm").used, 1);
+  h.now = start + 62750ms;
+  EXPECT_EQ(h.limit("rpm").used, 0);
+
+  harness reported({.rpm = 4});
+  reported.request(ask("a", 1));
+  reported.now += 1s;
+  reported.use_last(1, 1s);
+  reported.now = start + 60749ms;
+  EXPECT_EQ(reported.limit("rpm").used, 1);
+  reported.now = start + 60750ms;
+  EXPECT_EQ(reported.limit("rpm").used, 0);
+}
+
+TEST(key_machine, never_believes_in_a_use_before_the_grant_or_after_its_life) {
+  harness h({.rpm = 100});
+  h.request(ask("a", 1));
+  h.now += 1s;
+  h.use_last(1, 1h);
+  h.now = start + 60749ms;
+  EXPECT_EQ(h.limit("rpm").used, 1);
+}
+
+TEST(key_machine, takes_back_what_was_not_used) {
+  harness h({.rpm = 100, .tpm = 10000});
+  h.request(ask("a", 5, {.input = 100, .output = 50}));
+  const lease_grant g = h.last();
+  EXPECT_EQ(h.limit("tpm").used, 750);
+  h.give_back(g.lease, 3, {.input = 300, .output = 150});
+  EXPECT_EQ(h.limit("rpm").used, 2);
+  EXPECT_EQ(h.limit("tpm").used, 300);
+  h.give_back(g.lease, 99, {.input = 9999, .output = 9999});
+  EXPECT_EQ(h.limit("rpm").used, 0);
+  h.give_back(g.lease, 5, {.input = 500, .output = 250});
+  h.give_back(777, 5);
+  EXPECT_EQ(h.limit("rpm").used, 0);
+  EXPECT_EQ(h.key.status(h.now).leased, 0);
+}
+
+TEST(key_machine, late_and_unknown_reports_are_counted_once) {
+  harness h({.rpm = 100});
+  h.request(ask("a", 4));
+  const lease_grant g = h.last();
+  h.advance(5s);
+  h.use(g.lease, 2);
+  EXPECT_EQ(h.limit("rpm").used, 4);
+  h.advance(20s);
+  h.use(g.lease, 2);
+  h.use(4711, 3);
+  EXPECT_EQ(h.limit("rpm").used, 4);
+  h.now = start + 63s;
+  EXPECT_EQ(h.limit("rpm").used, 0);
+}
+
+TEST(key_machine, concurrency_counts_leases_and_calls_until_they_finish) {
+  harness h({.concurrency = 3});
+  ASSERT_EQ(h.request(ask("a", 2)), 2);
+  h.use_last(2);
+  EXPECT_EQ(h.request(ask("a", 5)), 1);
+  const lease_grant one = h.last();
+  EXPECT_EQ(h.key.status(h.now).leased, 1);
+  EXPECT_EQ(h.advance(1s), 0);
+  h.finish(1);
+  EXPECT_EQ(h.granted("a"), 1);
+  h.give_back(one.lease, 1);
+  EXPECT_EQ(h.granted("a"), 1);
+  EXPECT_EQ(h.limit("concurrency").used, 3);
+  h.finish(99);
+  EXPECT_EQ(h.key.status(h.now).in_flight, 0);
+}
+
+TEST(key_machine, a_silent_lease_blocks_concurrency_only_while_it_is_remembered) {
+  harness h({.concurrency = 1});
+  ASSERT_EQ(h.request(ask("a", 1)), 1);
+  EXPECT_EQ(h.request(ask("b", 1)), 0);
+  EXPECT_EQ(h.key.next_wakeup(h.now), start + 12s);
+  EXPECT_EQ(h.advance(12s), 1);
+}
+
+TEST(key_machine, a_lost_node_frees_its_calls_but_not_its_windows) {
+  harness h({.rpm = 100, .concurrency = 2});
+  ASSERT_EQ(h.request(ask("a", 2)), 2);
+  h.use_last(1);
+  EXPECT_EQ(h.request(ask("b", 2)), 0);
+  h.key.forget_node("a", h.now);
+  EXPECT_LE(h.key.next_wakeup(h.now), h.now);
+  EXPECT_EQ(h.advance(0s), 2);
+  EXPECT_EQ(h.limit("rpm").used, 4);
+}
+
+TEST(key_machine, reserves_tokens_and_counts_debt) {
+  harness h({.tpm = 10000});
+  ASSERT_EQ(h.request(ask("a", 1, {.input = 1000, .output = 500})), 1);
+  EXPECT_EQ(h.last().tokens, (token_count{.input = 1000, .output = 500}));
+  h.use_last();
+  h.finish(1, {.input = 0, .output = 700});
+  EXPECT_EQ(h.limit("tpm").used, 2200);
+}
+
+TEST(key_machine, input_and_output_limits_are_apart) {
+  harness h({.tpm_input = 4000, .tpm_output = 40000});
+  EXPECT_EQ(h.request(ask("a", 2, {.input = 500, .output = 10})), 2);
+  EXPECT_EQ(h.request(ask("a", 1, {.input = 900, .output = 10})), 0);
+  h.now += 100ms;
+  EXPECT_EQ(h.request(ask("a", 1, {.input = 1, .output = 9000})), 1);
+  EXPECT_EQ(h.limit("tpm_input").used, 1001);
+  EXPECT_EQ(h.limit("tpm_output").used, 9020);
+}
+
+TEST(key_machine, a_demand_above_a_quarter_of_the_limit_is_still_served) {
+  harness h({.tpm = 10000});
+  EXPECT_EQ(h.request(ask("a", 1, {.input = 4000, .output = 4000})), 1);
+  h.use_last();
+  EXPECT_EQ(h.request(ask("a", 1, {.input = 4000, .output = 4000})), 0);
+  std::int64_t granted = 0;
+  while (granted == 0 && h.now < start + 70s) granted += h.advance(h.key.next_wakeup(h.now) - h.now);
+  EXPECT_EQ(granted, 1);
+  EXPECT_GE(h.now, start + 60s);
+  EXPECT_LE(h.now, start + 61500ms);
+}
+
+TEST(key_machine, a_demand_that_no_limit_ever_allows_does_not_wait) {
+  harness h({.tpm = 1000});
+  EXPECT_EQ(h.request(ask("a", 1, {.input = 800, .output = 300})), 0);
+  EXPECT_EQ(h.out.size(), 1U);
+  EXPECT_EQ(h.key.next_wakeup(h.now), time_point::max());
+}
+
+TEST(key_machine, a_withdrawn_demand_is_not_served) {
+  harness h({.rpm = 4});
+  h.request(ask("a", 3));
+  h.withdraw();
+  EXPECT_EQ(h.key.next_wakeup(h.now), time_point::max());
+  EXPECT_EQ(h.advance(60s), 0);
+}
+
+TEST(key_machine, the_day_is_a_limit_of_its_own_and_not_paced) {
+  harness h({.rpd = 100});
+  EXPECT_EQ(h.request(ask("a", 80)), 80);
+  h.use_last(80);
+  EXPECT_EQ(h.request(ask("a", 80)), 20);
+  h.use_last(20);
+  EXPECT_EQ(h.advance(23h), 0);
+  EXPECT_EQ(h.advance(67min), 80 - 20);
+}
+
+TEST(key_machine, without_limits_it_grants_generously) {
+  harness h({});
+  EXPECT_EQ(h.request(ask("a", 500, {.input = 100000, .output = 100000})), 500);
+  EXPECT_EQ(h.request(demand("a", 1'000'000, 1)), 10000);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 0);
+}
+
+TEST(key_machine, stock_is_a_second_s_worth_and_only_of_plenty) {
+  harness h({.rpm = 6000});
+  lease_request r = demand("a", 1000, 3);
+  EXPECT_EQ(h.request(r), 103);
+  r.node = "b";
+  EXPECT_EQ(h.request(r), 53);
+  harness busy({.rpm = 60});
+  busy.request(ask("a", 10));
+  EXPECT_EQ(busy.request(demand("b", 5, 0)), 0);
+  EXPECT_EQ(busy.request(demand("b", 5, 2)), 2);
+}
+
+TEST(key_machine, nodes_take_turns) {
+  harness h({.rpm = 600});
+  h.request(ask("a", 100000));
+  std::map<std::string, std::int64_t> got;
+  for (const char* node : {"b", "c"}) h.request(ask(node, 100000));
+  for (int i = 0; i < 20000; ++i) {
+    h.advance(5ms);
+    for (const auto& o : h.out) {
+      if (o.grant) got[o.node] += o.grant->permits;
+    }
+  }
+  for (const char* node : {"b", "c"})
+    EXPECT_NEAR(static_cast<double>(got[node]), static_cast<double>(got["a"]), 3);
+  EXPECT_GT(got["a"], 200);
+}
+
+TEST(key_machine, a_large_head_is_not_overtaken_for_ever) {
+  harness h({.tpm = 60000});
+  h.request(ask("greedy", 100000, {.input = 100, .output = 0}));
+  h.request(ask("large", 1, {.input = 14000, .output = 0}));
+  std::int64_t large = 0;
+  for (int i = 0; i < 200 * 30 && large == 0; ++i) {
+    h.advance(5ms);
+    large = h.granted("large");
+  }
+  EXPECT_EQ(large, 1);
+}
+
+TEST(key_machine, a_429_cools_one_target_and_never_shortens_a_cooldown) {
+  harness h({.rpm = 6000});
+  h.request(ask("b", 1));
+  h.happens(key_event_kind::rate_limited, 20s);
+  ASSERT_EQ(h.out.size(), 2U);  // both nodes hear of it
+  ASSERT_EQ(h.out[0].notice.cooldowns.size(), 1U);
+  EXPECT_EQ(h.out[0].notice.cooldowns[0].target, target);
+  EXPECT_EQ(h.out[0].notice.cooldowns[0].remaining, 20s);
+  h.happens(key_event_kind::rate_limited, 3s);
+  EXPECT_EQ(h.key.notice(h.now).cooldowns[0].remaining, 20s);
+  EXPECT_EQ(h.request(ask("a", 1)), 0);
+  EXPECT_EQ(h.out[0].notice.next_permit, 20s);
+  EXPECT_EQ(h.key.next_wakeup(h.now), h.now + 20s);
+  lease_request other = ask("b", 1);
+  other.target = "openai/other";
+  EXPECT_EQ(h.request(other), 1);
+  EXPECT_EQ(h.advance(20s), 1);
+  EXPECT_TRUE(h.key.notice(h.now).cooldowns.empty());
+}
+
+TEST(key_machine, cooldowns_without_a_hint_double_until_a_call_goes_well) {
+  harness h({.rpm = 6000});
+  for (const auto expected : {5s, 10s, 20s, 40s, 60s, 60s}) {
+    for (int together = 0; together < 5; ++together) h.happens(key_event_kind::rate_limited);
+    EXPECT_EQ(h.key.notice(h.now).cooldowns[0].remaining, expected);
+    h.advance(expected);
+  }
+  h.happens(key_event_kind::ok);
+  h.happens(key_event_kind::rate_limited);
+  EXPECT_EQ(h.key.notice(h.now).cooldowns[0].remaining, 5s);
+}
+
+TEST(key_machine, quarantine_ends_with_a_probe_that_goes_well) {
+  harness h({.rpm = 6000});
+  h.request(ask("a", 1));
+  h.happens(key_event_kind::unauthorized);
+  EXPECT_EQ(h.key.notice(h.now).quarantine, quarantine_reason::unauthorized);
+  EXPECT_EQ(h.key.notice(h.now).probe_in, 10min);
+  h.happens(key_event_kind::ok);  // of a call that was in flight
+  EXPECT_EQ(h.key.notice(h.now).quarantine, quarantine_reason::unauthorized);
+  EXPECT_EQ(h.request(ask("a", 50)), 0);
+  EXPECT_EQ(h.request(ask("b", 50)), 0);
+  EXPECT_EQ(h.key.next_wakeup(h.now), h.now + 10min);
+  EXPECT_EQ(h.advance(10min), 1);
+  EXPECT_TRUE(h.last().probe);
+  EXPECT_EQ(h.advance(1s), 0);
+  h.use(2, 1);
+  EXPECT_EQ(h.advance(10s), 0);
+  h.happens(key_event_kind::ok);
+  EXPECT_EQ(h.key.notice(h.now).quarantine, quarantine_reason::none);
+  EXPECT_EQ(h.granted("b"), 50);
+}
+
+TEST(key_machine, a_probe_that_fails_waits_again_and_one_that_is_lost_is_repeated) {
+  harness h({.rpm = 6000});
+  h.happens(key_event_kind::no_credit);
+  EXPECT_EQ(h.key.notice(h.now).quarantine, quarantine_reason::no_credit);
+  h.request(ask("a", 1));
+  h.request(ask("b", 1));
+  h.request(ask("c", 1));
+  EXPECT_EQ(h.advance(10min), 1);
+  EXPECT_EQ(h.advance(1999ms), 0);
+  EXPECT_EQ(h.advance(1ms), 1);  // unused for its life
+  h.use_last();
+  h.happens(key_event_kind::unauthorized, 0s, "b");
+  EXPECT_EQ(h.key.notice(h.now).quarantine, quarantine_reason::unauthorized);
+  EXPECT_EQ(h.advance(9min + 59s), 0);
+  EXPECT_EQ(h.advance(1s), 1);
+  h.give_back(h.last().lease, 1);
+  EXPECT_EQ(h.request(ask("a", 1)), 1);  // handed back: free at once
+}
+
+TEST(key_machine, a_reload_lifts_quarantine_keeps_windows_and_tells_the_nodes) {
+  harness h({.rpm = 60});
+  h.request(ask("a", 15));
+  h.use_last(15);
+  h.happens(key_event_kind::unauthorized);
+  h.out.clear();
+  h.key.reconfigure({.rpm = 20}, 1s, 1min, h.now, h.out);
+  ASSERT_EQ(h.out.size(), 1U);
+  EXPECT_EQ(h.out[0].notice.quarantine, quarantine_reason::none);
+  EXPECT_EQ(h.limit("rpm").used, 15);
+  EXPECT_EQ(h.limit("rpm").limit, 20);
+  h.out.clear();
+  h.key.reconfigure({.rpm = 10}, 1s, 1min, h.now, h.out);
+  EXPECT_EQ(h.request(ask("a", 1)), 0);
+  EXPECT_EQ(h.advance(61s), 0);
+  std::int64_t granted = 0;
+  for (int i = 0; i < 28; ++i) granted += h.advance(250ms);
+  EXPECT_EQ(granted, 1);
+}
+
+TEST(key_machine, limits_that_a_reload_brings_count_what_went_before) {
+  harness h({});
+  h.request(ask("a", 50));
+  h.use_last(50);
+  h.key.reconfigure({.rpm = 50}, 500ms, 1min, h.now, h.out);
+  EXPECT_EQ(h.request(ask("a", 1)), 0);
+  EXPECT_EQ(h.limit("rpm").used, 50);
+}
+
+TEST(key_machine, what_others_use_of_the_key_is_counted) {
+  harness h({.rpm = 60});
+  h.request(ask("a", 1));
+  h.use_last(1);
+  h.hint({.limit_requests = 60, .remaining_requests = 20});
+  EXPECT_EQ(h.limit("rpm").used, 40);
+  h.hint({.limit_requests = 60, .remaining_requests = 20});
+  EXPECT_EQ(h.limit("rpm").used, 40);
+  h.now += 61s;
+  EXPECT_EQ(h.limit("rpm").used, 0);
+}
+
+TEST(key_machine, late_news_of_our_own_use_is_not_taken_for_somebody_else_s) {
+  harness h({.rpm = 60});
+  for (int i = 0; i < 4; ++i) {
+    h.request(ask("a", 60));
+    if (h.granted("a") > 0) h.use_last(h.granted("a"));
+    h.withdraw();
+    h.advance(14s);
+  }
+  const std::int64_t most = h.limit("rpm").used;
+  h.now = start + 75s;  // what was used first is free again
+  const std::int64_t used = h.limit("rpm").used;
+  ASSERT_LT(used, most);
+  h.hint({.limit_requests = 60, .remaining_requests = 60 - most});
+  EXPECT_EQ(h.limit("rpm").used, used);
+}
+
+TEST(key_machine, a_provider_s_limit_lowers_ours_and_lifts_it_only_to_what_is_configured) {
+  harness h({.rpm = 100, .rpd = 5000});
+  h.hint({.limit_requests = 40});
+  EXPECT_EQ(h.limit("rpm").effective, 40);
+  EXPECT_EQ(h.limit("rpm").limit, 100);
+  EXPECT_EQ(h.request(ask("a", 100)), 10);
+  h.hint({.limit_requests = 500, .remaining_requests = 480});
+  EXPECT_EQ(h.limit("rpm").effective, 100);
+  h.hint({.limit_requests = 200, .remaining_requests = 150, .reset_requests = 6h});
+  EXPECT_EQ(h.limit("rpm").effective, 100);
+  EXPECT_EQ(h.limit("rpd").effective, 200);
+  EXPECT_EQ(h.limit("rpd").used, 50);
+  h.hint({.limit_tokens = 9000, .remaining_tokens = 8000});
+  EXPECT_EQ(h.limit("tpm").effective, 9000);
+  EXPECT_EQ(h.limit("tpm").used, 1000);
+}
+
+TEST(key_machine, remembers_a_bounded_number_of_nodes) {
+  harness h({.rpm = 1'000'000});
+  for (size_t i = 0; i < key_machine::max_nodes + 50; ++i) {
+    h.now += 1ms;
+    const std::string node = "n" + std::to_string(i);
+    ASSERT_EQ(h.request(ask(node, 1)), 1);
+    h.give_back(h.last().lease, 1);
+  }
+  EXPECT_EQ(h.key.status(h.now).nodes, static_cast<std::int64_t>(key_machine::max_nodes));
+  harness full({.rpm = 1'000'000});
+  for (size_t i = 0; i < key_machine::max_nodes; ++i) full.request(ask("n" + std::to_string(i), 1));
+  EXPECT_EQ(full.request(ask("one too many", 1)), 0);
+  EXPECT_TRUE(full.out.empty());
+}
+
+}  // namespace
+}  // namespace millrace::engine
