@@ -6,13 +6,16 @@ namespace millrace::engine {
 
 namespace {
 
-/// Tenants take turns of one token: the finest interleaving, so a quiet tenant waits for one request of a noisy one.
+/// Tenants take turns of one token: the finest interleaving, so a quiet tenant waits for one request of a
+/// noisy one.
 constexpr std::int64_t tenant_quantum = 1;
 
 /// Drained flows are looked through when there are this many more than twice the waiting ones.
 constexpr size_t drained_slack = 64;
 
-std::int64_t cost_of(const fair_queue::item& i) { return std::max<std::int64_t>(i.cost, 1); }
+std::int64_t cost_of(const fair_queue::item& i) {
+  return std::max<std::int64_t>(i.cost, 1);
+}
 
 }  // namespace
 
@@ -30,7 +33,9 @@ void fair_queue::turn::pay(std::int64_t cost, std::int64_t quantum) {
   deficit += rounds * quantum;
 }
 
-fair_queue::fair_queue(const queue_config& config) : max_waiting_(0) { reconfigure(config); }
+fair_queue::fair_queue(const queue_config& config) : max_waiting_(0) {
+  reconfigure(config);
+}
 
 void fair_queue::reconfigure(const queue_config& config) {
   max_waiting_ = static_cast<size_t>(std::max<std::int64_t>(config.max_waiting, 0));
@@ -141,7 +146,8 @@ fair_queue::line* fair_queue::next_line(lane_state& lane) {
   return nullptr;
 }
 
-/// Everything before `was` and `arrival` was found blocked in this pass; what was served stands at or behind them.
+/// Everything before `was` and `arrival` was found blocked in this pass; what was served stands at or behind
+/// them.
 void fair_queue::reset_cursors(flow& f, ring_key was, std::uint64_t arrival) {
   f.lane->cursor = f.lane->ring.lower_bound(was);
   f.cursor = f.order.lower_bound(arrival);
@@ -194,7 +200,9 @@ void fair_queue::unlink(entry& e) {
   }
 }
 
-void fair_queue::leave_ring(flow& f) { f.lane->ring.erase(ring_key{f.turn.round, f.place}); }
+void fair_queue::leave_ring(flow& f) {
+  f.lane->ring.erase(ring_key{f.turn.round, f.place});
+}
 
 void fair_queue::forget_drained(lane_state& lane) {
   if (lane.depth == 0) {

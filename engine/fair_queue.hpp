@@ -19,18 +19,22 @@ namespace millrace::engine {
 
 /// Requests that wait for a permit, served in fair order.
 ///
-/// Deficit round robin (M. Shreedhar and G. Varghese, "Efficient Fair Queuing using Deficit Round Robin", SIGCOMM
-/// 1995) in estimated tokens, twice: between the three classes by their weights, and inside a class between tenants
-/// alike. Inside a tenant requests go in the order of arrival.
+/// Deficit round robin (M. Shreedhar and G. Varghese, "Efficient Fair Queuing using Deficit Round Robin",
+/// SIGCOMM 1995) in estimated tokens, twice: between the three classes by their weights, and inside a class
+/// between tenants alike. Inside a tenant requests go in the order of arrival.
 ///
-/// Two things differ from the paper, because a permit comes now and then instead of a line being free all the time:
-/// - The quantum is one token times the weight, the finest there is, and rounds in which nobody may send are skipped
-///   by arithmetic: a flow carries the number of the round in which its turn comes. A flow pays after it was served,
-///   so its turn does not depend on what its next request costs.
-/// - A flow that drains while it owes keeps its debt until the rounds have passed or its whole class is empty, so
+/// Two things differ from the paper, because a permit comes now and then instead of a line being free all the
+/// time:
+/// - The quantum is one token times the weight, the finest there is, and rounds in which nobody may send are
+/// skipped
+///   by arithmetic: a flow carries the number of the round in which its turn comes. A flow pays after it was
+///   served, so its turn does not depend on what its next request costs.
+/// - A flow that drains while it owes keeps its debt until the rounds have passed or its whole class is
+/// empty, so
 ///   asking for one huge request at a time gains nothing.
 ///
-/// A flow that is blocked (no permit for what it wants) loses nothing and earns at most one quantum meanwhile.
+/// A flow that is blocked (no permit for what it wants) loses nothing and earns at most one quantum
+/// meanwhile.
 ///
 /// Bounded by queue_config::max_waiting. One thread at a time.
 class fair_queue {
@@ -63,9 +67,10 @@ class fair_queue {
   /// False when it does not wait here. O(log n).
   bool cancel(ticket id);
 
-  /// Offers waiting requests in fair order until everything left is blocked. Of a blocked signature nothing else is
-  /// offered in this pass, so one that is out of permits costs one look and never holds up another. `consider` must
-  /// not touch this queue. O(log n) for each offer, and one step for each tenant that is passed over.
+  /// Offers waiting requests in fair order until everything left is blocked. Of a blocked signature nothing
+  /// else is offered in this pass, so one that is out of permits costs one look and never holds up another.
+  /// `consider` must not touch this queue. O(log n) for each offer, and one step for each tenant that is
+  /// passed over.
   void serve(const std::function<offer(ticket)>& consider);
 
   /// Takes out what reached its deadline and appends it to `out`, earliest first.

@@ -12,9 +12,11 @@
 
 namespace millrace::engine {
 
-/// What one request took from the leases of a key: one permit, and its tokens from as many leases as it needs.
+/// What one request took from the leases of a key: one permit, and its tokens from as many leases as it
+/// needs.
 struct permit_draw {
-  /// Tokens of more leases than this are not put together for one request; a grant always covers its head alone.
+  /// Tokens of more leases than this are not put together for one request; a grant always covers its head
+  /// alone.
   static constexpr size_t max_pieces = 4;
   struct piece {
     std::uint64_t lease = 0;
@@ -30,9 +32,10 @@ struct permit_draw {
 
 /// The permits that one node holds of one key, and what it has not yet told the key about them.
 ///
-/// Oldest leases are used first. A lease ends for the node `transit_allowance` before its life, counted from the
-/// receipt of the grant, is over: the key counts from the moment it granted, and the grant took time to arrive. The
-/// last `shortest_validity` of it is for connecting: by then it is no longer given out but returned.
+/// Oldest leases are used first. A lease ends for the node `transit_allowance` before its life, counted from
+/// the receipt of the grant, is over: the key counts from the moment it granted, and the grant took time to
+/// arrive. The last `shortest_validity` of it is for connecting: by then it is no longer given out but
+/// returned.
 ///
 /// One thread at a time.
 class lease_book {
@@ -41,8 +44,9 @@ class lease_book {
   static constexpr duration shortest_validity = 250ms;
   /// Leases held at once; what is granted above goes back at once.
   static constexpr size_t max_leases = 256;
-  /// Uses are told within this time or when there are so many, whichever comes first. Until it hears of a use the key
-  /// takes it to happen at the end of the lease's life, so being late costs a little use of the limit, never safety.
+  /// Uses are told within this time or when there are so many, whichever comes first. Until it hears of a use
+  /// the key takes it to happen at the end of the lease's life, so being late costs a little use of the
+  /// limit, never safety.
   static constexpr duration report_delay = 10ms;
   static constexpr size_t max_pending = 64;
 

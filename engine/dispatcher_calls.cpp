@@ -1,0 +1,344 @@
+// The life of a request in the dispatcher: asked, perhaps waiting, granted, sent, settled.
+#include <algorithm>
+
+#include "engine/dispatcher_impl.hpp"
+
+namespace millrace::engine {
+
+namespace {
+
+/// Successes are told to a breaker when there are so many, or after this time.
+constexpr std::int64_t successes_at_once = 64;
+constexpr duration successes_within = 1s;
+/// A 429 that names no time cools the key for this long here, until its owner says how long.
+constexpr duration unasked_cooldown = 1s;
+
+/// A node at its bound of requests says so with this retry-after.
+constexpr duration busy_retry = 1s;
+
+std::uint64_t combine(std::uint64_t hash, std::uint64_t value) {
+  return (hash ^ value) * 0x100000001b3ULL + (hash >> 29);
+}
+
+/// Equal for requests that the same candidates can serve.
+std::uint64_t signature_of(const acquire_request& r) {
+  std::uint64_t h = combine(0xcbf29ce484222325ULL, r.config_version);
+  h = combine(h, r.model);
+  h = combine(h, (std::uint64_t{r.strategy} << 2) | (r.private_only ? 2U : 0U) | (r.retry_tried ? 1U : 0U));
+  for (const name_id t : r.tried) h = combine(h, t);
+  h = combine(h, 0xffffffffffULL);
+  for (const name_id k : r.tried_keys) h = combine(h, k);
+  return h;
+}
+
+queue_class lane_of(const acquire_request& r) {
+  return static_cast<queue_class>(std::min<std::uint8_t>(r.queue, queue_classes - 1));
+}
+
+bool is_breaker_failure(attempt_outcome o) {
+  return o == attempt_outcome::failed || o == attempt_outcome::timed_out;
+}
+
+/// The provider answered, whatever it thinks of the key.
+bool answered(attempt_outcome o) {
+  return o == attempt_outcome::ok || o == attempt_outcome::rate_limited ||
+         o == attempt_outcome::unauthorized || o == attempt_outcome::no_credit;
+}
+
+}  // namespace
+
+void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now, effects& out) {
+  if (const auto old = calls_.find(r.id);
+      old != calls_.end()) {  // its asker forgot to settle: never leak a permit
+    release(old->second, now);
+    calls_.erase(old);
+  }
+  const auto slot = calls_.try_emplace(r.id).first;
+  call& c = slot->second;
+  c.ask = r;
+  c.since = now;
+  const snapshot& s = snapshot_of(r.config_version);
+  std::int64_t output = target_stats::default_output_tokens;
+  if (r.model < s.model_of.size() && s.model_of[r.model] != npos) {
+    const auto& targets = s.config->models[s.model_of[r.model]].targets;
+    if (!targets.empty()) output = targets_[target_of_[targets.front().name]].stats.p95_output_tokens();
+  }
+  c.want = {r.input_tokens, r.max_output_tokens < 0 ? output : r.max_output_tokens};
+
+  bool open = false;
+  if (calls_.size() > max_tickets) {
+    refuse(c, verdict::queue_full, busy_retry, now, out);
+  } else if (charge_client(c, now, out)) {
+    const decision d = decide(c, false, now, out);
+    open = d.what != outcome::refused;
+    if (d.what == outcome::wait) {
+      enqueue(c, now, out);
+      open = c.group != nullptr;
+    } else if (d.what == outcome::refused) {
+      refuse(c, d.verdict, d.retry_after, now, out);
+    }
+  }
+  if (!open) calls_.erase(slot);
+  finish(now, out);
+}
+
+/// False when the client's own limits refuse the request; the refusal is sent then.
+bool dispatcher_machine::impl::charge_client(call& c, time_point now, effects& out) {
+  const std::int64_t tokens = c.want.total();
+  c.charged_at = now;
+  if (!c.ask.first) {  // the request was counted, and the tokens of the attempt before were given back
+    clients_.settle(c.ask.client, 0, tokens, now, now);
+    c.client_tokens = tokens;
+    return true;
+  }
+  const client_charge charge = clients_.charge(c.ask.client, tokens, now);
+  c.client_requests = charge.windows.requests;
+  c.client_token_window = charge.windows.tokens;
+  if (charge.allowed) {
+    c.client_tokens = tokens;
+    return true;
+  }
+  refuse(c, charge.too_large ? verdict::too_large : verdict::client_limited, charge.retry_after, now, out);
+  return false;
+}
+
+void dispatcher_machine::impl::enqueue(call& c, time_point now, effects& out) {
+  c.signature = signature_of(c.ask);
+  const fair_queue::item item{.id = c.ask.id,
+                              .lane = lane_of(c.ask),
+                              .tenant = c.ask.tenant,
+                              .signature = c.signature,
+                              .cost = c.want.total(),
+                              .since = now,
+                              .deadline = now + std::max(c.ask.patience, duration{})};
+  if (!queue_.push(item)) {
+    refuse(c, verdict::queue_full, estimate(asks_, earliest_, now), now, out);
+    return;
+  }
+  call_group& g = groups_[c.signature];
+  const bool first = g.count == 0;
+  uncount_asks(g);
+  ++g.count;
+  g.tokens.input += c.want.input;
+  g.tokens.output += c.want.output;
+  count_asks(g);
+  c.group = &g;
+  if (!first) {  // those before it found out what to ask for
+    for (const key_ask& a : g.asks) keys_[a.key].last_wanted = now;
+    return;
+  }
+  set_asks(g, now);
+  for (const key_ask& a : g.asks) {
+    if (keys_[a.key].interested == a.counted) set_head(a);
+  }
+}
+
+void dispatcher_machine::impl::reply_granted(call& c, const candidate& where, bool fallback, time_point now,
+                                             effects& out) {
+  c.at = call::phase::granted;
+  acquire_reply r;
+  r.id = c.ask.id;
+  r.verdict = verdict::granted;
+  r.target = targets_[c.target].name;
+  r.model = where.model;
+  r.target_index = where.target;
+  r.key = keys_[c.key].name;
+  r.valid_for = c.draw.until - now;
+  r.reserved = c.reserved;
+  r.probe = c.breaker_probe || c.draw.probe;
+  r.fallback = fallback;
+  r.waited = now - c.since;
+  r.client_requests = c.client_requests;
+  r.client_tokens = c.client_token_window;
+  lane_counts& lane = lanes_[static_cast<size_t>(lane_of(c.ask))];
+  ++lane.granted;
+  lane.total_wait += r.waited;
+  out.replies.push_back(r);
+}
+
+/// Says no. What the client was charged is given back; the caller forgets the call.
+void dispatcher_machine::impl::refuse(const call& c, verdict v, duration retry_after, time_point now,
+                                      effects& out) {
+  clients_.settle(c.ask.client, c.client_tokens, 0, c.charged_at, now);
+  acquire_reply r;
+  r.id = c.ask.id;
+  r.verdict = v;
+  r.retry_after = retry_after;
+  r.waited = now - c.since;
+  r.client_requests = c.client_requests;
+  r.client_tokens = c.client_token_window;
+  if (v != verdict::client_limited) ++lanes_[static_cast<size_t>(lane_of(c.ask))].refused;
+  out.replies.push_back(r);
+}
+
+void dispatcher_machine::impl::refuse_expired(time_point now, effects& out) {
+  expired_.clear();
+  queue_.expire(now, expired_);
+  for (const ticket id : expired_) {
+    call& c = calls_.at(id);
+    const bool probing = c.group->breakers_only;
+    const duration retry = estimate(c.group->asks, c.group->earliest, now);
+    refuse(c, probing ? verdict::breakers_open : verdict::no_permit, retry, now, out);
+    leave_group(c);
+    calls_.erase(id);
+    pass_needed_ = true;  // it may have been the head of a key's demand
+  }
+}
+
+void dispatcher_machine::impl::cancel(ticket id, time_point now, effects& out) {
+  const auto it = calls_.find(id);
+  if (it == calls_.end() || it->second.at == call::phase::sent) return;
+  call& c = it->second;
+  if (c.at == call::phase::waiting) {
+    clients_.settle(c.ask.client, c.client_tokens, 0, c.charged_at, now);
+    release(c, now);
+    calls_.erase(it);
+    finish(now, out);
+    return;
+  }
+  settlement unused;
+  unused.id = id;
+  unused.outcome = attempt_outcome::unused;
+  settle(unused, now, out);
+}
+
+/// Takes a call that will not be settled out of the queue, or gives its permit back.
+void dispatcher_machine::impl::release(call& c, time_point now) {
+  pass_needed_ = pass_needed_ || c.at != call::phase::sent;
+  if (c.at == call::phase::waiting) {
+    queue_.cancel(c.ask.id);
+    leave_group(c);
+    return;
+  }
+  known_key& k = keys_[c.key];
+  if (c.at == call::phase::granted) {
+    k.book.give_back(c.draw, now);
+    if (k.quarantine != quarantine_reason::none && !c.draw.probe) k.book.drop_all(now);
+  } else {
+    --k.in_flight;
+    k.book.finished(now);
+  }
+  touch(k);
+  known_target& t = targets_[c.target];
+  t.stats.call_ended();
+  if (c.breaker_probe) t.probe_out = false;
+}
+
+void dispatcher_machine::impl::sent(const sent_report& r, time_point now, effects& out) {
+  const auto it = calls_.find(r.id);
+  if (it == calls_.end() || it->second.at != call::phase::granted) return;
+  call& c = it->second;
+  c.at = call::phase::sent;
+  known_key& k = keys_[c.key];
+  ++k.in_flight;
+  k.book.used(c.draw, now - std::max(r.age, duration{}), now);
+  touch(k);
+  finish(now, out);
+}
+
+void dispatcher_machine::impl::settle(const settlement& s, time_point now, effects& out) {
+  const auto it = calls_.find(s.id);
+  if (it == calls_.end()) return;
+  call& c = it->second;
+  settle_client(c, s, now);
+  if (c.at != call::phase::waiting) {
+    settle_key(c, s, now);
+    settle_target(c, s, now, out);
+  }
+  release(c, now);
+  calls_.erase(it);
+  finish(now, out);
+}
+
+/// A call that certainly cost nothing gives everything back; one whose cost nobody knows keeps its
+/// reservation.
+void dispatcher_machine::impl::settle_client(const call& c, const settlement& s, time_point now) {
+  std::int64_t real = 0;
+  if (s.usage_known) {
+    real = s.used.total();
+  } else if (c.at == call::phase::sent && s.outcome != attempt_outcome::failed &&
+             (s.outcome == attempt_outcome::ok || !answered(s.outcome))) {
+    real = c.client_tokens;
+  }
+  clients_.settle(c.ask.client, c.client_tokens, real, c.charged_at, now);
+}
+
+void dispatcher_machine::impl::settle_key(call& c, const settlement& s, time_point now) {
+  known_key& k = keys_[c.key];
+  if (c.at != call::phase::sent) return;
+  if (s.usage_known) {
+    const bool summed = k.book.limits().tpm != unlimited;
+    const std::int64_t input = s.used.input - c.reserved.input;
+    const std::int64_t output = s.used.output - c.reserved.output;
+    const token_count over =
+        summed ? token_count{0, std::max<std::int64_t>(input + output, 0)}
+               : token_count{std::max<std::int64_t>(input, 0), std::max<std::int64_t>(output, 0)};
+    if (over.total() > 0) k.book.debt(over, now);
+  }
+  if (!s.hint.empty() || s.hint.limit_requests >= 0 || s.hint.limit_tokens >= 0) k.book.hint(s.hint, now);
+  if (s.outcome == attempt_outcome::ok) {
+    const name_id target = targets_[c.target].name;
+    const auto cooled =
+        std::find_if(k.cooldowns.begin(), k.cooldowns.end(),
+                     [&](const known_key::cooling& x) { return x.target == target && x.until <= now; });
+    const bool trouble = cooled != k.cooldowns.end();
+    if (trouble) k.cooldowns.erase(cooled);
+    if (trouble || c.draw.probe) k.book.event({key_event_kind::ok, target_text(target), {}}, now);
+    return;
+  }
+  note_refusal(k, c, s, now);
+}
+
+/// The provider refused the key. It is told at once, and this node heeds it without waiting for the answer.
+void dispatcher_machine::impl::note_refusal(known_key& k, const call& c, const settlement& s,
+                                            time_point now) {
+  const name_id target = targets_[c.target].name;
+  key_event e;
+  e.target = target_text(target);
+  e.retry_after = s.retry_after;
+  if (s.outcome == attempt_outcome::rate_limited) {
+    e.kind = key_event_kind::rate_limited;
+    k.cool(target, now + (s.retry_after > duration{} ? s.retry_after : unasked_cooldown));
+  } else if (s.outcome == attempt_outcome::unauthorized || s.outcome == attempt_outcome::no_credit) {
+    const bool credit = s.outcome == attempt_outcome::no_credit;
+    e.kind = credit ? key_event_kind::no_credit : key_event_kind::unauthorized;
+    k.quarantine = credit ? quarantine_reason::no_credit : quarantine_reason::unauthorized;
+    k.probe_at = now + snapshots_.back().config->limits.quarantine;
+    k.book.drop_all(now);
+  } else {
+    return;
+  }
+  k.book.event(std::move(e), now);
+  pass_needed_ = true;
+}
+
+void dispatcher_machine::impl::settle_target(call& c, const settlement& s, time_point now, effects& out) {
+  known_target& t = targets_[c.target];
+  const bool was_sent = c.at == call::phase::sent;
+  if (was_sent && s.outcome == attempt_outcome::ok && (s.usage_known || s.first_token > duration{})) {
+    t.stats.record({s.first_token, s.total, s.usage_known ? s.used.output : 0}, now);
+  }
+  if (c.breaker_probe) {
+    t.probe_out = false;
+    breaker_report r;
+    r.probe = true;
+    r.failures = is_breaker_failure(s.outcome) ? 1 : 0;
+    r.successes = was_sent && answered(s.outcome) ? 1 : 0;
+    r.probe_unused = r.failures + r.successes == 0;
+    if (r.probe_unused) t.retry_at = now;  // the breaker may grant it again at once
+    send_outcomes(t, r, out);
+  } else if (is_breaker_failure(s.outcome)) {
+    breaker_report r;
+    r.failures = 1;
+    send_outcomes(t, r, out);
+  } else if (was_sent && s.outcome == attempt_outcome::ok) {
+    if (++t.successes >= successes_at_once) {
+      send_outcomes(t, {}, out);
+    } else if (t.report_due == time_point::max()) {
+      t.report_due = now + successes_within;
+      schedule(t.report_due);
+    }
+  }
+}
+
+}  // namespace millrace::engine

@@ -1,0 +1,247 @@
+#include "engine/dispatcher_machine.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "engine/dispatcher_impl.hpp"
+
+namespace millrace::engine {
+
+namespace {
+
+/// Targets are named "breaker/<provider>/<model>" on the node, and without the prefix in what keys are told.
+constexpr std::string_view target_prefix = "breaker/";
+/// A granted probe that no request takes goes back after this time.
+constexpr duration probe_life = 2s;
+/// After a refused probe the breaker is left alone for this long, unless it says when to come.
+constexpr duration refused_pause = 1s;
+
+}  // namespace
+
+void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out) {
+  learn_names(*c);
+  queue_.reconfigure(c->queue);
+  clients_.reconfigure(c->clients);
+  for (known_key& k : keys_) k.configured = false;
+  for (size_t p = 0; p < c->providers.size(); ++p) {
+    for (size_t i = 0; i < c->providers[p].keys.size(); ++i) {
+      const key_config& configured = c->providers[p].keys[i];
+      known_key& k = keys_[key_of_[configured.name]];
+      k.configured = true;
+      k.provider = p;
+      k.index = i;
+      if (k.book.limits() != configured.limits) k.book.drop_all(now);  // leased under other limits
+      k.book.set_limits(configured.limits);
+    }
+  }
+  add_snapshot(std::move(c));
+  for (known_key& k : keys_) {
+    if (!k.configured) k.book.drop_all(now);
+    touch(k);
+  }
+  pass_needed_ = true;
+  finish(now, out);
+}
+
+/// Makes room for every key and target of `c`. What was known before stays.
+void dispatcher_machine::impl::learn_names(const config& c) {
+  key_of_.resize(c.names->size(), npos);
+  target_of_.resize(c.names->size(), npos);
+  for (const provider_config& p : c.providers) {
+    for (const key_config& k : p.keys) {
+      if (key_of_[k.name] != npos) continue;
+      key_of_[k.name] = static_cast<std::uint32_t>(keys_.size());
+      keys_.emplace_back().name = k.name;
+    }
+  }
+  for (const model_config& m : c.models) {
+    for (const target_config& t : m.targets) {
+      if (target_of_[t.name] != npos) continue;
+      target_of_[t.name] = static_cast<std::uint32_t>(targets_.size());
+      targets_.emplace_back().name = t.name;
+    }
+  }
+}
+
+void dispatcher_machine::impl::add_snapshot(config_ptr c) {
+  snapshot s;
+  for (const provider_config& p : c->providers) {
+    auto& keys = s.provider_keys.emplace_back();
+    for (const key_config& k : p.keys) keys.push_back(key_of_[k.name]);
+  }
+  s.model_of.resize(c->names->size(), npos);
+  for (size_t m = 0; m < c->models.size(); ++m) s.model_of[c->models[m].id] = static_cast<std::uint32_t>(m);
+  s.config = std::move(c);
+  snapshots_.push_back(std::move(s));
+  if (snapshots_.size() > max_snapshots) snapshots_.pop_front();
+}
+
+const snapshot& dispatcher_machine::impl::snapshot_of(std::uint64_t version) const {
+  for (auto s = snapshots_.rbegin(); s != snapshots_.rend(); ++s) {
+    if (s->config->version == version) return *s;
+  }
+  return snapshots_.back();
+}
+
+known_key* dispatcher_machine::impl::find_key(name_id name) {
+  return name < key_of_.size() && key_of_[name] != npos ? &keys_[key_of_[name]] : nullptr;
+}
+
+known_target* dispatcher_machine::impl::find_target(name_id name) {
+  return name < target_of_.size() && target_of_[name] != npos ? &targets_[target_of_[name]] : nullptr;
+}
+
+std::string dispatcher_machine::impl::target_text(name_id target) const {
+  const std::string& text = snapshots_.back().config->names->text(target);
+  return text.starts_with(target_prefix) ? text.substr(target_prefix.size()) : text;
+}
+
+name_id dispatcher_machine::impl::target_name(const std::string& text) const {
+  return snapshots_.back().config->names->find(std::string(target_prefix) + text);
+}
+
+void dispatcher_machine::impl::on_grant(name_id key, const lease_grant& g, time_point now, effects& out) {
+  known_key* k = find_key(key);
+  if (k == nullptr) return;
+  const bool rest = k->asked_waiting > g.permits;
+  k->asked_permits = rest ? k->asked_permits - g.permits : 0;
+  k->asked_waiting = rest ? k->asked_waiting - g.permits : 0;
+  k->asked_head = {-1, -1};  // of those that go on waiting the key knows only the sum
+  k->asked_since = now;
+  k->book.add(g, now);
+  // Granted before its owner knew better.
+  if (!k->configured || (k->quarantine != quarantine_reason::none && !g.probe)) k->book.drop_all(now);
+  touch(*k);
+  pass_needed_ = true;
+  finish(now, out);
+}
+
+void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now, effects& out) {
+  known_key* k = find_key(snapshots_.back().config->names->find(n.key));
+  if (k == nullptr) return;
+  const bool had_room = !k->no_room;
+  const auto quarantine = std::exchange(k->quarantine, n.quarantine);
+  k->no_room = n.next_permit > duration{};
+  k->room_at = now + n.next_permit;
+  k->probe_at = now + n.probe_in;
+  k->used_fraction = n.used_fraction;
+  k->requests_used = n.requests_used;
+  k->tokens_used = n.tokens_used;
+  if (n.quarantine != quarantine_reason::none && !k->book.holds_probe()) k->book.drop_all(now);
+  for (const cooldown& c : n.cooldowns) {
+    const name_id target = c.target.empty() ? no_name : target_name(c.target);
+    if (c.target.empty() || target != no_name) k->cool(target, now + c.remaining);
+  }
+  pass_needed_ =
+      pass_needed_ ||
+      (k->interested > 0 && (had_room != !k->no_room || quarantine != n.quarantine || !n.cooldowns.empty()));
+  touch(*k);
+  finish(now, out);
+}
+
+void dispatcher_machine::impl::on_breaker_notice(const breaker_notice& n, time_point now, effects& out) {
+  known_target* t = find_target(snapshots_.back().config->names->find(n.target));
+  if (t == nullptr) return;
+  pass_needed_ = pass_needed_ || t->state != n.state;
+  t->state = n.state;
+  t->retry_at = now + n.retry_in;
+  t->consecutive_failures = n.consecutive_failures;
+  if (n.state == breaker_state::closed) {
+    t->probe_asked = false;
+    t->probe_in_hand = false;
+  }
+  finish(now, out);
+}
+
+void dispatcher_machine::impl::on_probe_granted(name_id target, time_point now, effects& out) {
+  known_target* t = find_target(target);
+  if (t == nullptr) return;
+  t->probe_asked = false;
+  t->probe_in_hand = t->state != breaker_state::closed;
+  t->probe_until = now + probe_life;
+  schedule(t->probe_until);
+  pass_needed_ = true;
+  finish(now, out);
+}
+
+void dispatcher_machine::impl::on_probe_refused(name_id target, time_point now, effects& out) {
+  known_target* t = find_target(target);
+  if (t == nullptr) return;
+  t->probe_asked = false;
+  t->retry_at = std::max(t->retry_at, now + refused_pause);
+  pass_needed_ = true;
+  finish(now, out);
+}
+
+void dispatcher_machine::impl::tick(time_point now, effects& out) {
+  if (now < wake_) return;
+  wake_ = time_point::max();
+  refuse_expired(now, out);
+  for (known_target& t : targets_) {
+    if (t.probe_in_hand && now >= t.probe_until) {
+      t.probe_in_hand = false;
+      t.retry_at = now;  // free again, for the next that wants it
+      breaker_report unused;
+      unused.probe = true;
+      unused.probe_unused = true;
+      send_outcomes(t, unused, out);
+    }
+    if (t.probe_asked && now - t.probe_asked_at >= ask_probe_again) {
+      t.probe_asked = false;
+      pass_needed_ = true;
+    }
+    if (now >= t.report_due) send_outcomes(t, {}, out);
+    schedule(t.report_due);
+    if (t.probe_in_hand) schedule(t.probe_until);
+    if (t.probe_asked) schedule(t.probe_asked_at + ask_probe_again);
+  }
+  for (known_key& k : keys_) touch(k);
+  if (now >= next_pass_) pass_needed_ = true;
+  finish(now, out);
+}
+
+dispatcher_machine::dispatcher_machine(std::uint64_t seed) : impl_(std::make_unique<impl>(seed)) {}
+dispatcher_machine::~dispatcher_machine() = default;
+
+void dispatcher_machine::apply(config_ptr c, time_point now, effects& out) {
+  impl_->apply(std::move(c), now, out);
+}
+void dispatcher_machine::acquire(const acquire_request& r, time_point now, effects& out) {
+  impl_->acquire(r, now, out);
+}
+void dispatcher_machine::cancel(ticket id, time_point now, effects& out) {
+  impl_->cancel(id, now, out);
+}
+void dispatcher_machine::sent(const sent_report& r, time_point now, effects& out) {
+  impl_->sent(r, now, out);
+}
+void dispatcher_machine::settle(const settlement& s, time_point now, effects& out) {
+  impl_->settle(s, now, out);
+}
+void dispatcher_machine::on_grant(name_id key, const lease_grant& g, time_point now, effects& out) {
+  impl_->on_grant(key, g, now, out);
+}
+void dispatcher_machine::on_key_notice(const key_notice& n, time_point now, effects& out) {
+  impl_->on_key_notice(n, now, out);
+}
+void dispatcher_machine::on_breaker_notice(const breaker_notice& n, time_point now, effects& out) {
+  impl_->on_breaker_notice(n, now, out);
+}
+void dispatcher_machine::on_probe_granted(name_id target, time_point now, effects& out) {
+  impl_->on_probe_granted(target, now, out);
+}
+void dispatcher_machine::on_probe_refused(name_id target, time_point now, effects& out) {
+  impl_->on_probe_refused(target, now, out);
+}
+void dispatcher_machine::tick(time_point now, effects& out) {
+  impl_->tick(now, out);
+}
+time_point dispatcher_machine::next_wakeup() const {
+  return impl_->next_wakeup();
+}
+dispatcher_status dispatcher_machine::status(time_point now) const {
+  return impl_->status(now);
+}
+
+}  // namespace millrace::engine
