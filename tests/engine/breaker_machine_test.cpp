@@ -217,6 +217,7 @@ TEST_F(breaker_machine_test, AnUnusedProbeIsFreeAtOnce) {
   breaker_report unused{"n1"};
   unused.probe = true;
   unused.probe_unused = true;
+  unused.successes = 3;  // of calls from before, held back until now
   const auto n = machine.report(unused, now, middle);
   ASSERT_TRUE(n);
   EXPECT_EQ(n->state, breaker_state::half_open);
@@ -284,6 +285,7 @@ TEST_F(breaker_machine_test, ReloadDoesNotCloseTheDoorOnAProbe) {
 
 TEST_F(breaker_machine_test, NonsenseFromTheWireIsHarmless) {
   EXPECT_FALSE(machine.report({"n1", -5, -7}, now, middle));
+  EXPECT_EQ(machine.notice(now).consecutive_failures, 0);
   const std::int64_t huge = std::numeric_limits<std::int64_t>::max();
   EXPECT_FALSE(machine.report({"n1", huge, 0}, now, middle));
   EXPECT_FALSE(machine.report({"n1", huge, 4}, now, middle));
