@@ -13,14 +13,10 @@
 #include "engine/exchange.hpp"
 #include "engine/ports.hpp"
 #include "engine/time.hpp"
+#include "http/guard.hpp"
 #include "http/io_pool.hpp"
 
 namespace millrace::http {
-
-struct header_field {
-  std::string_view name;   ///< in lower case
-  std::string_view value;  ///< as sent, without white space around it; never decoded
-};
 
 /// One whole request, judged by the guard. Views and references are valid until the handler returns; an
 /// answer's stream may keep `gone` until it is destroyed, and nothing else of this.
@@ -63,40 +59,23 @@ using error_formatter = std::function<std::string(const engine::api_error&, std:
 
 /// Bounds that are not configuration. Deadlines are checked every `check`, so they may be late by that much.
 struct edge_limits {
-  size_t request_line_bytes = 8 * 1024;   ///< without CRLF; beyond: 414
-  size_t head_bytes = 32 * 1024;          ///< header lines with CRLFs; beyond: 431
-  size_t header_lines = 100;              ///< beyond: 431
+  head_limits head;
   size_t read_ahead_bytes = 64 * 1024;    ///< input kept of pipelined requests while one is served
   size_t write_buffer_bytes = 64 * 1024;  ///< output gathered before it is written
   std::int64_t bodies_bytes = 1LL << 30;  ///< bodies held by all connections together; beyond: 503
-  engine::duration body_progress = std::chrono::seconds(10);  ///< longest gap inside a body: 408
-  engine::duration body_grace = std::chrono::seconds(20);     ///< from then on the average rate counts
-  std::int64_t body_bytes_per_second = 1024;                  ///< slowest average rate of a body: 408
-  engine::duration write_stall =
-      std::chrono::seconds(30);  ///< a reader that takes nothing for so long is cut
-  engine::duration linger =
-      std::chrono::milliseconds(1500);  ///< how long a refused client may take to read why
-  size_t lingering_refusals =
-      256;  ///< connections above max_connections that are told so; the others are just closed
+  /// Longest gap inside a body: 408.
+  engine::duration body_progress = std::chrono::seconds(10);
+  /// A body must keep `body_bytes_per_second` on average, counted after `body_grace`: 408.
+  engine::duration body_grace = std::chrono::seconds(20);
+  std::int64_t body_bytes_per_second = 1024;
+  /// A reader that takes nothing for so long is cut.
+  engine::duration write_stall = std::chrono::seconds(30);
+  /// How long a refused client may take to read why; with `check` at most 2 s.
+  engine::duration linger = std::chrono::milliseconds(1500);
+  /// Connections above max_connections that are told so; those beyond are just closed.
+  std::int64_t lingering_refusals = 256;
   engine::duration check = std::chrono::milliseconds(500);
 };
-
-/// Why the edge itself refused, by status; names as in the error's `code`.
-enum class refusal : std::uint8_t {
-  bad_request,                 ///< 400
-  unknown_route,               ///< 404
-  method_not_allowed,          ///< 405
-  request_timeout,             ///< 408
-  request_too_large,           ///< 413
-  uri_too_long,                ///< 414
-  expectation_failed,          ///< 417
-  headers_too_large,           ///< 431
-  internal_error,              ///< 500, a handler threw
-  overloaded,                  ///< 503
-  http_version_not_supported,  ///< 505
-};
-inline constexpr size_t refusals = 11;
-std::string_view to_string(refusal r);
 
 struct edge_statistics {
   std::int64_t open = 0;                         ///< connections now

@@ -1,0 +1,130 @@
+#include "http/answer_writer.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <httplib.h>
+
+namespace millrace::http {
+
+namespace {
+
+constexpr std::string_view clean_get = "GET / HTTP/1.1\r\n\r\n";
+constexpr std::string_view clean_head = "HEAD / HTTP/1.1\r\n\r\n";
+
+/// Reads the clean request; writes into the sink.
+class sink_stream : public httplib::Stream {
+ public:
+  sink_stream(std::string_view request, answer_sink& sink) : request_(request), sink_(sink) {}
+
+  bool is_readable() const override { return !request_.empty(); }
+  bool is_writable() const override { return !failed_; }
+  ssize_t read(char* to, size_t size) override {
+    const auto n = std::min(size, request_.size());
+    std::memcpy(to, request_.data(), n);
+    request_.remove_prefix(n);
+    return static_cast<ssize_t>(n);
+  }
+  ssize_t write(const char* from, size_t size) override {
+    // cpp-httplib ignores a failure while it writes the head, so it must stay one.
+    failed_ = failed_ || !sink_.write({from, size});
+    return failed_ ? -1 : static_cast<ssize_t>(size);
+  }
+  void get_remote_ip_and_port(std::string&, int&) const override {}
+  void get_local_ip_and_port(std::string&, int&) const override {}
+  socket_t socket() const override { return INVALID_SOCKET; }
+  bool failed() const { return failed_; }
+
+ private:
+  std::string_view request_;
+  answer_sink& sink_;
+  bool failed_ = false;
+};
+
+bool has_no_body(int status) {
+  return status < 200 || status == 204 || status == 304;
+}
+
+}  // namespace
+
+class answer_writer::server : public httplib::Server {
+ public:
+  server() {
+    svr_sock_ = 0;  // Otherwise content providers take the server for shut down.
+    set_pre_routing_handler([this](const httplib::Request&, httplib::Response& res) {
+      fill(res);
+      return HandlerResponse::Handled;
+    });
+    set_post_routing_handler([this](const httplib::Request&, httplib::Response& res) { correct(res); });
+    // The default one would send the exception's text to the client.
+    set_exception_handler([](const httplib::Request&, httplib::Response& res, std::exception_ptr) {
+      res = httplib::Response();
+      res.status = 500;
+    });
+  }
+
+  bool write(engine::answer& a, const answer_framing& framing, answer_sink& sink) {
+    sink_stream stream(framing.without_body ? clean_head : clean_get, sink);
+    answer_ = &a;
+    framing_ = &framing;
+    sink_ = &sink;
+    bool closed = false;
+    // "close" always: with keep-alive cpp-httplib would format a Keep-Alive header that nobody needs.
+    return process_request(stream, true, closed, nullptr) && !stream.failed();
+  }
+
+ private:
+  // Both run before the first byte is written, so no other coroutine can have replaced the three pointers.
+  void fill(httplib::Response& res) {
+    res.status = answer_->status;
+    for (const auto& [name, value] : answer_->headers) res.set_header(name, value);
+    res.set_header("Date", std::string(framing_->date));
+    if (answer_->stream && !framing_->without_body) {
+      auto provider = [sink = sink_, bytes = std::string()](size_t, httplib::DataSink& to) mutable {
+        switch (sink->pull(bytes)) {
+          case answer_sink::pulled::bytes:
+            return to.write(bytes.data(), bytes.size());
+          case answer_sink::pulled::end:
+            to.done();
+            return true;
+          case answer_sink::pulled::failed:
+            break;
+        }
+        return false;
+      };
+      if (framing_->old) {
+        res.set_content_provider(answer_->content_type, std::move(provider));
+      } else {
+        res.set_chunked_content_provider(answer_->content_type, std::move(provider));
+      }
+      return;
+    }
+    if (!answer_->content_type.empty() && !has_no_body(res.status)) {
+      res.set_header("Content-Type", answer_->content_type);
+    }
+    if (!has_no_body(res.status)) res.body = std::move(answer_->body);
+  }
+
+  void correct(httplib::Response& res) {
+    res.headers.erase("Accept-Ranges");
+    if (has_no_body(res.status) || answer_->stream) res.headers.erase("Content-Length");
+    if (framing_->keep_alive) {
+      res.headers.erase("Connection");
+      if (framing_->old) res.set_header("Connection", "keep-alive");
+    }
+  }
+
+  engine::answer* answer_ = nullptr;
+  const answer_framing* framing_ = nullptr;
+  answer_sink* sink_ = nullptr;
+};
+
+answer_writer::answer_writer() : server_(std::make_unique<server>()) {}
+answer_writer::~answer_writer() = default;
+
+bool answer_writer::write(engine::answer& a, const answer_framing& framing, answer_sink& sink) {
+  return server_->write(a, framing, sink);
+}
+
+}  // namespace millrace::http

@@ -1,0 +1,204 @@
+#include <utility>
+
+#include "http/client_socket.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <poll.h>
+#include <boost/asio/buffer.hpp>
+
+namespace millrace::http {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+namespace {
+
+/// Output memory that a connection keeps between answers.
+constexpr size_t kept_output_bytes = 16 * 1024;
+/// Read at once where the input is only dropped.
+constexpr size_t drop_bytes = 16 * 1024;
+
+}  // namespace
+
+client_socket::client_socket(edge_thread& thread, tcp_socket socket)
+    : thread_(thread), socket_(std::move(socket)) {}
+
+bool client_socket::wait_for_input(engine::yield y, size_t want) {
+  if (!usable() || expired_) return false;
+  arm_read(want);
+  wake_.wait(y);
+  return usable() && !expired_;
+}
+
+void client_socket::set_deadline(engine::time_point t) {
+  deadline_ = t;
+  expired_ = false;
+}
+
+void client_socket::begin_request(engine::cancellation& gone) {
+  request_ = &gone;
+  arm_read(input_buffer::least_room);
+}
+
+void client_socket::end_request(engine::yield y) {
+  // Hooks may resume this coroutine while `cancel` still walks through them.
+  while (cancelling_) wake_.wait(y);
+  request_ = nullptr;
+}
+
+void client_socket::arm_read(size_t want) {
+  if (reading_ || peer_gone_ || closing_) return;
+  const auto room = input_.prepare(want, thread_.common.limits.read_ahead_bytes);
+  if (room.empty()) {
+    if (!is_linked()) thread_.watch_crowded(*this);
+    return;
+  }
+  unlink();
+  reading_ = true;
+  socket_.async_read_some(asio::buffer(room.data(), room.size()),
+                          [this](const error_code& ec, size_t n) { on_read(ec, n); });
+}
+
+void client_socket::on_read(const error_code& ec, size_t n) {
+  reading_ = false;
+  input_.commit(n);
+  if (ec == asio::error::operation_aborted) {
+    peer_gone_ = true;
+    wake_.wake();
+  } else if (ec) {
+    peer_disappeared();
+  } else if (request_ != nullptr) {
+    arm_read(input_buffer::least_room);
+  } else {
+    wake_.wake();
+  }
+}
+
+void client_socket::peer_disappeared() {
+  peer_gone_ = true;
+  if (request_ != nullptr) {
+    thread_.counters.gone.add(1);
+    cancel_request();
+  } else {
+    wake_.wake();
+  }
+}
+
+void client_socket::cancel_request() {
+  if (request_ == nullptr || request_->cancelled()) return;
+  cancelling_ = true;
+  request_->cancel();
+  cancelling_ = false;
+  error_code ignored;
+  if (waiting_to_write_) socket_.cancel(ignored);
+  wake_.wake();
+}
+
+void client_socket::check(engine::time_point now) {
+  if (now < deadline_ || expired_) return;
+  expired_ = true;
+  error_code ignored;
+  if (waiting_to_write_) {
+    socket_.cancel(ignored);
+  } else {
+    wake_.wake_later(thread_.context);
+  }
+}
+
+void client_socket::stop_waiting() {
+  closing_ = true;
+  wake_.wake_later(thread_.context);
+}
+
+void client_socket::check_hangup() {
+  pollfd p{socket_.native_handle(), POLLRDHUP, 0};
+  if (poll(&p, 1, 0) != 1) return;
+  unlink();
+  peer_disappeared();
+}
+
+void client_socket::abort() {
+  closing_ = true;
+  reset();
+  wake_.wake_later(thread_.context);
+  cancel_request();
+}
+
+bool client_socket::send(std::string_view bytes, engine::yield y) {
+  if (broken_) return false;
+  if (output_.size() + bytes.size() <= thread_.common.limits.write_buffer_bytes) {
+    output_.append(bytes);
+    return true;
+  }
+  const bool written = write_all(output_, bytes, y);
+  output_.clear();
+  return written;
+}
+
+bool client_socket::flush(engine::yield y) {
+  const bool written = write_all(output_, {}, y);
+  output_.clear();
+  if (output_.capacity() > kept_output_bytes) output_.shrink_to_fit();
+  return written;
+}
+
+bool client_socket::write_all(std::string_view first, std::string_view second, engine::yield y) {
+  while (!broken_ && !(first.empty() && second.empty())) {
+    error_code ec;
+    size_t n = 0;
+    if (second.empty()) {
+      n = socket_.write_some(asio::buffer(first), ec);
+    } else {
+      n = socket_.write_some(std::array{asio::buffer(first), asio::buffer(second)}, ec);
+    }
+    if (ec == asio::error::would_block) {
+      broken_ = !wait_until_writable(y);
+    } else if (ec) {
+      broken_ = true;
+    }
+    const auto of_first = std::min(n, first.size());
+    first.remove_prefix(of_first);
+    second.remove_prefix(n - of_first);
+  }
+  return !broken_;
+}
+
+bool client_socket::wait_until_writable(engine::yield y) {
+  if (request_ != nullptr && request_->cancelled()) return false;
+  set_deadline(engine::clock::now() + thread_.common.limits.write_stall);
+  waiting_to_write_ = true;
+  error_code ec;
+  socket_.async_wait(tcp_socket::wait_write, y[ec]);
+  waiting_to_write_ = false;
+  if (expired_) thread_.counters.stalled.add(1);
+  const bool writable = !expired_ && !ec && !(request_ != nullptr && request_->cancelled());
+  clear_deadline();
+  return writable;
+}
+
+void client_socket::linger(engine::yield y) {
+  if (!usable()) return;
+  error_code ignored;
+  socket_.shutdown(tcp_socket::shutdown_send, ignored);
+  set_deadline(engine::clock::now() + thread_.common.limits.linger);
+  do {
+    input_.consume(input_.size());
+  } while (wait_for_input(y, drop_bytes));
+}
+
+void client_socket::reset() {
+  error_code ignored;
+  socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+  socket_.close(ignored);
+  broken_ = true;
+}
+
+void client_socket::close(engine::yield y) {
+  error_code ignored;
+  socket_.close(ignored);
+  while (reading_) wake_.wait(y);
+}
+
+}  // namespace millrace::http

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "engine/exchange.hpp"
+#include "http/edge_thread.hpp"
+#include "http/input_buffer.hpp"
+#include "http/wake_point.hpp"
+
+namespace millrace::http {
+
+/// The socket of one client with buffers and deadlines. One coroutine uses it; beside it a read is under way
+/// nearly always, so that a vanished client is noticed whatever the coroutine waits for, within a request's
+/// handler too. Input beyond `read_ahead_bytes` stays in the kernel; then a hang-up is asked for instead.
+class client_socket : public list_hook {
+ public:
+  client_socket(edge_thread& thread, tcp_socket socket);
+
+  // --- reading
+  /// What came in and was not consumed yet.
+  input_buffer& input() { return input_; }
+  /// Waits for more input, or the deadline. False: there will be none (see `expired`).
+  bool wait_for_input(engine::yield y, size_t want = input_buffer::least_room);
+
+  // --- deadline of `wait_for_input`; a write has its own
+  void set_deadline(engine::time_point t);
+  void clear_deadline() { set_deadline(engine::time_point::max()); }
+  bool expired() const { return expired_; }
+
+  // --- a request that is cancelled when the client disappears
+  /// `gone` must live until `end_request` returned.
+  void begin_request(engine::cancellation& gone);
+  void end_request(engine::yield y);
+
+  // --- writing: gathered, and written when there is much or when asked
+  /// False: the client cannot be reached any more.
+  bool send(std::string_view bytes, engine::yield y);
+  bool flush(engine::yield y);
+
+  // --- the end
+  /// Ends our side and waits, dropping input, until the client has ended its own or the linger time is over.
+  /// So it sees the answer: closing with unread input would reset the connection.
+  void linger(engine::yield y);
+  /// Closes at once with a reset: what was sent cannot pass for complete.
+  void reset();
+  /// Closes, and waits until no operation is under way.
+  void close(engine::yield y);
+  bool usable() const { return !closing_ && !peer_gone_ && !broken_; }
+
+  // --- called by the thread, from outside the coroutine
+  /// Expires the deadline. Never resumes the coroutine in place.
+  void check(engine::time_point now);
+  /// Makes the coroutine stop waiting for input for good. Never resumes it in place.
+  void stop_waiting();
+  /// Looks for a hang-up behind unread input; may resume coroutines.
+  void check_hangup();
+  /// Cancels the request and resets the connection; may resume coroutines.
+  void abort();
+
+ private:
+  void arm_read(size_t want);
+  void on_read(const boost::system::error_code& ec, size_t n);
+  void peer_disappeared();
+  void cancel_request();
+  bool write_all(std::string_view first, std::string_view second, engine::yield y);
+  bool wait_until_writable(engine::yield y);
+
+  edge_thread& thread_;
+  tcp_socket socket_;
+  wake_point wake_;
+  input_buffer input_;
+  std::string output_;
+  engine::cancellation* request_ = nullptr;
+  engine::time_point deadline_ = engine::time_point::max();
+  bool expired_ = false;
+  bool reading_ = false;    ///< a read is under way
+  bool peer_gone_ = false;  ///< end of input, or an error
+  bool closing_ = false;    ///< no input is wanted any more
+  bool broken_ = false;     ///< a write failed
+  bool waiting_to_write_ = false;
+  bool cancelling_ = false;  ///< the request's hooks run
+};
+
+}  // namespace millrace::http

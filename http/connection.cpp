@@ -1,0 +1,349 @@
+#include <utility>
+
+#include "http/connection.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+
+#include <spdlog/spdlog.h>
+#include <boost/coroutine/exceptions.hpp>
+
+#include "http/cors.hpp"
+
+namespace millrace::http {
+
+namespace {
+
+/// Memory that a connection keeps of each string between requests.
+constexpr size_t kept_bytes = 16 * 1024;
+/// Read at once while a long body comes in.
+constexpr size_t body_read_bytes = 64 * 1024;
+
+constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
+constexpr auto overload_pause = std::chrono::seconds(1);
+
+constexpr fault body_too_large{refusal::request_too_large, "the body is too large; send a smaller one"};
+constexpr fault body_too_slow{refusal::request_timeout, "the body took too long; send it faster"};
+constexpr fault bodies_too_many{refusal::overloaded, "too many request bodies are held; try again shortly"};
+constexpr fault head_too_slow{refusal::request_timeout, "the headers took too long; send them at once"};
+constexpr fault no_connection_left{refusal::overloaded, "all connections are taken; try again shortly"};
+constexpr fault no_such_route{refusal::unknown_route, "there is no such route; check the path"};
+constexpr fault other_methods{refusal::method_not_allowed, "use a method that the allow header names"};
+constexpr fault options_with_body{refusal::bad_request, "an OPTIONS request has no body here"};
+constexpr fault handler_failed{refusal::internal_error, "something went wrong inside; the log tells what"};
+
+void clear(std::string& s) {
+  s.clear();
+  if (s.capacity() > kept_bytes) s.shrink_to_fit();
+}
+
+/// Counts a request for as long as it is served.
+class served {
+ public:
+  explicit served(counter& c) : counter_(c) { counter_.add(1); }
+  ~served() { counter_.add(-1); }
+  served(const served&) = delete;
+  served& operator=(const served&) = delete;
+
+ private:
+  counter& counter_;
+};
+
+}  // namespace
+
+/// Lets the answer writer write to this connection from its coroutine.
+class connection::output : public answer_sink {
+ public:
+  output(connection& c, engine::answer_stream* stream, engine::yield y) : c_(c), stream_(stream), y_(y) {}
+
+  bool write(std::string_view bytes) override { return c_.socket_.send(bytes, y_); }
+
+  pulled pull(std::string& out) override {
+    do {
+      // What was read before is taken by the client before more is read: this is the backpressure.
+      if (!c_.socket_.flush(y_)) return pulled::failed;
+      out.clear();
+      const bool more = stream_->read(out, y_);
+      if (c_.gone_->cancelled()) return pulled::failed;
+      if (!more) return pulled::end;
+    } while (out.empty());
+    return pulled::bytes;
+  }
+
+ private:
+  connection& c_;
+  engine::answer_stream* stream_;
+  engine::yield y_;
+};
+
+connection::connection(edge_thread& thread, tcp_socket socket, std::string remote, bool refuse)
+    : thread_(thread),
+      socket_(thread, std::move(socket)),
+      remote_(std::move(remote)),
+      refuse_(refuse),
+      guard_(thread.common.limits.head) {}
+
+connection::~connection() {
+  thread_.ended(*this);
+}
+
+void connection::run(engine::yield y) {
+  bool failed = true;
+  try {
+    converse(y);
+    failed = false;
+  } catch (const boost::coroutines::detail::forced_unwind&) {
+    throw;
+  } catch (const std::exception& e) {
+    spdlog::error("a connection ended by an exception, perhaps of an answer's stream: {}", e.what());
+  }
+  // Outside the catch clause: a coroutine must not be suspended within one.
+  if (failed) socket_.reset();
+  socket_.end_request(y);
+  forget_request();
+  if (linger_ || !socket_.input().empty()) socket_.linger(y);
+  socket_.close(y);
+}
+
+void connection::converse(engine::yield y) {
+  config_ = thread_.config;
+  if (refuse_) {
+    refuse(no_connection_left, y);
+  } else {
+    while (serve_one(y)) forget_request();
+  }
+}
+
+void connection::drain() {
+  if (idle_ && socket_.input().empty()) socket_.stop_waiting();
+}
+
+/// True when another request may follow.
+bool connection::serve_one(engine::yield y) {
+  if (!read_head(y)) return false;
+  if (!find_route(y)) return !linger_ && socket_.usable() && in_.head.keep_alive && !thread_.draining;
+  return read_body(y) && serve(y);
+}
+
+bool connection::read_head(engine::yield y) {
+  guard_.reset();
+  auto& input = socket_.input();
+  idle_ = true;
+  if (thread_.draining && input.empty()) return false;
+  socket_.set_deadline(engine::clock::now() + thread_.config->idle_timeout);
+  auto state = progress::incomplete;
+  while (input.empty() || (state = guard_.advance(input.view())) == progress::incomplete) {
+    if (idle_ && !input.empty()) {
+      // Counted from the first byte; the following do not extend it.
+      idle_ = false;
+      socket_.set_deadline(engine::clock::now() + thread_.config->header_timeout);
+    }
+    if (socket_.wait_for_input(y)) continue;
+    if (idle_ || !socket_.expired()) return false;
+    break;
+  }
+  idle_ = false;
+  socket_.clear_deadline();
+  config_ = thread_.config;
+  in_.head_bytes.assign(input.view().substr(0, state == progress::complete ? guard_.size() : input.size()));
+  input.consume(in_.head_bytes.size());
+  in_.head = guard_.take(in_.head_bytes, in_.fields);
+  if (state == progress::complete) return true;
+  return refuse(state == progress::refused ? guard_.fault() : head_too_slow, y);
+}
+
+/// False: the request was answered in place of a route.
+bool connection::find_route(engine::yield y) {
+  const auto& head = in_.head;
+  // A body that nobody wants is not read; the connection ends instead.
+  const bool keep =
+      head.framing == framing::none || (head.framing == framing::length && head.content_length == 0);
+  const auto match = thread_.common.routes.find(head.method, head.path);
+  if (head.method == "OPTIONS" && (!match.allow.empty() || head.path == "*")) {
+    return keep ? answer_options(match.allow, y) : refuse(options_with_body, y);
+  }
+  if (match.allow.empty() || !percent_decode(match.param, in_.param)) return refuse(no_such_route, y, keep);
+  if (match.route == nullptr) return refuse(other_methods, y, keep, match.allow);
+  in_.route = match.route;
+  return true;
+}
+
+/// False: the connection ends.
+bool connection::read_body(engine::yield y) {
+  const auto& head = in_.head;
+  if (head.framing == framing::none) return true;
+  const auto max_body = config_->max_body_bytes;
+  if (head.content_length > max_body) return refuse(body_too_large, y);
+  in_.remaining = head.content_length;
+  in_.chunks = chunk_decoder(max_body);
+  if (!take_body()) {
+    if (head.expect_continue && in_.body.empty() && !(socket_.send(continue_line, y) && socket_.flush(y))) {
+      return false;
+    }
+    if (!wait_for_body(y)) return false;
+  }
+  return !in_.wrong || refuse(*in_.wrong, y);
+}
+
+/// Reads until `take_body` has enough. False: the connection ends.
+bool connection::wait_for_body(engine::yield y) {
+  const auto& limits = thread_.common.limits;
+  const auto begun = engine::clock::now();
+  do {
+    const auto received = static_cast<std::int64_t>(in_.body.size());
+    const auto earned = std::chrono::seconds(received / limits.body_bytes_per_second);
+    socket_.set_deadline(
+        std::min(engine::clock::now() + limits.body_progress, begun + limits.body_grace + earned));
+    const bool chunked = in_.head.framing == framing::chunked;
+    const auto want = chunked ? body_read_bytes : static_cast<size_t>(in_.remaining);
+    if (!socket_.wait_for_input(y, std::min(want, body_read_bytes))) {
+      return socket_.expired() && refuse(body_too_slow, y);
+    }
+  } while (!take_body());
+  socket_.clear_deadline();
+  return true;
+}
+
+/// Moves what came in into the body. True at its end, or when something is wrong with it.
+bool connection::take_body() {
+  auto& input = socket_.input();
+  bool done = false;
+  if (in_.head.framing == framing::length) {
+    const auto remaining = static_cast<size_t>(in_.remaining);
+    const auto bytes = input.view().substr(0, remaining);
+    // The length is only a claim: memory for it is taken as it comes true.
+    if (in_.body.empty()) in_.body.reserve(std::min(remaining, body_read_bytes));
+    in_.body.append(bytes);
+    input.consume(bytes.size());
+    in_.remaining -= static_cast<std::int64_t>(bytes.size());
+    done = in_.remaining == 0;
+  } else {
+    input.consume(in_.chunks.feed(input.view(), in_.body));
+    if (in_.chunks.state() == progress::refused) in_.wrong = in_.chunks.fault();
+    done = in_.chunks.state() != progress::incomplete;
+  }
+  if (!in_.wrong && !count_body()) in_.wrong = bodies_too_many;
+  return done || in_.wrong;
+}
+
+/// False when this thread's bodies together have more than their share of memory.
+bool connection::count_body() {
+  const auto more = static_cast<std::int64_t>(in_.body.size()) - in_.counted_bytes;
+  if (thread_.counters.bodies_bytes.get() + more > thread_.common.bodies_bytes_per_thread) return false;
+  thread_.counters.bodies_bytes.add(more);
+  in_.counted_bytes += more;
+  return true;
+}
+
+/// Runs the handler and writes its answer. True when another request may follow.
+bool connection::serve(engine::yield y) {
+  socket_.begin_request(gone_.emplace());
+  thread_.counters.requests.add(1);
+  bool keep = false;
+  {
+    const served mark(thread_.counters.serving);
+    auto a = handle(y);
+    keep = write_answer(a, y);
+  }
+  socket_.end_request(y);
+  return keep;
+}
+
+engine::answer connection::handle(engine::yield y) {
+  const auto& head = in_.head;
+  const edge_request request{.method = head.method,
+                             .path = head.path,
+                             .query = head.query,
+                             .param = in_.param,
+                             .pattern = in_.route->pattern,
+                             .version = head.version,
+                             .headers = head.fields,
+                             .body = in_.body,
+                             .remote = remote_,
+                             .received = engine::clock::now(),
+                             .gone = *gone_,
+                             .thread = thread_.index};
+  try {
+    return in_.route->handler(request, y);
+  } catch (const boost::coroutines::detail::forced_unwind&) {
+    throw;
+  } catch (const std::exception& e) {
+    spdlog::error("the handler of {} {} threw: {}", head.method, in_.route->pattern, e.what());
+  } catch (...) {
+    spdlog::error("the handler of {} {} threw", head.method, in_.route->pattern);
+  }
+  thread_.counters.refused[static_cast<size_t>(handler_failed.reason)].add(1);
+  return error_answer(handler_failed);
+}
+
+bool connection::answer_options(std::string_view allow, engine::yield y) {
+  engine::answer a;
+  a.status = 204;
+  if (!allow.empty()) {
+    a.headers.emplace_back("Allow", allow);
+    add_preflight(in_.head.fields, config_->cors_origins, allow, a.headers);
+  }
+  write_answer(a, y);
+  return false;
+}
+
+/// Answers in place of a handler; always false. Unless `keep`, the connection ends after it.
+bool connection::refuse(const fault& f, engine::yield y, bool keep, std::string_view allow) {
+  thread_.counters.refused[static_cast<size_t>(f.reason)].add(1);
+  auto a = error_answer(f);
+  a.close = linger_ = !keep;
+  if (!allow.empty()) a.headers.emplace_back("Allow", allow);
+  socket_.clear_deadline();
+  write_answer(a, y);
+  return false;
+}
+
+engine::answer connection::error_answer(const fault& f) const {
+  engine::api_error e;
+  e.status = status_of(f.reason);
+  e.type = e.status < 500 ? "invalid_request_error" : "server_error";
+  e.code = to_string(f.reason);
+  e.message = f.message;
+  engine::answer a;
+  a.status = e.status;
+  if (f.reason == refusal::overloaded) {
+    e.retry_after = overload_pause;
+    a.headers.emplace_back("Retry-After", std::to_string(overload_pause.count()));
+  }
+  a.body = thread_.common.format_error(e, in_.head.path);
+  return a;
+}
+
+/// True when the answer went out whole and the connection is kept.
+bool connection::write_answer(engine::answer& a, engine::yield y) {
+  const bool cancelled = gone_ && gone_->cancelled();
+  const bool old = in_.head.version == "HTTP/1.0";
+  const bool without_body = in_.head.method == "HEAD";
+  bool keep = in_.head.keep_alive && !a.close && !thread_.draining && !(a.stream && old);
+  bool written = false;
+  if (!cancelled) {
+    add_cors(in_.head.fields, config_->cors_origins, a.headers);
+    output out(*this, a.stream.get(), y);
+    written = thread_.writer.write(a, {without_body, old, keep, thread_.date()}, out) && socket_.flush(y);
+  }
+  if (a.stream && (!written || without_body)) a.stream->abandon();
+  if (written) return keep && !(a.stream && a.stream->broken());
+  // A reset, so that what was sent so far cannot pass for the whole.
+  socket_.reset();
+  return false;
+}
+
+void connection::forget_request() {
+  thread_.counters.bodies_bytes.add(-in_.counted_bytes);
+  in_.counted_bytes = 0;
+  clear(in_.head_bytes);
+  clear(in_.body);
+  in_.param.clear();
+  in_.head = {};
+  in_.route = nullptr;
+  in_.wrong.reset();
+  gone_.reset();
+}
+
+}  // namespace millrace::http

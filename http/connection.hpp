@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/chunked.hpp"
+#include "http/client_socket.hpp"
+#include "http/edge_thread.hpp"
+#include "http/guard.hpp"
+
+namespace millrace::http {
+
+/// One client connection: a coroutine that reads, judges, serves and answers request after request. Lives on
+/// one I/O thread; its coroutine owns it.
+class connection : public list_hook {
+ public:
+  /// `refuse`: only tells the client that the server is full.
+  connection(edge_thread& thread, tcp_socket socket, std::string remote, bool refuse);
+  ~connection();
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  /// The coroutine's body. Returns when the connection is closed and no operation on it is under way.
+  void run(engine::yield y);
+
+  /// Ends what is beyond its deadline. Never resumes the coroutine in place.
+  void check(engine::time_point now) { socket_.check(now); }
+  /// Closes soon when idle. Never resumes the coroutine in place.
+  void drain();
+  /// Cancels the request and closes; may resume coroutines.
+  void abort() { socket_.abort(); }
+
+ private:
+  class output;
+
+  /// What is known of the current request. The strings keep their memory from one request to the next.
+  struct incoming {
+    std::string head_bytes;
+    std::vector<header_field> fields;
+    request_head head;
+    const http::route* route = nullptr;
+    std::string param;
+    std::string body;
+    std::int64_t counted_bytes = 0;  ///< of `body`, in the thread's counter
+    std::int64_t remaining = 0;      ///< of a body with a length
+    chunk_decoder chunks{0};
+    std::optional<fault> wrong;  ///< with the body
+  };
+
+  void converse(engine::yield y);
+  bool serve_one(engine::yield y);
+  bool read_head(engine::yield y);
+  bool find_route(engine::yield y);
+  bool read_body(engine::yield y);
+  bool wait_for_body(engine::yield y);
+  bool take_body();
+  bool count_body();
+  bool serve(engine::yield y);
+  engine::answer handle(engine::yield y);
+  bool answer_options(std::string_view allow, engine::yield y);
+  bool refuse(const fault& f, engine::yield y, bool keep = false, std::string_view allow = {});
+  engine::answer error_answer(const fault& f) const;
+  bool write_answer(engine::answer& a, engine::yield y);
+  void forget_request();
+
+  edge_thread& thread_;
+  client_socket socket_;
+  const std::string remote_;
+  const bool refuse_;
+  bool idle_ = true;     ///< between requests
+  bool linger_ = false;  ///< the client may still be sending what it was refused
+  head_guard guard_;
+  incoming in_;
+  std::shared_ptr<const engine::http_config> config_;  ///< of the current request
+  std::optional<engine::cancellation> gone_;           ///< of the current request
+};
+
+}  // namespace millrace::http
