@@ -137,7 +137,8 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
   if (k.interested == 0 && !(k.book.holds_probe() && traffic)) k.book.drop_above(ready, now);
 
   const std::int64_t in_hand = k.book.permits();
-  const bool refill = 2 * in_hand < ready && (k.wanted > 0 || !k.no_room || now >= k.room_at);
+  const bool plenty = (!k.no_room || now >= k.room_at) && !k.cooling_at_all(now);
+  const bool refill = 2 * in_hand < ready && (k.wanted > 0 || plenty);
   const std::int64_t stock = refill ? ready - in_hand : 0;
   const bool limited = tokens_count(k.book.limits());
   bool send = false;

@@ -72,6 +72,9 @@ struct known_key {
     }
     return any;
   }
+  bool cooling_at_all(time_point now) const {
+    return std::any_of(cooldowns.begin(), cooldowns.end(), [&](const cooling& c) { return c.until > now; });
+  }
   void cool(name_id target, time_point until) {
     for (cooling& c : cooldowns) {
       if (c.target != target) continue;

@@ -1,0 +1,714 @@
+#include "engine/dispatcher_machine.hpp"
+
+#include <map>
+#include <random>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "dispatch_world.hpp"
+
+namespace millrace::engine {
+namespace {
+
+using world = dispatch_world;
+
+config_ptr one_key(key_limits limits = rpm(60)) {
+  return config_builder().provider("a", {limits}).model("m", {0}).build();
+}
+/// Model m with a cheap target a and a dear one b.
+config_ptr two_providers() {
+  return config_builder().provider("a", {rpm(20)}).provider("b", {rpm(20)}).model("m", {0, 1}).build();
+}
+
+TEST(Dispatcher, AsksTheKeyThenGrantsThenReportsUseAndEnd) {
+  world w(one_key());
+  w.acquire(1);
+  EXPECT_TRUE(w.out.replies.empty());
+  ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  EXPECT_EQ(w.asked("key/a/k1")->waiting, 1);
+  EXPECT_EQ(w.asked("key/a/k1")->head, (token_count{100, 50}));
+  EXPECT_EQ(w.asked("key/a/k1")->target, "a/m");
+  EXPECT_EQ(w.asked("key/a/k1")->node, "n1");
+
+  w.pass(5ms);
+  w.grant("key/a/k1", 1);
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  EXPECT_EQ(w.reply(1)->waited, 5ms);
+  EXPECT_EQ(w.reply(1)->reserved, (token_count{100, 50}));
+  EXPECT_EQ(w.reply(1)->target, w.id("breaker/a/m"));
+  EXPECT_FALSE(w.reply(1)->fallback);
+  EXPECT_GT(w.reply(1)->valid_for, 1s);
+  EXPECT_LT(w.reply(1)->valid_for, 2s);
+
+  w.pass(100ms);
+  w.sent(1);
+  w.pass(20ms);
+  ASSERT_NE(w.told("key/a/k1"), nullptr);
+  ASSERT_EQ(w.told("key/a/k1")->used.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->used[0].lease, w.last_lease());
+  EXPECT_EQ(w.told("key/a/k1")->used[0].permits, 1);
+  EXPECT_EQ(w.told("key/a/k1")->used[0].age, 10ms);
+
+  settlement s;
+  s.id = 1;
+  s.usage_known = true;
+  s.used = {100, 90};  // 40 more than reserved
+  w.settle(s);
+  w.pass(20ms);
+  EXPECT_EQ(w.told("key/a/k1")->finished, 1);
+  EXPECT_EQ(w.told("key/a/k1")->debt.total(), 40);
+  EXPECT_EQ(w.machine.status(w.now).open_tickets, 0U);
+}
+
+TEST(Dispatcher, SteadyTrafficIsServedFromTheBookWithoutAskingAnybody) {
+  world w(one_key({}));  // no limits: large chunks
+  w.acquire(1);
+  ASSERT_GT(w.asked("key/a/k1")->permits, 100);
+  w.grant("key/a/k1", w.asked("key/a/k1")->permits);
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  int asked = 0;
+  for (ticket t = 2; t <= 400; ++t) {
+    w.acquire(t);
+    ASSERT_TRUE(w.granted(t, "key/a/k1")) << t;
+    asked += w.asked("key/a/k1") != nullptr ? 1 : 0;
+  }
+  EXPECT_EQ(asked, 0);
+  for (ticket t = 401; t <= 600; ++t) {
+    w.acquire(t);
+    ASSERT_TRUE(w.granted(t, "key/a/k1")) << t;
+    asked += w.asked("key/a/k1") != nullptr ? 1 : 0;
+  }
+  EXPECT_EQ(asked, 1) << "refilled in advance, once";
+}
+
+TEST(Dispatcher, ReportsAreBatched) {
+  world w(one_key({}));
+  w.acquire(1);
+  w.grant("key/a/k1", 1000);
+  size_t reports = 0;
+  for (ticket t = 2; t <= 500; ++t) {
+    w.acquire(t);
+    w.sent(t);
+    reports += w.out.lease_reports.size();
+    w.settle(t);
+    reports += w.out.lease_reports.size() + w.out.breaker_reports.size();
+  }
+  EXPECT_LE(reports, 10U);
+  w.pass(20ms);
+  ASSERT_NE(w.told("key/a/k1"), nullptr);
+  EXPECT_EQ(w.told("key/a/k1")->used.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->used[0].permits, 499);
+  EXPECT_EQ(w.told("key/a/k1")->finished, 499);
+}
+
+TEST(Dispatcher, WaitsForThePreferredTargetUntilItsKeySaysNo) {
+  world w(two_providers());
+  w.acquire(1);
+  EXPECT_NE(w.asked("key/a/k1"), nullptr);
+  EXPECT_EQ(w.asked("key/b/k1"), nullptr);
+  EXPECT_TRUE(w.out.replies.empty());
+  w.no_room("key/a/k1", 3s);
+  ASSERT_NE(w.asked("key/b/k1"), nullptr);
+  w.grant("key/b/k1", 1);
+  ASSERT_TRUE(w.granted(1, "key/b/k1"));
+  EXPECT_TRUE(w.reply(1)->fallback);
+  ASSERT_NE(w.asked("key/a/k1"), nullptr) << "what nobody waits for any more is withdrawn";
+  EXPECT_EQ(w.asked("key/a/k1")->waiting, 0);
+}
+
+TEST(Dispatcher, ASilentKeyHoldsUpNoRequestThatHasAnotherWay) {
+  world w(two_providers());
+  w.acquire(1);
+  w.pass(150ms);
+  EXPECT_EQ(w.asked("key/b/k1"), nullptr);
+  w.pass(100ms);
+  EXPECT_NE(w.asked("key/b/k1"), nullptr);
+  w.grant("key/b/k1", 1);
+  EXPECT_TRUE(w.granted(1, "key/b/k1"));
+}
+
+TEST(Dispatcher, RefusesWhenPatienceEndsWithAnHonestRetryAfter) {
+  world w(one_key(rpm(60)));
+  for (ticket t = 1; t <= 5; ++t) {
+    auto r = w.request(t);
+    r.patience = t == 5 ? 1s : 30s;
+    w.acquire(r);
+  }
+  w.no_room("key/a/k1", 3s);
+  w.pass(999ms);
+  EXPECT_TRUE(w.out.replies.empty());
+  w.pass(1ms);
+  ASSERT_TRUE(w.refused(5, verdict::no_permit));
+  EXPECT_EQ(w.reply(5)->waited, 1s);
+  // The first permit comes in 2 s, then one a second, and five are waiting.
+  EXPECT_NEAR(std::chrono::duration<double>(w.reply(5)->retry_after).count(), 7, 1.01);
+  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, 4U);
+}
+
+TEST(Dispatcher, AFullQueueRefusesAtOnce) {
+  config_builder b;
+  b.c.queue.max_waiting = 2;
+  world w(b.provider("a", {rpm(60)}).model("m", {0}).build());
+  w.acquire(1);
+  w.acquire(2);
+  w.acquire(3);
+  ASSERT_TRUE(w.refused(3, verdict::queue_full));
+  EXPECT_GT(w.reply(3)->retry_after, 0s);
+  w.grant("key/a/k1", 2);
+  EXPECT_TRUE(w.granted(1, "key/a/k1"));
+  EXPECT_TRUE(w.granted(2, "key/a/k1"));
+}
+
+TEST(Dispatcher, NewcomersDoNotOvertakeThoseWhoWait) {
+  world w(one_key(tpm(100000)));
+  auto big = w.request(1);
+  big.input_tokens = 50000;
+  w.acquire(big);
+  w.grant("key/a/k1", 5, {10000, 10000});  // too little for the one that waits
+  w.acquire(2);
+  EXPECT_EQ(w.reply(2), nullptr);
+  w.grant("key/a/k1", 1, {50000, 50});
+  EXPECT_TRUE(w.granted(1, "key/a/k1"));
+  EXPECT_TRUE(w.granted(2, "key/a/k1"));
+}
+
+TEST(Dispatcher, TokensOfSeveralLeasesServeOneRequest) {
+  world w(one_key(tpm(100000)));
+  auto r = w.request(1);
+  r.input_tokens = 900;
+  r.max_output_tokens = 100;
+  w.acquire(r);
+  EXPECT_EQ(w.asked("key/a/k1")->head.total(), 1000);
+  w.grant("key/a/k1", 1, {600, 0});
+  EXPECT_EQ(w.reply(1), nullptr);
+  w.grant("key/a/k1", 1, {0, 450});
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  w.sent(1);
+  w.pass(20ms);
+  std::int64_t permits = 0;
+  std::int64_t tokens = 0;
+  for (const auto& u : w.told("key/a/k1")->used) {
+    permits += u.permits;
+    tokens += u.tokens.total();
+  }
+  EXPECT_EQ(permits, 1);
+  EXPECT_EQ(tokens, 1000);
+}
+
+TEST(Dispatcher, ThreeKeysAreUsedEvenly) {
+  world w(config_builder().provider("a", {rpm(20), rpm(20), rpm(20)}).model("m", {0}).build());
+  for (ticket t = 1; t <= 9; ++t) w.acquire(t);
+  EXPECT_EQ(w.machine.status(w.now).keys[2].waiting, 9);
+  for (const char* key : {"key/a/k1", "key/a/k2", "key/a/k3"}) w.grant(key, 3);
+  for (const auto& k : w.machine.status(w.now).keys) EXPECT_EQ(k.granted, 3U);
+  // With permits of all in hand the least used goes first, equals in turn.
+  world v(config_builder().provider("a", {rpm(6000), rpm(6000), rpm(6000)}).model("m", {0}).build());
+  v.acquire(1);
+  v.no_room("key/a/k1", {}, 0.5);
+  for (const char* key : {"key/a/k1", "key/a/k2", "key/a/k3"}) v.grant(key, 90);
+  for (ticket t = 2; t <= 21; ++t) v.acquire(t);
+  const auto keys = v.machine.status(v.now).keys;
+  EXPECT_LE(keys[0].granted, 1U);
+  EXPECT_NEAR(static_cast<double>(keys[1].granted), 10, 1);
+  EXPECT_NEAR(static_cast<double>(keys[2].granted), 10, 1);
+}
+
+TEST(Dispatcher, ARateLimitedKeyCoolsForThatTargetOnly) {
+  world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).model("n", {0}).build());
+  w.acquire(1);
+  w.grant("key/a/k1", 5);
+  w.grant("key/a/k2", 5);
+  ASSERT_NE(w.machine.status(w.now).keys[0].granted, 0U);
+  w.sent(1);
+  w.settle(1, attempt_outcome::rate_limited, 10s);
+  ASSERT_NE(w.told("key/a/k1"), nullptr) << "told at once";
+  ASSERT_EQ(w.told("key/a/k1")->events.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->events[0].kind, key_event_kind::rate_limited);
+  EXPECT_EQ(w.told("key/a/k1")->events[0].target, "a/m");
+  EXPECT_EQ(w.told("key/a/k1")->events[0].retry_after, 10s);
+  for (ticket t = 2; t <= 4; ++t) {
+    w.acquire(t);
+    EXPECT_TRUE(w.granted(t, "key/a/k2"));
+  }
+  w.acquire(w.request(5, "n"));
+  EXPECT_TRUE(w.granted(5, "key/a/k1"));
+}
+
+TEST(Dispatcher, WaitsForTheEndOfACooldownAndTellsOfTheSuccessAfterIt) {
+  world w(one_key());
+  w.acquire(1);
+  w.grant("key/a/k1", 1);
+  w.sent(1);
+  w.settle(1, attempt_outcome::rate_limited, 5s);
+  w.acquire(2);
+  EXPECT_EQ(w.reply(2), nullptr);
+  EXPECT_EQ(w.asked("key/a/k1"), nullptr);
+  w.pass(4900ms);
+  EXPECT_TRUE(w.asked("key/a/k1") == nullptr || w.asked("key/a/k1")->permits == 0);
+  w.pass(200ms);
+  ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  EXPECT_EQ(w.asked("key/a/k1")->waiting, 1);
+  w.grant("key/a/k1", 1);
+  ASSERT_TRUE(w.granted(2, "key/a/k1"));
+  w.sent(2);
+  w.settle(2);
+  ASSERT_NE(w.told("key/a/k1"), nullptr);
+  ASSERT_EQ(w.told("key/a/k1")->events.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->events[0].kind, key_event_kind::ok);
+}
+
+TEST(Dispatcher, ARefusedKeyIsLeftAloneUntilItsProbe) {
+  world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
+  w.acquire(1);
+  w.grant("key/a/k1", 5);
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  w.sent(1);
+  w.settle(1, attempt_outcome::unauthorized);
+  EXPECT_EQ(w.told("key/a/k1")->events.at(0).kind, key_event_kind::unauthorized);
+  ASSERT_EQ(w.told("key/a/k1")->returned.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->returned[0].permits, 4);
+  auto again = w.request(1);
+  again.first = false;
+  again.tried_keys = {w.id("key/a/k1")};
+  w.acquire(again);
+  EXPECT_NE(w.asked("key/a/k2"), nullptr);
+  w.grant("key/a/k2", 1);
+  ASSERT_TRUE(w.granted(1, "key/a/k2"));
+  w.sent(1);
+  w.settle(1, attempt_outcome::no_credit);
+
+  key_notice n;
+  n.quarantine = quarantine_reason::unauthorized;
+  n.probe_in = 60s;
+  for (const char* key : {"key/a/k1", "key/a/k2"}) {
+    n.key = key;
+    w.notice(n);
+  }
+  w.acquire(2);
+  ASSERT_TRUE(w.refused(2, verdict::keys_unusable));
+  EXPECT_EQ(w.reply(2)->retry_after, 60s);
+
+  w.pass(60s);
+  w.acquire(3);
+  w.acquire(4);
+  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, 2U);
+  w.grant("key/a/k1", 1, {100, 50}, true);
+  ASSERT_TRUE(w.granted(3, "key/a/k1"));
+  EXPECT_TRUE(w.reply(3)->probe);
+  EXPECT_EQ(w.reply(4), nullptr);
+  w.sent(3);
+  w.settle(3);
+  EXPECT_EQ(w.told("key/a/k1")->events.at(0).kind, key_event_kind::ok);
+}
+
+TEST(Dispatcher, OpenBreakersArePassedOverAndProbedWhenTheirTimeHasCome) {
+  world w(two_providers());
+  w.breaker("a/m", breaker_state::open, 60s);
+  w.acquire(1);
+  EXPECT_EQ(w.asked("key/a/k1"), nullptr);
+  EXPECT_NE(w.asked("key/b/k1"), nullptr);
+  EXPECT_TRUE(w.out.probe_requests.empty());
+  w.grant("key/b/k1", 3);
+  ASSERT_TRUE(w.granted(1, "key/b/k1"));
+
+  w.pass(59s);
+  w.acquire(2);
+  EXPECT_TRUE(w.out.probe_requests.empty());
+  w.pass(1s);
+  w.acquire(3);
+  EXPECT_EQ(w.out.probe_requests, (std::vector<name_id>{w.id("breaker/a/m")}));
+  w.grant("key/b/k1", 3);  // 2 and 3 are served by the other meanwhile
+  EXPECT_TRUE(w.granted(2, "key/b/k1"));
+  EXPECT_TRUE(w.granted(3, "key/b/k1"));
+  w.out.clear();
+  w.machine.on_probe_granted(w.id("breaker/a/m"), w.now, w.out);
+  w.acquire(4);
+  w.grant("key/a/k1", 2);
+  ASSERT_TRUE(w.granted(4, "key/a/k1"));
+  EXPECT_TRUE(w.reply(4)->probe);
+  w.acquire(5);
+  EXPECT_TRUE(w.granted(5, "key/b/k1")) << "one probe, not two";
+  w.sent(4);
+  w.settle(4, attempt_outcome::timed_out);
+  ASSERT_NE(w.outcomes("a/m"), nullptr);
+  EXPECT_TRUE(w.outcomes("a/m")->probe);
+  EXPECT_EQ(w.outcomes("a/m")->failures, 1);
+}
+
+TEST(Dispatcher, SaysWhenAllBreakersAreOpenAndWhenToComeBack) {
+  world w(two_providers());
+  w.breaker("a/m", breaker_state::open, 60s);
+  w.breaker("b/m", breaker_state::open, 45s);
+  w.acquire(1);
+  ASSERT_TRUE(w.refused(1, verdict::breakers_open));
+  EXPECT_EQ(w.reply(1)->retry_after, 45s);
+  w.pass(45s);
+  w.acquire(2);
+  EXPECT_EQ(w.out.probe_requests.size(), 1U);
+  EXPECT_EQ(w.reply(2), nullptr) << "parked for the breaker's answer";
+  w.out.clear();
+  w.machine.on_probe_refused(w.id("breaker/b/m"), w.now, w.out);
+  EXPECT_TRUE(w.refused(2, verdict::breakers_open));
+}
+
+TEST(Dispatcher, WaitingRequestsLearnThatABreakerOpened) {
+  world w(two_providers());
+  w.acquire(1);
+  w.no_room("key/a/k1", 3s);
+  w.no_room("key/b/k1", 3s);
+  w.breaker("a/m", breaker_state::open, 60s);
+  EXPECT_EQ(w.reply(1), nullptr);
+  w.breaker("b/m", breaker_state::open, 60s);
+  EXPECT_TRUE(w.refused(1, verdict::breakers_open));
+}
+
+TEST(Dispatcher, AnUnusedProbeGoesBack) {
+  world w(two_providers());
+  w.breaker("a/m", breaker_state::open, 1s);
+  w.pass(1s);
+  w.acquire(1);
+  ASSERT_EQ(w.out.probe_requests.size(), 1U);
+  w.cancel(1);
+  w.machine.on_probe_granted(w.id("breaker/a/m"), w.now, w.out);
+  w.pass(1900ms);
+  EXPECT_EQ(w.outcomes("a/m"), nullptr);
+  w.pass(200ms);
+  ASSERT_NE(w.outcomes("a/m"), nullptr);
+  EXPECT_TRUE(w.outcomes("a/m")->probe_unused);
+}
+
+TEST(Dispatcher, FailuresAreToldAtOnceWithTheSuccessesHeldBack) {
+  world w(one_key({}));
+  w.acquire(1);
+  w.grant("key/a/k1", 100);
+  for (ticket t = 1; t <= 10; ++t) {
+    if (t > 1) w.acquire(t);
+    w.sent(t);
+    w.settle(t);
+    EXPECT_EQ(w.outcomes("a/m"), nullptr);
+  }
+  w.acquire(11);
+  w.settle(11, attempt_outcome::failed);  // could not even connect
+  ASSERT_NE(w.outcomes("a/m"), nullptr);
+  EXPECT_EQ(w.outcomes("a/m")->failures, 1);
+  EXPECT_EQ(w.outcomes("a/m")->successes, 10);
+  w.acquire(12);
+  w.sent(12);
+  w.settle(12);
+  w.pass(1100ms);
+  ASSERT_NE(w.outcomes("a/m"), nullptr);
+  EXPECT_EQ(w.outcomes("a/m")->successes, 1);
+  w.acquire(13);
+  w.grant("key/a/k1", 1);
+  w.sent(13);
+  w.settle(13, attempt_outcome::rate_limited);
+  w.pass(2s);
+  EXPECT_EQ(w.outcomes("a/m"), nullptr) << "a 429 is the key's affair";
+}
+
+TEST(Dispatcher, CancelledRequestsLeaveNothingBehind) {
+  world w(one_key());
+  w.acquire(1);
+  w.cancel(1);
+  EXPECT_TRUE(w.out.replies.empty());
+  EXPECT_EQ(w.machine.status(w.now).open_tickets, 0U);
+  w.acquire(2);
+  w.acquire(3);
+  w.grant("key/a/k1", 1);
+  ASSERT_TRUE(w.granted(2, "key/a/k1"));
+  w.cancel(2);
+  EXPECT_TRUE(w.granted(3, "key/a/k1")) << "the permit given back serves the next";
+  w.settle(2, attempt_outcome::unused);  // a second time does nothing
+  w.sent(3);
+  w.cancel(3);
+  EXPECT_EQ(w.machine.status(w.now).open_tickets, 1U);
+  w.settle(3);
+  EXPECT_EQ(w.machine.status(w.now).open_tickets, 0U);
+}
+
+TEST(Dispatcher, UnusedPermitsGoBackWhenTrafficEndsAndBeforeTheLeaseDoes) {
+  world w(one_key(rpm(6000)));
+  w.acquire(1);
+  w.grant("key/a/k1", 10);
+  w.sent(1);
+  w.pass(900ms);
+  ASSERT_NE(w.told("key/a/k1"), nullptr);
+  EXPECT_TRUE(w.told("key/a/k1")->returned.empty());
+  w.pass(200ms);
+  ASSERT_NE(w.told("key/a/k1"), nullptr);
+  ASSERT_EQ(w.told("key/a/k1")->returned.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->returned[0].permits, 9);
+
+  // With traffic they are kept, but not for longer than there is time to connect.
+  w.acquire(2);
+  w.grant("key/a/k1", 20);
+  std::int64_t returned = 0;
+  for (ticket t = 3; t <= 8; ++t) {
+    w.pass(300ms);
+    if (const auto* r = w.told("key/a/k1")) {
+      for (const auto& back : r->returned) returned += back.permits;
+    }
+    w.acquire(t);
+    if (const auto* r = w.reply(t)) {
+      EXPECT_GE(r->valid_for, 200ms);
+    }
+  }
+  EXPECT_EQ(returned, 14);
+}
+
+TEST(Dispatcher, AskedTooMuchIsTooLargeButAGuessNeverIs) {
+  world w(config_builder().provider("a", {tpm(1000)}).provider("b", {tpm(300)}).model("m", {0, 1}).build());
+  auto r = w.request(1);
+  r.input_tokens = 800;
+  r.max_output_tokens = 201;
+  w.acquire(r);
+  EXPECT_TRUE(w.refused(1, verdict::too_large));
+  r.max_output_tokens = -1;
+  w.acquire(r);
+  EXPECT_EQ(w.reply(1), nullptr);
+  ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  EXPECT_EQ(w.asked("key/a/k1")->head.total(), 1000);
+  EXPECT_EQ(w.asked("key/b/k1"), nullptr);
+}
+
+TEST(Dispatcher, SaysWhenNothingIsLeftToTry) {
+  world w(one_key());
+  auto r = w.request(1);
+  r.tried = {w.id("breaker/a/m")};
+  w.acquire(r);
+  EXPECT_TRUE(w.refused(1, verdict::no_candidate));
+  r.retry_tried = true;
+  w.acquire(r);
+  EXPECT_EQ(w.reply(1), nullptr);
+  r = w.request(2);
+  r.tried_keys = {w.id("key/a/k1")};
+  w.acquire(r);
+  EXPECT_TRUE(w.refused(2, verdict::no_candidate));
+  r = w.request(3);
+  r.private_only = true;
+  w.acquire(r);
+  EXPECT_TRUE(w.refused(3, verdict::no_candidate));
+}
+
+TEST(Dispatcher, RequestsInFlightPlanWithTheirOwnConfiguration) {
+  config_builder b;
+  b.provider("a", {rpm(60)}).model("old", {0}).model("m", {0});
+  world w(b.build());
+  auto before = w.request(1, "old");
+  b.c.models.erase(b.c.models.begin());
+  w.apply(b.build());
+  w.acquire(before);
+  w.grant("key/a/k1", 1);
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  EXPECT_EQ(w.reply(1)->model, 0U);
+  EXPECT_EQ(w.reply(1)->target, w.id("breaker/a/old"));
+  auto after = w.request(2, "old");
+  w.acquire(after);
+  EXPECT_TRUE(w.refused(2, verdict::no_candidate));
+  for (size_t i = 0; i < dispatcher_machine::max_snapshots; ++i) w.apply(b.build());
+  before.id = 3;
+  w.acquire(before);
+  EXPECT_TRUE(w.refused(3, verdict::no_candidate)) << "the newest one stands for those forgotten";
+}
+
+TEST(Dispatcher, ARemovedKeyIsAskedNoMore) {
+  config_builder b;
+  b.provider("a", {rpm(60), rpm(60)}).model("m", {0});
+  world w(b.build());
+  w.acquire(1);
+  ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  b.c.providers[0].keys.erase(b.c.providers[0].keys.begin());
+  w.apply(b.build());
+  ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  EXPECT_EQ(w.asked("key/a/k1")->permits, 0);
+  ASSERT_NE(w.asked("key/a/k2"), nullptr);
+  EXPECT_EQ(w.asked("key/a/k2")->waiting, 1);
+  w.grant("key/a/k1", 1);  // was on its way
+  EXPECT_EQ(w.reply(1), nullptr);
+  w.pass(20ms);
+  EXPECT_EQ(w.told("key/a/k1")->returned.at(0).permits, 1);
+  EXPECT_EQ(w.machine.status(w.now).keys.size(), 1U);
+}
+
+TEST(Dispatcher, TheClientsOwnLimitsComeFirst) {
+  world w(config_builder().provider("a", {key_limits{}}).model("m", {0}).client("c", 2, 1000).build());
+  const auto ask = [&](ticket t, bool first = true) {
+    auto r = w.request(t);
+    r.client = w.id("client/c");
+    r.first = first;
+    w.acquire(r);
+  };
+  ask(1);
+  w.grant("key/a/k1", 100);
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  EXPECT_EQ(w.reply(1)->client_requests.limit, 2);
+  EXPECT_EQ(w.reply(1)->client_requests.remaining, 1);
+  EXPECT_EQ(w.reply(1)->client_tokens.remaining, 850);
+  w.settle(1, attempt_outcome::failed);
+  ask(1, false);  // the second attempt is no second request
+  ASSERT_TRUE(w.granted(1, "key/a/k1"));
+  w.sent(1);
+  settlement s;
+  s.id = 1;
+  s.usage_known = true;
+  s.used = {100, 400};
+  w.settle(s);
+  ask(2);
+  ASSERT_TRUE(w.granted(2, "key/a/k1"));
+  EXPECT_EQ(w.reply(2)->client_tokens.remaining, 350);
+  ask(3);
+  ASSERT_TRUE(w.refused(3, verdict::client_limited));
+  EXPECT_GT(w.reply(3)->retry_after, 50s);
+  EXPECT_EQ(w.reply(3)->client_requests.remaining, 0);
+}
+
+TEST(Dispatcher, ABackloggedModelDoesNotDelayAnother) {
+  world w(config_builder()
+              .provider("a", {rpm(60)})
+              .provider("b", {key_limits{}})
+              .model("m", {0})
+              .model("n", {1})
+              .build());
+  for (ticket t = 1; t <= 500; ++t) w.acquire(t);
+  w.no_room("key/a/k1", 60s);
+  w.acquire(w.request(1000, "n"));
+  w.grant("key/b/k1", 100);
+  ASSERT_TRUE(w.granted(1000, "key/b/k1"));
+  w.acquire(w.request(1001, "n"));
+  EXPECT_TRUE(w.granted(1001, "key/b/k1"));
+}
+
+TEST(Dispatcher, ClassesShareTrickledPermitsByWeight) {
+  world w(one_key(rpm(600)));
+  std::map<ticket, size_t> lane_of;
+  std::array<int, 3> served{};
+  ticket last = 0;
+  const auto add = [&](size_t lane) {
+    auto r = w.request(++last);
+    r.queue = static_cast<std::uint8_t>(lane);
+    r.patience = 1000s;
+    lane_of[last] = lane;
+    w.acquire(r);
+  };
+  for (size_t lane = 0; lane < 3; ++lane) {
+    for (int i = 0; i < 5; ++i) add(lane);
+  }
+  for (int i = 0; i < 1600; ++i) {
+    w.pass(100ms);
+    w.grant("key/a/k1", 1);
+    ASSERT_EQ(w.out.replies.size(), 1U);
+    const ticket t = w.out.replies[0].id;
+    const size_t lane = lane_of.at(t);
+    ++served[lane];
+    w.sent(t);
+    w.settle(t);
+    w.no_room("key/a/k1", 100ms);
+    add(lane);
+  }
+  EXPECT_NEAR(served[0], 1000, 50);
+  EXPECT_NEAR(served[1], 500, 25);
+  EXPECT_NEAR(served[2], 100, 5);
+}
+
+/// Random requests, faults and answers: every request gets exactly one answer, nothing stays behind, and no
+/// permit is used that was not leased.
+TEST(Dispatcher, NothingIsLostUnderRandomUse) {
+  for (const std::uint64_t seed : {31U, 32U, 33U}) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    config_builder b;
+    b.provider("a", {rpm(60), tpm(20000)}).provider("b", {rpm(600)}).provider("c", {key_limits{}});
+    b.model("n", {2}).model("m", {0, 1}, {0});
+    b.c.queue.max_waiting = 50;
+    world w(b.build());
+    std::set<ticket> waiting;
+    std::set<ticket> granted;
+    std::set<ticket> flying;
+    std::map<name_id, std::int64_t> balance;  // leased - used - returned
+    const auto take_in = [&] {
+      for (const auto& r : w.out.replies) {
+        ASSERT_EQ(waiting.erase(r.id), 1U) << "answered twice, or unasked";
+        if (r.verdict == verdict::granted) granted.insert(r.id);
+      }
+      for (const auto& [key, r] : w.out.lease_reports) {
+        for (const auto& u : r.used) balance[key] -= u.permits;
+        for (const auto& u : r.returned) balance[key] -= u.permits;
+        ASSERT_GE(balance[key], 0);
+      }
+    };
+    const std::vector<std::string> keys = {"key/a/k1", "key/a/k2", "key/b/k1", "key/c/k1"};
+    const auto some = [&](std::set<ticket>& from) {
+      auto it = from.begin();
+      std::advance(it, static_cast<std::ptrdiff_t>(random() % from.size()));
+      const ticket t = *it;
+      from.erase(it);
+      return t;
+    };
+    ticket last = 0;
+    for (int step = 0; step < 30000; ++step) {
+      const auto dice = random() % 16;
+      if (dice < 6) {
+        auto r = w.request(++last, random() % 4 == 0 ? "n" : "m");
+        r.queue = static_cast<std::uint8_t>(random() % 3);
+        r.tenant = static_cast<name_id>(random() % 5);
+        r.input_tokens = static_cast<std::int64_t>(random() % 3000);
+        r.patience = std::chrono::milliseconds(random() % 3000);
+        if (random() % 8 == 0) r.tried = {w.id("breaker/a/m")};
+        waiting.insert(last);
+        w.acquire(r);
+      } else if (dice < 8) {
+        const auto& key = keys[random() % keys.size()];
+        const std::int64_t permits = 1 + static_cast<std::int64_t>(random() % 4);
+        balance[w.id(key)] += permits;
+        w.grant(key, permits,
+                {static_cast<std::int64_t>(random() % 8000), static_cast<std::int64_t>(random() % 900)});
+      } else if (dice == 8) {
+        w.no_room(keys[random() % keys.size()], std::chrono::milliseconds(random() % 2000), 0.5);
+      } else if (dice == 9 && random() % 20 == 0) {
+        w.breaker(random() % 2 == 0 ? "a/m" : "b/m",
+                  random() % 2 == 0 ? breaker_state::open : breaker_state::closed,
+                  std::chrono::milliseconds(random() % 900));
+      } else if (dice == 10 && !waiting.empty()) {
+        w.cancel(some(waiting));
+      } else if (dice == 11 && !granted.empty()) {
+        w.settle(some(granted), random() % 2 == 0 ? attempt_outcome::unused : attempt_outcome::failed);
+      } else if (dice < 14 && !granted.empty()) {
+        const ticket t = some(granted);
+        flying.insert(t);
+        w.sent(t);
+      } else if (dice == 14 && !flying.empty()) {
+        w.settle(some(flying), random() % 50 == 0 ? attempt_outcome::rate_limited : attempt_outcome::ok, 1s);
+      } else {
+        w.pass(std::chrono::milliseconds(random() % 100));
+      }
+      take_in();
+      if (HasFatalFailure()) return;
+      ASSERT_EQ(w.machine.status(w.now).open_tickets, waiting.size() + granted.size() + flying.size());
+    }
+    while (!(flying.empty() && granted.empty() && waiting.empty())) {
+      if (!flying.empty()) {
+        w.settle(some(flying));
+      } else if (!granted.empty()) {
+        w.settle(some(granted), attempt_outcome::unused);
+      } else {
+        w.pass(1s);
+      }
+      take_in();
+    }
+    w.pass(10s);
+    take_in();
+    EXPECT_TRUE(waiting.empty());
+    const auto s = w.machine.status(w.now);
+    for (const auto& k : s.keys) {
+      EXPECT_EQ(k.permits_in_hand, 0);
+      EXPECT_EQ(k.waiting, 0);
+      EXPECT_EQ(k.in_flight, 0);
+      EXPECT_EQ(balance[k.name], 0) << "every permit was used or returned";
+    }
+    for (const auto& t : s.targets) EXPECT_EQ(t.in_flight, 0);
+  }
+}
+
+}  // namespace
+}  // namespace millrace::engine
