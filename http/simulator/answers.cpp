@@ -1,0 +1,252 @@
+#include "http/simulator/answers.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace millrace::http::simulation {
+namespace {
+
+using engine::route_kind;
+
+constexpr std::string_view fingerprint = "fp_simulator";
+
+void append_number(std::string& out, std::int64_t n) {
+  char digits[20];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, n).ptr);
+}
+
+void append_usage(std::string& out, std::int64_t prompt, std::int64_t completion) {
+  out += R"({"prompt_tokens":)";
+  append_number(out, prompt);
+  out += R"(,"completion_tokens":)";
+  append_number(out, completion);
+  out += R"(,"total_tokens":)";
+  append_number(out, prompt + completion);
+  out +=
+      R"(,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":)"
+      R"({"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})";
+}
+
+void append_identity(std::string& out, const identity& who, std::string_view object) {
+  out += R"({"id":")";
+  out += who.id;
+  out += R"(","object":")";
+  out += object;
+  out += R"(","created":)";
+  append_number(out, who.created);
+  out += R"(,"model":")";
+  out += who.model;
+  out += '"';
+}
+
+void append_all_tokens(std::string& out, const reply_text& text, std::int64_t now_us) {
+  for (std::int64_t token = 0; token < text.tokens(); ++token) text.append(out, token, now_us);
+}
+
+void append_call_id(std::string& out, const reply_text& text) {
+  out += "call_";
+  append_number(out, text.digest());
+}
+
+void append_message(std::string& out, const reply_text& text, std::int64_t now_us) {
+  if (!text.calls_tool()) {
+    out += R"({"role":"assistant","content":")";
+    append_all_tokens(out, text, now_us);
+    out += R"(","refusal":null,"annotations":[]})";
+    return;
+  }
+  out += R"({"role":"assistant","content":null,"tool_calls":[{"id":")";
+  append_call_id(out, text);
+  out += R"(","type":"function","function":{"name":")";
+  out += text.tool();
+  out += R"(","arguments":")";
+  append_all_tokens(out, text, now_us);
+  out += R"("}}],"refusal":null,"annotations":[]})";
+}
+
+}  // namespace
+
+std::int64_t reply_choices::completion_tokens() const {
+  std::int64_t sum = 0;
+  for (const auto& t : texts) sum += t.tokens() * copies;
+  return sum;
+}
+
+void append_completion(std::string& out, const identity& who, const reply_choices& choices,
+                       std::int64_t now_us) {
+  const bool chat = choices.route == route_kind::chat;
+  append_identity(out, who, chat ? "chat.completion" : "text_completion");
+  out += R"(,"choices":[)";
+  for (std::int64_t i = 0; i < choices.count(); ++i) {
+    const reply_text& text = choices.text(i);
+    out += i == 0 ? R"({"index":)" : R"(,{"index":)";
+    append_number(out, i);
+    if (chat) {
+      out += R"(,"message":)";
+      append_message(out, text, now_us);
+    } else {
+      out += R"(,"text":")";
+      append_all_tokens(out, text, now_us);
+      out += '"';
+    }
+    out += R"(,"logprobs":null,"finish_reason":")";
+    out += text.finish_reason();
+    out += R"("})";
+  }
+  out += R"(],"usage":)";
+  append_usage(out, choices.prompt_tokens, choices.completion_tokens());
+  out += R"(,"service_tier":"default","system_fingerprint":")";
+  out += fingerprint;
+  out += R"("})";
+}
+
+std::string model_entry(const std::string& name) {
+  return nlohmann::json{{"id", name}, {"object", "model"}, {"created", 1700000000}, {"owned_by", "simulator"}}
+      .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string model_list(const std::vector<std::string>& names) {
+  std::string out = R"({"object":"list","data":[)";
+  for (const auto& name : names) {
+    if (&name != names.data()) out += ',';
+    out += model_entry(name);
+  }
+  return out + "]}";
+}
+
+// --- streams
+// -----------------------------------------------------------------------------------------------------
+
+event_source::event_source(identity who, reply_choices choices, bool include_usage, double tokens_per_second,
+                           bool chunked)
+    : who_(std::move(who)),
+      choices_(std::move(choices)),
+      include_usage_(include_usage),
+      chunked_(chunked),
+      tokens_per_second_(tokens_per_second),
+      step_(choices_.route == route_kind::chat ? step::role : step::token),
+      length_(choices_.texts.front().tokens()) {
+  if (step_ == step::token && length_ == 0) step_ = step::finish;
+  prefix_ = "data: ";
+  append_identity(prefix_, who_,
+                  choices_.route == route_kind::chat ? "chat.completion.chunk" : "text_completion");
+  prefix_ += R"(,"service_tier":"default","system_fingerprint":")";
+  prefix_ += fingerprint;
+  prefix_ += R"(","choices":[)";
+}
+
+engine::duration event_source::due() const {
+  if (tokens_per_second_ <= 0 || step_ == step::role) return {};
+  const std::int64_t token = step_ == step::token ? token_ : std::max<std::int64_t>(0, length_ - 1);
+  return std::chrono::duration_cast<engine::duration>(
+      std::chrono::duration<double>(static_cast<double>(token) / tokens_per_second_));
+}
+
+void event_source::write_event(std::string& out, std::int64_t now_us) {
+  scratch_.clear();
+  if (step_ == step::marker) {
+    scratch_ = "data: [DONE]\n\n";
+  } else {
+    append_event(scratch_, now_us);
+    scratch_ += "}\n\n";
+  }
+  write_data(out, scratch_);
+  ++events_;
+  if (step_ == step::token) ++tokens_;
+  advance();
+}
+
+void event_source::append_event(std::string& out, std::int64_t now_us) const {
+  out += prefix_;
+  if (step_ == step::usage) {
+    out += R"(],"usage":)";
+    append_usage(out, choices_.prompt_tokens, choices_.completion_tokens());
+    return;
+  }
+  const reply_text& text = choices_.text(choice_);
+  out += R"({"index":)";
+  append_number(out, choice_);
+  if (step_ == step::role) append_role(out, text);
+  if (step_ == step::token) append_token(out, text, now_us);
+  if (step_ == step::finish) out += choices_.route == route_kind::chat ? R"(,"delta":{})" : R"(,"text":"")";
+  out += R"(,"logprobs":null,"finish_reason":)";
+  if (step_ == step::finish) {
+    out += '"';
+    out += text.finish_reason();
+    out += '"';
+  } else {
+    out += "null";
+  }
+  out += "}]";
+  if (include_usage_) out += R"(,"usage":null)";
+}
+
+void event_source::append_role(std::string& out, const reply_text& text) const {
+  if (!text.calls_tool()) {
+    out += R"(,"delta":{"role":"assistant","content":"","refusal":null})";
+    return;
+  }
+  out += R"(,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":")";
+  append_call_id(out, text);
+  out += R"(","type":"function","function":{"name":")";
+  out += text.tool();
+  out += R"(","arguments":""}}],"refusal":null})";
+}
+
+void event_source::append_token(std::string& out, const reply_text& text, std::int64_t now_us) const {
+  const bool chat = choices_.route == route_kind::chat;
+  if (!chat)
+    out += R"(,"text":")";
+  else if (text.calls_tool())
+    out += R"(,"delta":{"tool_calls":[{"index":0,"function":{"arguments":")";
+  else
+    out += R"(,"delta":{"content":")";
+  text.append(out, token_, now_us);
+  if (!chat)
+    out += '"';
+  else
+    out += text.calls_tool() ? R"("}}]})" : R"("})";
+}
+
+void event_source::advance() {
+  // Roles, each token and the finish reasons are said for one choice after the other.
+  const bool per_choice = step_ == step::role || step_ == step::token || step_ == step::finish;
+  if (per_choice && ++choice_ < choices_.count()) return;
+  choice_ = 0;
+  switch (step_) {
+    case step::role:
+      step_ = length_ > 0 ? step::token : step::finish;
+      return;
+    case step::token:
+      if (++token_ >= length_) step_ = step::finish;
+      return;
+    case step::finish:
+      step_ = include_usage_ ? step::usage : step::marker;
+      return;
+    case step::usage:
+      step_ = step::marker;
+      return;
+    case step::marker:
+    case step::end:
+      step_ = step::end;
+  }
+}
+
+void event_source::write_data(std::string& out, std::string_view event) const {
+  if (!chunked_) {
+    out += event;
+    return;
+  }
+  char size[16];
+  out.append(size, std::to_chars(size, size + sizeof size, event.size(), 16).ptr).append("\r\n");
+  out.append(event).append("\r\n");
+}
+
+void event_source::write_end(std::string& out) const {
+  if (chunked_) out += "0\r\n\r\n";
+}
+
+}  // namespace millrace::http::simulation

@@ -1,0 +1,185 @@
+#include "http/simulator/question.hpp"
+
+#include <utility>
+
+#include <simdjson.h>
+#include <zlib.h>
+
+#include "http/openai.hpp"
+
+namespace millrace::http::simulation {
+namespace {
+
+namespace od = simdjson::ondemand;
+using engine::route_kind;
+
+/// The next text of the question, empty and ready to be filled; capacity is kept between requests.
+std::string& next_text(question& q) {
+  if (q.texts == q.text.size()) q.text.emplace_back();
+  std::string& t = q.text[q.texts++];
+  t.clear();
+  return t;
+}
+
+void digest(question& q, std::string_view raw) {
+  // Bytes between two members belong to neither.
+  while (!raw.empty() &&
+         (raw.back() == ' ' || raw.back() == '\n' || raw.back() == '\r' || raw.back() == '\t'))
+    raw.remove_suffix(1);
+  q.digest = static_cast<std::uint32_t>(
+      crc32(0, reinterpret_cast<const Bytef*>(raw.data()), static_cast<uInt>(raw.size())));
+}
+
+/// `content` of a message: a string, or parts of which the texts count.
+void read_content(od::value content, std::string& out) {
+  switch (content.type()) {
+    case od::json_type::string:
+      out += std::string_view(content.get_string());
+      return;
+    case od::json_type::array:
+      for (od::value part : content.get_array()) {
+        if (part.type() != od::json_type::object) continue;
+        if (std::string_view text; !part.get_object()["text"].get_string().get(text)) out += text;
+      }
+      return;
+    default:
+      return;
+  }
+}
+
+void read_messages(od::array messages, question& q) {
+  std::string& text = next_text(q);
+  digest(q, messages.raw_json());
+  messages.reset();
+  for (od::value message : messages) {
+    q.last_is_user = false;
+    if (message.type() != od::json_type::object) continue;
+    od::object object = message.get_object();
+    std::string_view role;
+    if (object["role"].get_string().get(role) || role != "user") continue;
+    q.last_is_user = true;
+    text.clear();
+    if (od::value content; !object["content"].get(content)) read_content(content, text);
+  }
+}
+
+/// A string, or numbers (tokens), as one text.
+void read_one_input(od::value value, std::string& out) {
+  if (value.type() == od::json_type::string) {
+    out += std::string_view(value.get_string());
+  } else if (value.type() == od::json_type::array) {
+    for (od::value token : value.get_array()) out.append(token.raw_json_token()).push_back(' ');
+  }
+}
+
+/// `prompt` and `input`: a string, strings, tokens, or lists of tokens.
+void read_inputs(od::value value, question& q) {
+  if (value.type() == od::json_type::string) {
+    digest(q, value.raw_json_token());
+    read_one_input(value, next_text(q));
+    return;
+  }
+  if (value.type() != od::json_type::array) return;
+  od::array inputs = value.get_array();
+  digest(q, inputs.raw_json());
+  inputs.reset();
+  bool tokens = false;
+  for (od::value input : inputs) {
+    if (input.type() == od::json_type::number) {
+      if (!std::exchange(tokens, true)) next_text(q);
+      q.text[q.texts - 1].append(input.raw_json_token()).push_back(' ');
+    } else if (q.texts < question::max_inputs) {
+      read_one_input(input, next_text(q));
+    }
+  }
+}
+
+void read_count(od::value value, std::int64_t& out) {
+  if (std::int64_t n; !value.get_int64().get(n)) out = n;
+}
+
+void read_raw(od::value value, std::string& out) {
+  if (value.type() == od::json_type::object)
+    out = std::string_view(value.get_object().raw_json());
+  else if (value.type() == od::json_type::array)
+    out = std::string_view(value.get_array().raw_json());
+  else if (value.type() == od::json_type::string)
+    out = value.raw_json_token();
+}
+
+void read_member(std::string_view name, od::value value, question& q, std::int64_t& older_max_tokens) {
+  const bool chat = q.route == route_kind::chat;
+  if (chat && name == "messages" && value.type() == od::json_type::array) {
+    read_messages(value.get_array(), q);
+  } else if ((q.route == route_kind::completions && name == "prompt") ||
+             (q.route == route_kind::embeddings && name == "input")) {
+    read_inputs(value, q);
+  } else if (name == "max_completion_tokens") {
+    read_count(value, q.max_tokens);
+  } else if (name == "max_tokens") {
+    read_count(value, older_max_tokens);
+  } else if (name == "n") {
+    read_count(value, q.choices);
+  } else if (chat && name == "tools") {
+    read_raw(value, q.tools);
+  } else if (chat && name == "tool_choice") {
+    read_raw(value, q.tool_choice);
+  } else if (chat && name == "response_format") {
+    read_raw(value, q.response_format);
+  } else if (name == "dimensions") {
+    read_count(value, q.dimensions);
+  } else if (name == "encoding_format") {
+    q.base64 = value.raw_json_token().starts_with("\"base64\"");
+  }
+}
+
+bool refuse(engine::api_error& error, std::string param, std::string message) {
+  error = {};
+  error.status = 400;
+  error.type = "invalid_request_error";
+  error.code = "invalid_value";
+  error.param = std::move(param);
+  error.message = std::move(message);
+  return false;
+}
+
+void clear(question& q, route_kind route) {
+  q.route = route;
+  q.facts = {};
+  q.max_tokens = -1;
+  q.choices = 1;
+  q.digest = 0;
+  q.texts = 0;
+  q.last_is_user = q.base64 = false;
+  q.dimensions = 0;
+  q.tools.clear();
+  q.tool_choice.clear();
+  q.response_format.clear();
+}
+
+}  // namespace
+
+bool read_question(route_kind route, std::string_view body, size_t padding, question& q,
+                   engine::api_error& error) {
+  clear(q, route);
+  // The dialect judges the body and counts its tokens: both sides of a limit count alike.
+  if (!openai().read_request(route, body, q.facts, error)) return false;
+  std::int64_t older_max_tokens = -1;
+  try {
+    thread_local od::parser parser;
+    auto document =
+        parser.iterate(simdjson::padded_string_view(body.data(), body.size(), body.size() + padding));
+    for (auto field : document.get_object())
+      read_member(std::string_view(field.unescaped_key()), field.value(), q, older_max_tokens);
+  } catch (const simdjson::simdjson_error& e) {
+    return refuse(error, "", std::string("The body could not be read: ") + e.what());
+  }
+  if (q.max_tokens < 0) q.max_tokens = older_max_tokens;
+  if (q.choices < 1 || q.choices > question::max_choices) return refuse(error, "n", "'n' must be 1 to 128.");
+  if (q.dimensions < 0 || q.dimensions > question::max_dimensions)
+    return refuse(error, "dimensions", "'dimensions' must be 1 to 4096.");
+  if (q.texts == 0) next_text(q);
+  return true;
+}
+
+}  // namespace millrace::http::simulation

@@ -1,0 +1,177 @@
+#include "http/simulator/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace millrace::http::simulation {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t payload_piece_bytes = 12;
+constexpr int max_schema_depth = 16;
+
+constexpr std::array<std::string_view, 32> words = {
+    " water", " turns", " the",     " wheel", " and",   " every", " grain", " finds",
+    " its",   " way",   " through", " stone", " while", " light", " falls", " on",
+    " a",     " quiet", " river",   " that",  " runs",  " below", " old",   " walls",
+    " as",    " if",    " nothing", " had",   " ever",  " moved", " so",    " far"};
+
+char hex_digit(unsigned n) {
+  return "0123456789abcdef"[n & 15];
+}
+
+/// Length of the first `characters` UTF-8 characters.
+size_t bytes_of(std::string_view text, size_t characters) {
+  size_t at = 0;
+  for (; at < text.size(); ++at)
+    if ((static_cast<unsigned char>(text[at]) & 0xC0) != 0x80 && characters-- == 0) break;
+  return at;
+}
+
+bool contains_ignoring_case(std::string_view text, std::string_view lower) {
+  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b; };
+  return std::search(text.begin(), text.end(), lower.begin(), lower.end(), same) != text.end();
+}
+
+/// A value that a JSON schema allows, as far as type, enum, const, properties, items and anyOf say it.
+json example_of(const json& schema, const std::string& text, int depth) {
+  if (!schema.is_object() || depth > max_schema_depth) return text;
+  if (schema.contains("const")) return schema["const"];
+  if (schema.contains("enum") && !schema["enum"].empty()) return schema["enum"][0];
+  if (schema.contains("anyOf") && !schema["anyOf"].empty())
+    return example_of(schema["anyOf"][0], text, depth + 1);
+  json type = schema.value("type", json(schema.contains("properties") ? "object" : "string"));
+  if (type.is_array() && !type.empty()) type = json(type[0]);
+  if (type == "object") {
+    json out = json::object();
+    if (schema.contains("properties"))
+      for (const auto& [name, property] : schema["properties"].items())
+        out[name] = example_of(property, text, depth + 1);
+    return out;
+  }
+  if (type == "array")
+    return schema.contains("items") ? json::array({example_of(schema["items"], text, depth + 1)})
+                                    : json::array();
+  if (type == "integer") return 42;
+  if (type == "number") return 42.5;
+  if (type == "boolean") return true;
+  if (type == "null") return nullptr;
+  return text;
+}
+
+bool wants_tool(const question& q) {
+  if (q.tools.empty() || q.tool_choice == "\"none\"") return false;
+  if (q.tool_choice == "\"required\"" || q.tool_choice.starts_with('{')) return true;
+  return q.last_is_user && contains_ignoring_case(q.text[0], "use the tool");
+}
+
+}  // namespace
+
+void append_escaped(std::string& out, std::string_view text) {
+  size_t plain = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(text, plain, i - plain);
+    plain = i + 1;
+    if (c == '"' || c == '\\') {
+      out += {'\\', static_cast<char>(c)};
+    } else if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += {'\\', 'u', '0', '0', hex_digit(c >> 4), hex_digit(c)};
+    }
+  }
+  out.append(text, plain);
+}
+
+reply_text::reply_text(const question& q, size_t index, const model_behaviour& behaviour)
+    : digest_(q.digest), stamp_(behaviour.stamp) {
+  const std::string& text = q.text[index];
+  echoed_ = text.substr(0, bytes_of(text, echoed_characters));
+  if (wants_tool(q)) {
+    call_tool(q);
+  } else if (q.response_format.find("\"json_") != std::string::npos) {
+    answer_as_json(q);
+  }
+  const auto wish = payload_.empty() ? behaviour.tokens : static_cast<std::int64_t>(payload_.size());
+  const bool as_asked = wish == 0 && q.max_tokens >= 0;
+  tokens_ = as_asked ? q.max_tokens : wish == 0 ? model_behaviour{}.tokens : wish;
+  if (q.max_tokens >= 0 && q.max_tokens < tokens_) tokens_ = q.max_tokens;
+  tokens_ = std::min(tokens_, max_simulated_tokens);
+  cut_ = q.max_tokens >= 0 && tokens_ == q.max_tokens;
+}
+
+std::string_view reply_text::finish_reason() const {
+  if (cut_ && (payload_.empty() || tokens_ < static_cast<std::int64_t>(payload_.size()))) return "length";
+  return calls_tool() ? "tool_calls" : "stop";
+}
+
+std::string reply_text::echo() const {
+  std::string out = "echo ";
+  for (int shift = 28; shift >= 0; shift -= 4) out += hex_digit(digest_ >> shift);
+  return out + ":";
+}
+
+void reply_text::append(std::string& out, std::int64_t token, std::int64_t now_us) const {
+  if (!payload_.empty()) {
+    out += payload_[static_cast<size_t>(token)];
+  } else if (token == 0) {
+    out += echo();
+  } else if (token == 1) {
+    out += ' ';
+    append_escaped(out, echoed_);
+  } else if (stamp_) {
+    char digits[20];
+    const auto end = std::to_chars(digits, digits + sizeof digits, now_us).ptr;
+    out.append(" t").append(digits, end);
+  } else {
+    // Multiplying by an odd constant spreads neighbouring tokens over the table (Knuth, TAOCP 3, 6.4).
+    out += words[((digest_ + static_cast<std::uint32_t>(token)) * 2654435769U) >> 27];
+  }
+}
+
+void reply_text::call_tool(const question& q) {
+  const json tools = json::parse(q.tools, nullptr, false);
+  const json choice = json::parse(q.tool_choice, nullptr, false);
+  std::string wanted;
+  if (choice.is_object() && choice.contains("function")) wanted = choice["function"].value("name", "");
+  for (const json& tool : tools) {
+    if (!tool.is_object() || !tool.contains("function") || !tool["function"].is_object()) continue;
+    const json& function = tool["function"];
+    const std::string name = function.value("name", "tool");
+    if (!wanted.empty() && name != wanted) continue;
+    append_escaped(tool_, name);
+    const json arguments =
+        example_of(function.value("parameters", json::object()), echo() + " " + echoed_, 0);
+    cut_payload(arguments.is_object() ? arguments.dump() : "{}");
+    return;
+  }
+}
+
+void reply_text::answer_as_json(const question& q) {
+  const json format = json::parse(q.response_format, nullptr, false);
+  if (!format.is_object()) return;
+  const std::string text = echo() + " " + echoed_;
+  if (format.contains("json_schema") && format["json_schema"].is_object()) {
+    cut_payload(example_of(format["json_schema"].value("schema", json::object()), text, 0).dump());
+  } else {
+    cut_payload(json{{"echo", text}}.dump());
+  }
+}
+
+void reply_text::cut_payload(const std::string& document) {
+  for (size_t at = 0; at < document.size();) {
+    size_t end = std::min(document.size(), at + payload_piece_bytes);
+    while (end < document.size() && (static_cast<unsigned char>(document[end]) & 0xC0) == 0x80) ++end;
+    append_escaped(payload_.emplace_back(), std::string_view(document).substr(at, end - at));
+    at = end;
+  }
+}
+
+}  // namespace millrace::http::simulation

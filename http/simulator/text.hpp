@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/simulator/question.hpp"
+#include "http/simulator/settings.hpp"
+
+namespace millrace::http::simulation {
+
+/// How much of the question is echoed, in characters.
+inline constexpr size_t echoed_characters = 64;
+
+/// Appends `text` as the inside of a JSON string.
+void append_escaped(std::string& out, std::string_view text);
+
+/// What is said in one choice: so many tokens, each a piece of text. Depends on the question and the settings
+/// alone.
+class reply_text {
+ public:
+  /// `index`: which of several prompts is answered.
+  reply_text(const question& q, size_t index, const model_behaviour& behaviour);
+
+  std::int64_t tokens() const { return tokens_; }
+  bool calls_tool() const { return !tool_.empty(); }
+  /// Name of the tool, escaped.
+  const std::string& tool() const { return tool_; }
+  std::string_view finish_reason() const;
+  /// Appends a token's text, escaped. `now_us` is what stamped tokens show.
+  void append(std::string& out, std::int64_t token, std::int64_t now_us) const;
+  std::uint32_t digest() const { return digest_; }
+
+ private:
+  void call_tool(const question& q);
+  void answer_as_json(const question& q);
+  void cut_payload(const std::string& json);
+  std::string echo() const;
+
+  std::uint32_t digest_ = 0;
+  std::int64_t tokens_ = 0;
+  bool cut_ = false;
+  bool stamp_ = false;
+  std::string echoed_;                ///< first characters of the question, not escaped
+  std::string tool_;                  ///< escaped; empty: no tool is called
+  std::vector<std::string> payload_;  ///< JSON in escaped pieces, instead of words
+};
+
+}  // namespace millrace::http::simulation
