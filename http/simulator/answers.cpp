@@ -13,11 +13,6 @@ using engine::route_kind;
 
 constexpr std::string_view fingerprint = "fp_simulator";
 
-void append_number(std::string& out, std::int64_t n) {
-  char digits[20];
-  out.append(digits, std::to_chars(digits, digits + sizeof digits, n).ptr);
-}
-
 void append_usage(std::string& out, std::int64_t prompt, std::int64_t completion) {
   out += R"({"prompt_tokens":)";
   append_number(out, prompt);

@@ -97,12 +97,15 @@ class provider {
   const model_entry_cached& model(std::string_view name);
 
   void answer_question(engine::route_kind route, const http_request& request, reply& out);
+  bool choose_texts(const model_entry_cached& m, reply_choices& choices, engine::api_error& error);
   void answer_other(const http_request& request, reply& out);
   void answer_control(const http_request& request, reply& out);
   void refuse(const http_request& request, const engine::api_error& error, reply& out);
   void refuse_limit(const http_request& request, const admission& a, const simulated_limits& limits,
                     reply& out);
   void reply_plainly(const http_request& request, std::string_view body, const fault& f, reply& out);
+  void reply_completely(const http_request& request, const reply_choices& choices,
+                        const model_behaviour& behaviour, const fault& f, reply& out);
   void reply_streaming(const http_request& request, identity who, reply_choices choices,
                        const model_behaviour& behaviour, const fault& f, reply& out);
   bool replace_by_fault(const http_request& request, const fault& f, reply& out);

@@ -21,11 +21,16 @@ std::string& next_text(question& q) {
   return t;
 }
 
-void digest(question& q, std::string_view raw) {
-  // Bytes between two members belong to neither.
+/// Raw values reach up to the next token; white space between the two belongs to neither.
+std::string_view trimmed(std::string_view raw) {
   while (!raw.empty() &&
          (raw.back() == ' ' || raw.back() == '\n' || raw.back() == '\r' || raw.back() == '\t'))
     raw.remove_suffix(1);
+  return raw;
+}
+
+void digest(question& q, std::string_view raw) {
+  raw = trimmed(raw);
   q.digest = static_cast<std::uint32_t>(
       crc32(0, reinterpret_cast<const Bytef*>(raw.data()), static_cast<uInt>(raw.size())));
 }
@@ -99,12 +104,17 @@ void read_count(od::value value, std::int64_t& out) {
 }
 
 void read_raw(od::value value, std::string& out) {
-  if (value.type() == od::json_type::object)
-    out = std::string_view(value.get_object().raw_json());
-  else if (value.type() == od::json_type::array)
-    out = std::string_view(value.get_array().raw_json());
-  else if (value.type() == od::json_type::string)
-    out = value.raw_json_token();
+  std::string_view raw;
+  if (value.type() == od::json_type::object) {
+    od::object object = value.get_object();
+    raw = object.raw_json();
+  } else if (value.type() == od::json_type::array) {
+    od::array array = value.get_array();
+    raw = array.raw_json();
+  } else if (value.type() == od::json_type::string) {
+    raw = value.raw_json_token();
+  }
+  out = trimmed(raw);
 }
 
 void read_member(std::string_view name, od::value value, question& q, std::int64_t& older_max_tokens) {

@@ -283,10 +283,12 @@ fault fault_of_model_name(std::string_view model) {
 
 void apply_model_option(simulator_settings& settings, std::string_view text) {
   model_behaviour b = settings.behaviour;
+  bool own_faults = false;
   const auto behaviour_of = [&](const std::string& key, std::string_view value) {
     if (key == "latency") {
       b.latency = parse_latency(value);
     } else if (key == "fault") {
+      if (!std::exchange(own_faults, true)) b.faults.clear();
       b.faults.push_back(parse_fault(value));
     } else if (key == "tokens_per_second") {
       const auto n = number<double>(value);

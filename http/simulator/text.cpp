@@ -90,6 +90,15 @@ void append_escaped(std::string& out, std::string_view text) {
   out.append(text, plain);
 }
 
+void append_number(std::string& out, std::int64_t n) {
+  char digits[20];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, n).ptr);
+}
+
+void append_hex(std::string& out, std::uint64_t n) {
+  for (int shift = 60; shift >= 0; shift -= 4) out += hex_digit(static_cast<unsigned>(n >> shift));
+}
+
 reply_text::reply_text(const question& q, size_t index, const model_behaviour& behaviour)
     : digest_(q.digest), stamp_(behaviour.stamp) {
   const std::string& text = q.text[index];
@@ -127,9 +136,8 @@ void reply_text::append(std::string& out, std::int64_t token, std::int64_t now_u
     out += ' ';
     append_escaped(out, echoed_);
   } else if (stamp_) {
-    char digits[20];
-    const auto end = std::to_chars(digits, digits + sizeof digits, now_us).ptr;
-    out.append(" t").append(digits, end);
+    out += " t";
+    append_number(out, now_us);
   } else {
     // Multiplying by an odd constant spreads neighbouring tokens over the table (Knuth, TAOCP 3, 6.4).
     out += words[((digest_ + static_cast<std::uint32_t>(token)) * 2654435769U) >> 27];

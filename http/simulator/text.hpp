@@ -15,6 +15,9 @@ inline constexpr size_t echoed_characters = 64;
 
 /// Appends `text` as the inside of a JSON string.
 void append_escaped(std::string& out, std::string_view text);
+void append_number(std::string& out, std::int64_t n);
+/// 16 hex digits.
+void append_hex(std::string& out, std::uint64_t n);
 
 /// What is said in one choice: so many tokens, each a piece of text. Depends on the question and the settings
 /// alone.
