@@ -1,0 +1,111 @@
+#include "engine/commands/node.hpp"
+
+#include "actors/directory_actor.hpp"
+#include "actors/dispatcher_actor.hpp"
+#include "http/openai.hpp"
+
+namespace millrace::commands {
+
+namespace {
+
+using engine::log_level;
+
+http::upstream_options upstream_options_of_process() {
+  http::upstream_options o;
+  o.environment = engine::process_environment;
+  static const auto tls = http::make_tls_context();
+  o.tls = tls;
+  return o;
+}
+
+}  // namespace
+
+node::worker::worker(node& owner, size_t index)
+    : upstream(owner.pool_.context(index), upstream_options_of_process()),
+      bridge(*owner.system_, owner.dispatcher_, owner.pool_.context(index), static_cast<std::uint16_t>(index)),
+      clock(owner.pool_.context(index)),
+      pipeline({bridge, upstream, clock, http::openai(), owner.watch_, owner.budget_}) {}
+
+node::node(engine::config_ptr c)
+    : config_(std::move(c)),
+      log_(config_->log),
+      metrics_(config_),
+      access_log_(log_),
+      watch_({&metrics_, &access_log_}),
+      system_(std::make_unique<caf::actor_system>(system_config_)),
+      pool_(config_->http.threads) {
+  directory_ = system_->spawn(actors::directory);
+  dispatcher_ = system_->spawn(actors::dispatcher, directory_);
+  caf::anon_send(directory_, config_);
+  caf::anon_send(dispatcher_, config_);
+  for (size_t i = 0; i < pool_.size(); ++i) workers_.push_back(std::make_unique<worker>(*this, i));
+  for (const auto& w : workers_) services_.threads.push_back({config_, &w->pipeline});
+  services_.watch = &watch_;
+  services_.metrics = &metrics_;
+  services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) { return look(thread, gone, y); };
+  edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, config_->http);
+}
+
+node::~node() {
+  edge_.reset();
+  pool_.stop();
+  workers_.clear();
+  caf::anon_send_exit(dispatcher_, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(directory_, caf::exit_reason::user_shutdown);
+  dispatcher_ = nullptr;
+  directory_ = nullptr;
+}
+
+std::uint16_t node::start() {
+  pool_.start();
+  services_.ready = true;
+  return edge_->listen();
+}
+
+std::vector<std::string> node::apply(const engine::config_ptr& c) {
+  std::vector<std::string> later;
+  if (c->http.host != config_->http.host || c->http.port != config_->http.port) later.emplace_back("http.listen");
+  if (c->http.threads != config_->http.threads) later.emplace_back("http.threads");
+  if (c->node.data_dir != config_->node.data_dir) later.emplace_back("node.data_dir");
+  if (c->node.id != config_->node.id) later.emplace_back("node.id");
+  config_ = c;
+  log_.apply(c->log);
+  metrics_.apply(c);
+  edge_->set_config(c->http);
+  // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must know the
+  // configuration before a request plans with it.
+  caf::anon_send(directory_, c);
+  caf::anon_send(dispatcher_, c);
+  pool_.on_each([&](size_t i) { services_.threads[i].config = c; });
+  return later;
+}
+
+bool node::stop() {
+  services_.ready = false;
+  edge_->stop_accepting();
+  const bool clean = edge_->drain(engine::clock::now() + config_->http.drain_timeout);
+  pool_.on_each([&](size_t i) { workers_[i]->upstream.close_idle(); });
+  return clean;
+}
+
+std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancellation& gone, engine::yield y) {
+  const auto decided = workers_[thread]->bridge.status(gone, y);
+  if (!decided) return nullptr;
+  auto view = std::make_shared<http::node_view>();
+  view->dispatcher = decided->status;
+  view->dispatcher_mailbox = decided->mailbox;
+  view->edge = edge_->statistics();
+  for (const auto& w : workers_) {
+    const auto& counters = w->upstream.counters();
+    view->upstream_open += counters.open;
+    view->upstream_idle += counters.idle;
+    view->upstream_created += counters.created;
+    view->upstream_reused += counters.reused;
+  }
+  view->log_lines_dropped = log_.dropped();
+  view->uptime = engine::clock::now() - started_;
+  view->ready = services_.ready;
+  return view;
+}
+
+}  // namespace millrace::commands

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/bridge.hpp"
+#include "engine/log.hpp"
+#include "engine/metrics.hpp"
+#include "engine/pipeline.hpp"
+#include "http/api.hpp"
+#include "http/edge.hpp"
+#include "http/io_clock.hpp"
+#include "http/io_pool.hpp"
+#include "http/upstream_client.hpp"
+
+namespace millrace::commands {
+
+/// Everything one node consists of, wired together. Made, started, reloaded and stopped by the program's main
+/// thread; the requests run on the threads of the pool.
+class node {
+ public:
+  /// Throws what its parts throw when they cannot start.
+  explicit node(engine::config_ptr c);
+  ~node();
+  node(const node&) = delete;
+  node& operator=(const node&) = delete;
+
+  /// Starts serving; returns the port.
+  std::uint16_t start();
+  /// From now on new requests use `c`; those in flight keep theirs. Returns the names of changed settings that
+  /// take effect only at the next start.
+  std::vector<std::string> apply(const engine::config_ptr& c);
+  /// Takes no new connections, lets requests in flight finish for at most `drain_timeout`, and flushes. False
+  /// when some had to be cut.
+  bool stop();
+
+  const engine::config_ptr& config() const { return config_; }
+
+ private:
+  /// What one I/O thread's requests use.
+  struct worker {
+    worker(node& owner, size_t index);
+    http::upstream_client upstream;
+    actors::bridge bridge;
+    http::io_clock clock;
+    engine::pipeline pipeline;
+  };
+
+  std::shared_ptr<const http::node_view> look(size_t thread, engine::cancellation& gone, engine::yield y);
+
+  engine::config_ptr config_;
+  engine::time_point started_ = engine::clock::now();
+  engine::logging log_;
+  engine::metrics metrics_;
+  engine::access_logger access_log_;
+  engine::tee watch_;
+  engine::retry_budget budget_;
+  actors::system_config system_config_;
+  std::unique_ptr<caf::actor_system> system_;
+  actors::directory_actor directory_;
+  actors::dispatcher_actor dispatcher_;
+  http::io_pool pool_;
+  std::vector<std::unique_ptr<worker>> workers_;
+  http::api_services services_;
+  std::unique_ptr<http::edge> edge_;
+};
+
+}  // namespace millrace::commands

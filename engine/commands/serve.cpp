@@ -1,0 +1,116 @@
+#include "engine/commands/serve.hpp"
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/commands/node.hpp"
+#include "http/simulator/simulator.hpp"
+
+namespace millrace::commands {
+
+namespace {
+
+using engine::log_event;
+using engine::log_level;
+
+/// A proxied stream needs two descriptors; the soft limit is often a mere 1024.
+void raise_open_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+/// Signals are taken by the main thread with sigwait; every thread started later inherits the mask.
+sigset_t block_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, s);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+class program {
+ public:
+  explicit program(std::string file) : file_(std::move(file)) {}
+
+  int run() {
+    const sigset_t signals = block_signals();
+    raise_open_file_limit();
+    node n(read(nullptr));
+    const auto port = n.start();
+    const auto& http = n.config()->http;
+    const bool v6 = http.host.find(':') != std::string::npos;
+    std::printf("listening http://%s%s%s:%u\n", v6 ? "[" : "", http.host.c_str(), v6 ? "]" : "", unsigned{port});
+    if (simulator_) {
+      std::printf("no provider is configured: answers come from the simulator at http://127.0.0.1:%u\n",
+                  unsigned{simulator_->port()});
+    }
+    std::fflush(stdout);
+    log_event(log_level::info, "started", {{"config", n.config()->source}, {"port", port}});
+    return wait(n, signals);
+  }
+
+ private:
+  engine::config_ptr read(const engine::config_ptr& previous) {
+    const auto c = file_.empty() ? engine::default_config(engine::process_environment, previous)
+                                 : engine::load_config(file_, engine::process_environment, previous);
+    if (!c->wants_simulator) return c;
+    if (!simulator_) {
+      simulator_ = std::make_unique<http::simulator>(http::simulator_options{});
+      simulator_->start();
+    }
+    return engine::with_simulator(*c, simulator_->port());
+  }
+
+  void reload(node& n) {
+    try {
+      const auto c = read(n.config());
+      const auto later = n.apply(c);
+      log_event(log_level::info, "reloaded", {{"config", c->source}, {"version", c->version}});
+      for (const auto& name : later) {
+        log_event(log_level::warn, "needs_restart", {{"setting", name}});
+      }
+    } catch (const engine::config_error& e) {
+      log_event(log_level::error, "reload_refused", {{"why", e.what()}, {"version", n.config()->version}});
+    }
+  }
+
+  int wait(node& n, const sigset_t& signals) {
+    while (true) {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      if (signal == SIGHUP) {
+        reload(n);
+        continue;
+      }
+      log_event(log_level::info, "draining", {{"signal", signal}});
+      const bool clean = n.stop();
+      log_event(log_level::info, "stopped", {{"clean", clean}});
+      return 0;
+    }
+  }
+
+  std::string file_;
+  std::unique_ptr<http::simulator> simulator_;
+};
+
+}  // namespace
+
+void register_serve(CLI::App& app, std::function<int()>& run) {
+  auto* command = app.add_subcommand("serve", "Runs a node");
+  auto file = std::make_shared<std::string>();
+  command->add_option("--config", *file, "The YAML file; without it the embedded default is used");
+  command->callback([&run, file] { run = [file] { return program(*file).run(); }; });
+}
+
+}  // namespace millrace::commands

@@ -1,0 +1,272 @@
+#include "http/api.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "http/answers.hpp"
+#include "http/openai.hpp"
+
+namespace millrace::http {
+
+namespace {
+
+using engine::answer;
+using engine::api_error;
+using engine::route_kind;
+using namespace std::chrono_literals;
+
+/// Request headers that go on to a provider; besides, everything that starts with "anthropic-".
+constexpr std::array<std::string_view, 7> forwarded_headers = {
+    "content-type", "accept", "openai-beta", "openai-organization", "openai-project", "traceparent", "user-agent"};
+
+/// The longest time that may be asked for in x-millrace-timeout-ms.
+constexpr std::int64_t max_timeout_ms = 24LL * 3600 * 1000;
+
+bool valid_request_id(std::string_view id) {
+  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+}
+
+std::string request_id(const edge_request& r) {
+  const auto given = r.header("x-request-id");
+  if (valid_request_id(given)) return std::string(given);
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return fmt::format("req_{:016x}{:016x}", random(), random());
+}
+
+/// The client whose key the request carries. Every configured key is compared, so that the time taken tells nothing
+/// about which one matched.
+const engine::client_config* authenticate(const engine::config& c, const edge_request& r) {
+  if (c.open) return &c.clients.front();
+  std::string_view presented = r.header("authorization");
+  constexpr std::string_view scheme = "bearer ";
+  const bool bearer = presented.size() > scheme.size() &&
+                      std::equal(scheme.begin(), scheme.end(), presented.begin(), [](char a, char b) {
+                        return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b + 32) : b);
+                      });
+  presented = bearer ? presented.substr(scheme.size()) : r.header("x-api-key");
+  const engine::client_config* found = nullptr;
+  for (const auto& client : c.clients) {
+    if (client.key.matches(presented)) found = &client;
+  }
+  return found;
+}
+
+api_error invalid_key() {
+  return {401, "invalid_request_error", "invalid_api_key",
+          "The API key is missing or unknown. Send a key of this gateway as Authorization: Bearer KEY.", "", {}, true};
+}
+
+/// Answers a request that never reached the pipeline, and counts it.
+class plain_request {
+ public:
+  plain_request(api_services& services, const edge_request& request)
+      : services_(services), request_(request), id_(request_id(request)) {}
+
+  const std::string& id() const { return id_; }
+  void set_client(const engine::client_config& c) { client_ = &c; }
+
+  answer refuse(const api_error& e) {
+    answer a;
+    a.status = e.status;
+    a.body = format_error(e, request_.path);
+    if (e.no_retry) a.headers.emplace_back("x-should-retry", "false");
+    if (e.status == 401) a.headers.emplace_back("www-authenticate", "Bearer");
+    return finish(std::move(a), e.code);
+  }
+
+  answer finish(answer a, std::string_view error_code = {}) {
+    a.headers.emplace_back("x-request-id", id_);
+    engine::request_record r;
+    r.id = id_;
+    r.method = request_.method;
+    r.route = request_.pattern;
+    if (client_) {
+      r.tenant = client_->tenant;
+      r.client = client_->name;
+      r.queue = client_->queue;
+    }
+    r.error_code = error_code;
+    r.status = a.status;
+    r.total = engine::clock::now() - request_.received;
+    r.overhead = r.total;
+    services_.watch->request_done(r);
+    return a;
+  }
+
+ private:
+  api_services& services_;
+  const edge_request& request_;
+  std::string id_;
+  const engine::client_config* client_ = nullptr;
+};
+
+bool read_strategy(std::string_view text, std::uint8_t& out) {
+  constexpr std::array<std::string_view, 5> names = {"cost", "quality", "speed", "weighted", "least_busy"};
+  const auto it = std::find(names.begin(), names.end(), text);
+  if (it == names.end()) return false;
+  out = static_cast<std::uint8_t>(it - names.begin());
+  return true;
+}
+
+/// Reads Millrace's own request headers into `c`.
+bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
+  const auto bad = [&](std::string code, std::string message) {
+    error = {400, "invalid_request_error", std::move(code), std::move(message), "", {}, false};
+    return false;
+  };
+  if (r.has_header("x-millrace-timeout-ms")) {
+    const auto text = r.header("x-millrace-timeout-ms");
+    std::int64_t ms = 0;
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), ms);
+    if (ec != std::errc{} || end != text.data() + text.size() || ms < 1 || ms > max_timeout_ms) {
+      return bad("invalid_timeout", "x-millrace-timeout-ms must be a whole number of milliseconds from 1 to 86400000.");
+    }
+    c.deadline = c.received + std::chrono::milliseconds(ms);
+  }
+  if (r.has_header("x-millrace-strategy") && !read_strategy(r.header("x-millrace-strategy"), c.strategy)) {
+    return bad("invalid_strategy", "x-millrace-strategy must be cost, quality, speed, weighted or least_busy.");
+  }
+  if (const auto text = r.header("x-millrace-private"); r.has_header("x-millrace-private")) {
+    if (text != "true" && text != "false") return bad("invalid_private", "x-millrace-private must be true or false.");
+    c.private_only = text == "true";
+  }
+  const auto encoding = r.header("content-encoding");
+  if (!encoding.empty() && encoding != "identity") {
+    error = {415, "invalid_request_error", "unsupported_content_encoding",
+             "Compressed request bodies are not accepted. Send the body without content-encoding.", "", {}, false};
+    return false;
+  }
+  return true;
+}
+
+void forward_headers(const edge_request& r, engine::header_list& out) {
+  for (const auto& h : r.headers) {
+    const bool known = std::find(forwarded_headers.begin(), forwarded_headers.end(), h.name) != forwarded_headers.end();
+    if (known || h.name.starts_with("anthropic-")) out.emplace_back(h.name, h.value);
+  }
+}
+
+answer complete(api_services& services, route_kind kind, const edge_request& r, engine::yield y) {
+  const auto& thread = services.threads[r.thread];
+  plain_request plain(services, r);
+  engine::call c;
+  c.config = thread.config;
+  c.route = kind;
+  c.received = r.received;
+  c.gone = &r.gone;
+  c.client = authenticate(*c.config, r);
+  if (!c.client) return plain.refuse(invalid_key());
+  plain.set_client(*c.client);
+  api_error error;
+  if (!read_wishes(r, c, error)) return plain.refuse(error);
+  if (!openai().read_request(kind, r.body, c.facts, error)) return plain.refuse(error);
+  const auto model = engine::find_model(*c.config, c.facts.model);
+  if (!model) {
+    return plain.refuse({404, "invalid_request_error", "model_not_found",
+                         "The model `" + c.facts.model.substr(0, 128) +
+                             "` is not configured here. GET /v1/models lists those that are.",
+                         "model", {}, false});
+  }
+  c.model = *model;
+  c.id = plain.id();
+  c.body = r.body;
+  forward_headers(r, c.forwarded);
+  return thread.pipeline->run(std::move(c), y);
+}
+
+/// The client, if it may see the node's state; otherwise `refusal` is filled.
+const engine::client_config* admin(const engine::config& c, const edge_request& r, api_error& refusal) {
+  const auto* client = authenticate(c, r);
+  if (client && client->admin) return client;
+  refusal = client ? api_error{403, "permission_error", "admin_required",
+                               "This key may not see the node's state. Use one with `admin: true`.", "", {}, true}
+                   : invalid_key();
+  return nullptr;
+}
+
+answer see_node(api_services& services, const edge_request& r, engine::yield y, bool as_metrics) {
+  plain_request plain(services, r);
+  const engine::config_ptr c = services.threads[r.thread].config;
+  api_error refusal;
+  const auto* client = admin(*c, r, refusal);
+  if (!client) return plain.refuse(refusal);
+  plain.set_client(*client);
+  const auto view = services.look(r.thread, r.gone, y);
+  answer a;
+  if (!view) {
+    a.status = 499;
+    return plain.finish(std::move(a), "client_gone");
+  }
+  if (as_metrics) {
+    a.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    a.body = services.metrics->render(gauges(*c, *view));
+  } else {
+    a.body = status_body(*c, *view);
+  }
+  return plain.finish(std::move(a));
+}
+
+answer models(api_services& services, const edge_request& r) {
+  plain_request plain(services, r);
+  const auto& c = *services.threads[r.thread].config;
+  const auto* client = authenticate(c, r);
+  if (!client) return plain.refuse(invalid_key());
+  plain.set_client(*client);
+  static const std::int64_t created = std::time(nullptr);
+  answer a;
+  if (r.param.empty()) {
+    a.body = models_body(c, created);
+    return plain.finish(std::move(a));
+  }
+  const std::string id(r.param);
+  auto body = model_body(c, id, created);
+  if (!body) {
+    return plain.refuse({404, "invalid_request_error", "model_not_found",
+                         "The model `" + id.substr(0, 128) + "` is not configured here. GET /v1/models lists those that are.",
+                         "model", {}, false});
+  }
+  a.body = std::move(*body);
+  return plain.finish(std::move(a));
+}
+
+answer probe(api_services& services, const edge_request& r, bool good, std::string_view word) {
+  plain_request plain(services, r);
+  answer a;
+  a.status = good ? 200 : 503;
+  a.body = fmt::format(R"({{"status":"{}"}})", word);
+  return plain.finish(std::move(a), good ? "" : word);
+}
+
+}  // namespace
+
+std::string format_error(const api_error& error, std::string_view) { return openai().error_body(error); }
+
+std::vector<route> api_routes(api_services& s) {
+  const auto completion = [&s](route_kind kind) {
+    return route{"POST", std::string(to_string(kind)),
+                 [&s, kind](const edge_request& r, engine::yield y) { return complete(s, kind, r, y); }};
+  };
+  return {
+      completion(route_kind::chat),
+      completion(route_kind::completions),
+      completion(route_kind::embeddings),
+      {"GET", "/v1/models", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
+      {"GET", "/v1/models/{id}", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
+      {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},
+      {"GET", "/ready",
+       [&s](const edge_request& r, engine::yield) {
+         const bool ready = s.ready.load(std::memory_order_relaxed);
+         return probe(s, r, ready, ready ? "ready" : "draining");
+       }},
+      {"GET", "/v1/status", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, false); }},
+      {"GET", "/metrics", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, true); }},
+  };
+}
+
+}  // namespace millrace::http

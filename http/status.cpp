@@ -1,0 +1,176 @@
+#include "http/status.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace millrace::http {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+using engine::unlimited;
+
+double seconds(engine::duration d) { return std::chrono::duration<double>(d).count(); }
+
+const char* text(engine::breaker_state s) {
+  switch (s) {
+    case engine::breaker_state::closed: return "closed";
+    case engine::breaker_state::open: return "open";
+    case engine::breaker_state::half_open: return "half_open";
+  }
+  return "";
+}
+
+const char* text(engine::quarantine_reason r) {
+  switch (r) {
+    case engine::quarantine_reason::none: return "none";
+    case engine::quarantine_reason::unauthorized: return "unauthorized";
+    case engine::quarantine_reason::no_credit: return "no_credit";
+  }
+  return "";
+}
+
+constexpr std::array<const char*, engine::queue_classes> queue_names = {"priority", "standard", "batch"};
+
+json limits_of(const engine::key_limits& l) {
+  json out = json::object();
+  const auto add = [&](const char* name, std::int64_t value) {
+    if (value != unlimited) out[name] = value;
+  };
+  add("rpm", l.rpm);
+  add("tpm", l.tpm);
+  add("tpm_input", l.tpm_input);
+  add("tpm_output", l.tpm_output);
+  add("rpd", l.rpd);
+  add("concurrency", l.concurrency);
+  return out;
+}
+
+json key_of(const engine::key_config& k, const engine::dispatcher_status& s) {
+  json out = {{"id", k.id}, {"limits", limits_of(k.limits)}};
+  for (const auto& state : s.keys) {
+    if (state.name != k.name) continue;
+    out["requests_used"] = state.requests_used;
+    out["tokens_used"] = state.tokens_used;
+    out["used_fraction"] = state.used_fraction;
+    out["in_flight"] = state.in_flight;
+    out["permits_in_hand"] = state.permits_in_hand;
+    out["waiting"] = state.waiting;
+    out["granted"] = state.granted;
+    out["next_permit_s"] = seconds(state.next_permit);
+    const bool quarantined = state.quarantine != engine::quarantine_reason::none;
+    out["state"] = quarantined ? "quarantined" : state.cooldowns.empty() ? "active" : "cooldown";
+    if (quarantined) out["quarantine"] = text(state.quarantine);
+    for (const auto& c : state.cooldowns) {
+      out["cooldowns"].push_back({{"target", c.target}, {"remaining_s", seconds(c.remaining)}});
+    }
+  }
+  return out;
+}
+
+json providers_of(const engine::config& c, const engine::dispatcher_status& s) {
+  json out = json::array();
+  for (const auto& p : c.providers) {
+    json keys = json::array();
+    for (const auto& k : p.keys) keys.push_back(key_of(k, s));
+    out.push_back({{"name", p.name}, {"base_url", p.base_url}, {"private", p.private_data}, {"keys", std::move(keys)}});
+  }
+  return out;
+}
+
+/// "openai/gpt-4o" of "breaker/openai/gpt-4o".
+std::string target_of(const engine::config& c, engine::name_id name) {
+  const std::string& full = c.names->text(name);
+  return full.substr(full.find('/') + 1);
+}
+
+json breakers_of(const engine::config& c, const engine::dispatcher_status& s) {
+  json out = json::array();
+  for (const auto& t : s.targets) {
+    json b = {{"target", target_of(c, t.name)},
+              {"state", text(t.breaker)},
+              {"consecutive_failures", t.consecutive_failures},
+              {"in_flight", t.in_flight},
+              {"first_token_ms", seconds(t.first_token) * 1000},
+              {"tokens_per_second", t.tokens_per_second}};
+    if (t.breaker != engine::breaker_state::closed) b["retry_in_s"] = seconds(t.retry_in);
+    out.push_back(std::move(b));
+  }
+  return out;
+}
+
+json queues_of(const engine::dispatcher_status& s) {
+  json out = json::array();
+  for (size_t i = 0; i < engine::queue_classes; ++i) {
+    const auto& lane = s.lanes[i];
+    out.push_back({{"queue", queue_names[i]},
+                   {"depth", lane.depth},
+                   {"oldest_s", seconds(lane.oldest)},
+                   {"granted", lane.granted},
+                   {"refused", lane.refused},
+                   {"total_wait_s", seconds(lane.total_wait)}});
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string status_body(const engine::config& c, const node_view& node) {
+  json models = json::array();
+  for (const auto& m : c.models) models.push_back(m.name);
+  const json out = {
+      {"node", c.node.id},
+      {"version", MILLRACE_VERSION},
+      {"ready", node.ready},
+      {"uptime_s", seconds(node.uptime)},
+      {"config", {{"version", c.version}, {"source", c.source}}},
+      {"models", std::move(models)},
+      {"providers", providers_of(c, node.dispatcher)},
+      {"breakers", breakers_of(c, node.dispatcher)},
+      {"queues", queues_of(node.dispatcher)},
+      {"connections",
+       {{"open", node.edge.open}, {"serving", node.edge.serving}, {"accepted", node.edge.accepted}}},
+      {"upstream",
+       {{"open", node.upstream_open},
+        {"idle", node.upstream_idle},
+        {"created", node.upstream_created},
+        {"reused", node.upstream_reused}}},
+  };
+  return out.dump();
+}
+
+engine::node_gauges gauges(const engine::config& c, const node_view& node) {
+  engine::node_gauges g;
+  for (const auto& state : node.dispatcher.keys) {
+    const auto& provider = c.providers.at(state.provider);
+    const auto& k = provider.keys.at(state.index);
+    engine::key_gauge out{provider.name, k.id, {}, state.in_flight, false};
+    out.quarantined = state.quarantine != engine::quarantine_reason::none;
+    if (k.limits.rpm != unlimited) out.limits.push_back({"rpm", k.limits.rpm, state.requests_used});
+    if (k.limits.tpm != unlimited) out.limits.push_back({"tpm", k.limits.tpm, state.tokens_used});
+    if (k.limits.concurrency != unlimited) out.limits.push_back({"concurrency", k.limits.concurrency, state.in_flight});
+    g.keys.push_back(std::move(out));
+  }
+  for (size_t i = 0; i < engine::queue_classes; ++i) {
+    const auto& lane = node.dispatcher.lanes[i];
+    g.queues.push_back({static_cast<engine::queue_class>(i), static_cast<std::int64_t>(lane.depth), lane.oldest});
+  }
+  for (const auto& t : node.dispatcher.targets) {
+    const std::string target = target_of(c, t.name);
+    const auto slash = target.find('/');
+    g.breakers.push_back({target.substr(0, slash), target.substr(slash + 1), t.breaker});
+  }
+  g.connections = node.edge.open;
+  g.connections_accepted = node.edge.accepted;
+  for (size_t i = 0; i < refusals; ++i) {
+    g.refusals.push_back({std::string(to_string(static_cast<refusal>(i))), node.edge.refused[i]});
+  }
+  g.upstream_active = node.upstream_open - node.upstream_idle;
+  g.upstream_idle = node.upstream_idle;
+  g.mailboxes.push_back({"dispatcher", static_cast<std::int64_t>(node.dispatcher_mailbox)});
+  g.log_lines_dropped = node.log_lines_dropped;
+  g.config_version = c.version;
+  g.ready = node.ready;
+  return g;
+}
+
+}  // namespace millrace::http

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/config.hpp"
+#include "engine/dispatcher_machine.hpp"
+#include "engine/metrics.hpp"
+#include "http/edge.hpp"
+
+namespace millrace::http {
+
+/// The node at one moment, put together for /v1/status and /metrics.
+struct node_view {
+  engine::dispatcher_status dispatcher;
+  std::size_t dispatcher_mailbox = 0;
+  edge_statistics edge;
+  std::int64_t upstream_open = 0;
+  std::int64_t upstream_idle = 0;
+  std::int64_t upstream_created = 0;
+  std::int64_t upstream_reused = 0;
+  std::uint64_t log_lines_dropped = 0;
+  engine::duration uptime{};
+  bool ready = false;
+};
+
+/// Body of `GET /v1/status`. No secrets: keys appear by their ids.
+std::string status_body(const engine::config& c, const node_view& node);
+
+/// The same for `GET /metrics`.
+engine::node_gauges gauges(const engine::config& c, const node_view& node);
+
+}  // namespace millrace::http
