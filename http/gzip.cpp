@@ -74,7 +74,7 @@ bool body_decoder::step(std::string& out, size_t limit) {
   stream_->next_out = reinterpret_cast<Bytef*>(out.data() + before);
   stream_->avail_out = static_cast<uInt>(room);
   const int code = inflate(stream_.get(), Z_SYNC_FLUSH);
-  out.resize(out.size() - stream_->avail_out);
+  out.erase(before + room - stream_->avail_out);
 
   pending_ = stream_->avail_out == 0 && code == Z_OK;
   if (code == Z_STREAM_END) {
