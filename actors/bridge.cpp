@@ -55,7 +55,8 @@ bridge::~bridge() {
     inbox_->owner = nullptr;
   }
   if (pending_) caf::anon_send(dispatcher_, std::move(pending_));
-  caf::actor_cast<caf::actor_companion*>(companion_)->disconnect();
+  // Debian's library lacks actor_companion::disconnect; without a handler the companion drops what still arrives.
+  caf::actor_cast<caf::actor_companion*>(companion_)->on_enqueue(nullptr);
 }
 
 engine::acquire_reply bridge::acquire(const engine::acquire_request& request, engine::cancellation& gone,

@@ -24,8 +24,8 @@ using std::chrono::milliseconds;
 
 /// Names a thread remembers; above, it forgets them all and looks them up anew.
 constexpr size_t max_cached_names = 4096;
-/// Draws of one request: its latency takes two, each fault one. Faults beyond these share draws with the next
-/// request.
+/// Draws of one request: its latency takes two, each simulated_fault one. Faults beyond these share draws
+/// with the next request.
 constexpr std::uint64_t draws_per_request = 64;
 
 std::int64_t monotonic_us() {
@@ -126,7 +126,7 @@ void provider::answer_question(route_kind route, const http_request& request, re
   if (!a.accepted) return refuse_limit(request, a, k.limits, out);
   out.ledger = k.ledger;
 
-  const fault f = draw_fault(m, ordinal_);
+  const simulated_fault f = draw_fault(m, ordinal_);
   out.wait = draw_latency(m.behaviour->latency, ordinal_);
   if (f.kind == fault_kind::slow) out.wait += microseconds(f.argument);
   if (replace_by_fault(request, f, out)) return;
@@ -152,7 +152,7 @@ bool provider::choose_texts(const model_entry_cached& m, reply_choices& choices,
 }
 
 void provider::reply_completely(const http_request& request, const reply_choices& choices,
-                                const model_behaviour& behaviour, const fault& f, reply& out) {
+                                const model_behaviour& behaviour, const simulated_fault& f, reply& out) {
   out.prompt_tokens = choices.prompt_tokens;
   out.completion_tokens = choices.completion_tokens();
   body_.clear();
@@ -203,15 +203,15 @@ void provider::answer_control(const http_request& request, reply& out) {
   reply_plainly(request, to_json(*shared_.settings()), {}, out);
 }
 
-fault provider::draw_fault(const model_entry_cached& m, std::uint64_t ordinal) {
+simulated_fault provider::draw_fault(const model_entry_cached& m, std::uint64_t ordinal) {
   std::uint64_t draw = ordinal * draws_per_request + 2;
-  const auto strikes = [&](const fault& f) {
+  const auto strikes = [&](const simulated_fault& f) {
     if (f.kind == fault_kind::none || unit_interval(mix(settings_->seed, draw++)) >= f.probability)
       return false;
     return !f.times || f.times->fetch_sub(1, std::memory_order_relaxed) > 0;
   };
   if (strikes(m.named)) return m.named;
-  for (const fault& f : m.behaviour->faults)
+  for (const simulated_fault& f : m.behaviour->faults)
     if (strikes(f)) return f;
   return {};
 }

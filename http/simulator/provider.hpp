@@ -83,7 +83,7 @@ class provider {
   struct model_entry_cached {
     std::atomic<std::int64_t>* requests;
     const model_behaviour* behaviour;
-    fault named;  ///< asked for by the name itself
+    simulated_fault named;  ///< asked for by the name itself
   };
   struct text_hash {
     using is_transparent = void;
@@ -103,14 +103,15 @@ class provider {
   void refuse(const http_request& request, const engine::api_error& error, reply& out);
   void refuse_limit(const http_request& request, const admission& a, const simulated_limits& limits,
                     reply& out);
-  void reply_plainly(const http_request& request, std::string_view body, const fault& f, reply& out);
+  void reply_plainly(const http_request& request, std::string_view body, const simulated_fault& f,
+                     reply& out);
   void reply_completely(const http_request& request, const reply_choices& choices,
-                        const model_behaviour& behaviour, const fault& f, reply& out);
+                        const model_behaviour& behaviour, const simulated_fault& f, reply& out);
   void reply_streaming(const http_request& request, identity who, reply_choices choices,
-                       const model_behaviour& behaviour, const fault& f, reply& out);
-  bool replace_by_fault(const http_request& request, const fault& f, reply& out);
+                       const model_behaviour& behaviour, const simulated_fault& f, reply& out);
+  bool replace_by_fault(const http_request& request, const simulated_fault& f, reply& out);
 
-  fault draw_fault(const model_entry_cached& m, std::uint64_t ordinal);
+  simulated_fault draw_fault(const model_entry_cached& m, std::uint64_t ordinal);
   engine::duration draw_latency(const latency_model& l, std::uint64_t ordinal) const;
   void write_head(const http_request& request, int status, std::string_view content_type,
                   std::optional<size_t> length, reply& out);

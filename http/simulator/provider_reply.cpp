@@ -101,7 +101,7 @@ void provider::refuse_limit(const http_request& request, const admission& a, con
 }
 
 /// Faults that leave nothing of the answer.
-bool provider::replace_by_fault(const http_request& request, const fault& f, reply& out) {
+bool provider::replace_by_fault(const http_request& request, const simulated_fault& f, reply& out) {
   switch (f.kind) {
     case fault_kind::status: {
       const int status = static_cast<int>(f.argument);
@@ -134,7 +134,8 @@ bool provider::replace_by_fault(const http_request& request, const fault& f, rep
   }
 }
 
-void provider::reply_plainly(const http_request& request, std::string_view body, const fault& f, reply& out) {
+void provider::reply_plainly(const http_request& request, std::string_view body, const simulated_fault& f,
+                             reply& out) {
   write_head(request, 200, "application/json", body.size(), out);
   if (f.kind == fault_kind::slow_head) out.drip = microseconds(f.argument);
   const bool stalls = f.kind == fault_kind::stall_stream;
@@ -147,7 +148,7 @@ void provider::reply_plainly(const http_request& request, std::string_view body,
 }
 
 void provider::reply_streaming(const http_request& request, identity who, reply_choices choices,
-                               const model_behaviour& behaviour, const fault& f, reply& out) {
+                               const model_behaviour& behaviour, const simulated_fault& f, reply& out) {
   write_head(request, 200, "text/event-stream; charset=utf-8", std::nullopt, out);
   out.prompt_tokens = choices.prompt_tokens;
   out.stream =

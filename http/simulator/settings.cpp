@@ -70,7 +70,7 @@ std::string format(const latency_model& l) {
   return format(l.low);
 }
 
-std::string format(const fault& f) {
+std::string format(const simulated_fault& f) {
   std::string out;
   for (const auto& known : fault_names) {
     if (known.kind != f.kind) continue;
@@ -84,7 +84,8 @@ std::string format(const fault& f) {
   return out;
 }
 
-void read_argument(fault& f, const fault_name& known, std::string_view value, std::string_view text) {
+void read_argument(simulated_fault& f, const fault_name& known, std::string_view value,
+                   std::string_view text) {
   switch (known.takes) {
     case argument::none:
       refuse(text, "this fault takes no argument");
@@ -102,7 +103,7 @@ void read_argument(fault& f, const fault_name& known, std::string_view value, st
   }
 }
 
-void read_chance(fault& f, std::string_view value, std::string_view text) {
+void read_chance(simulated_fault& f, std::string_view value, std::string_view text) {
   if (value.starts_with('x')) {
     const auto n = number<std::int64_t>(value.substr(1));
     if (!n || *n < 0) refuse(text, "x is followed by a count of requests");
@@ -243,18 +244,18 @@ latency_model parse_latency(std::string_view text) {
   return l;
 }
 
-fault parse_fault(std::string_view text) {
+simulated_fault parse_fault(std::string_view text) {
   std::string_view head = text.substr(0, text.find(':'));
   std::string_view chances = text.substr(head.size());
   const size_t equals = head.find('=');
   const std::string_view name = head.substr(0, equals);
   for (const auto& known : fault_names) {
     if (known.name != name) continue;
-    fault f{.kind = known.kind,
-            .argument = known.fallback,
-            .probability = 1,
-            .times = nullptr,
-            .times_configured = -1};
+    simulated_fault f{.kind = known.kind,
+                      .argument = known.fallback,
+                      .probability = 1,
+                      .times = nullptr,
+                      .times_configured = -1};
     if (equals != std::string_view::npos) read_argument(f, known, head.substr(equals + 1), text);
     while (!chances.empty()) {
       chances.remove_prefix(1);
@@ -267,7 +268,7 @@ fault parse_fault(std::string_view text) {
   refuse(text, "unknown fault");
 }
 
-fault fault_of_model_name(std::string_view model) {
+simulated_fault fault_of_model_name(std::string_view model) {
   constexpr std::string_view prefix = "fault-";
   if (!model.starts_with(prefix)) return {};
   const std::string_view asked = model.substr(prefix.size());

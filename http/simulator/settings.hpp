@@ -31,7 +31,7 @@ enum class fault_kind : std::uint8_t {
 };
 
 /// One fault with its chance. Copies share the count of `times`.
-struct fault {
+struct simulated_fault {
   fault_kind kind = fault_kind::none;
   std::int64_t argument = 0;
   double probability = 1;  ///< 0..1, drawn per request from the seed and the request's number
@@ -56,7 +56,7 @@ struct model_behaviour {
   std::int64_t tokens =
       32;              ///< length of an answer, cut by the request's own maximum; 0: exactly that maximum
   bool stamp = false;  ///< each filler token is the time it was written: " t" and CLOCK_MONOTONIC in us
-  std::vector<fault> faults;  ///< tried in order; the first that strikes counts
+  std::vector<simulated_fault> faults;  ///< tried in order; the first that strikes counts
 };
 
 /// Limits of one API key in any 60 s; engine::unlimited where there is none.
@@ -88,11 +88,11 @@ latency_model parse_latency(std::string_view text);
 /// KIND[=ARGUMENT][:PROBABILITY | :xTIMES], kinds with dashes: `status=500:0.1`, `quota`, `reset`, `stall`,
 /// `stall-stream=3`, `cut=3`, `content-type`, `truncate`, `error-event=2`, `slow-head=50ms`, `slow=5s:x2`.
 /// Throws std::invalid_argument.
-fault parse_fault(std::string_view text);
+simulated_fault parse_fault(std::string_view text);
 
 /// The fault that a model name itself asks for: `fault-` and a status (`fault-500`), `html` (`fault-html`) or
 /// anything parse_fault takes (`fault-reset`, `fault-cut=2:0.5`). Returns kind none for every other name.
-fault fault_of_model_name(std::string_view model);
+simulated_fault fault_of_model_name(std::string_view model);
 
 /// `NAME:key=value,...` into settings.models; keys latency, tokens_per_second, tokens, stamp, fault
 /// (repeatable). What is not said is as in settings.behaviour at this moment. Throws std::invalid_argument.

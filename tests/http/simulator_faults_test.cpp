@@ -132,7 +132,7 @@ TEST(SimulatorSettings, ReadsDurationsLatenciesAndFaults) {
   EXPECT_EQ(parse_simulated_duration("250us"), 250us);
   EXPECT_EQ(parse_latency("20ms-80ms").high, 80ms);
   EXPECT_EQ(parse_latency("50ms~0.5").sigma, 0.5);
-  const fault f = parse_fault("cut=7:0.25:x3");
+  const simulated_fault f = parse_fault("cut=7:0.25:x3");
   EXPECT_EQ(f.kind, fault_kind::cut);
   EXPECT_EQ(f.argument, 7);
   EXPECT_EQ(f.probability, 0.25);
