@@ -1,5 +1,7 @@
 #include "http/response_parser.hpp"
 
+#include <limits>
+
 #include <boost/beast/http/error.hpp>
 
 namespace millrace::http {
@@ -8,7 +10,8 @@ namespace beast_http = boost::beast::http;
 
 response_parser::response_parser(engine::upstream_head& head, size_t max_head_bytes) : head_(&head) {
   header_limit(static_cast<std::uint32_t>(max_head_bytes));
-  body_limit(boost::none);
+  // Beast 1.74 takes "none" for less than any Content-Length; how long a body may be is for the caller to say.
+  body_limit(std::numeric_limits<std::uint64_t>::max());
 }
 
 void response_parser::on_response_impl(int code, view, int, error_code& error) {
