@@ -9,7 +9,7 @@ system_config::system_config() {
   // One busy actor must not keep a worker for itself.
   set("scheduler.max-throughput", static_cast<std::size_t>(300));
   set("middleman.app-identifiers", std::vector<std::string>{"millrace"});
-  set("middleman.heartbeat-interval", static_cast<std::size_t>(500));
+
   set("logger.verbosity", caf::atom("quiet"));
 }
 
