@@ -35,6 +35,22 @@ int hex4(const char* p) {
   return code;
 }
 
+bool is_short_escape(char c) {
+  switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool is_high_surrogate(int code) {
   return code >= 0xD800 && code < 0xDC00;
 }
@@ -257,7 +273,7 @@ bool json_scanner::escape() {
   const std::string_view rest = text_.substr(at_);
   if (rest.size() < 2) return fail();
   if (rest[1] != 'u') {
-    if (std::strchr("\"\\/bfnrt", rest[1]) == nullptr || rest[1] == '\0') return fail();
+    if (!is_short_escape(rest[1])) return fail();
     at_ += 2;
     text_bytes_ += 1;
     return true;

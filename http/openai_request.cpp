@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "http/json_scan.hpp"
-#include "http/token_estimate.hpp"
+#include "http/openai_input.hpp"
 
 namespace millrace::http {
 namespace {
@@ -106,13 +106,6 @@ class request_reader {
   bool read_input();
   bool read_stream_flag();
   bool judge_stream_options();
-  void read_messages();
-  void read_message();
-  void read_part();
-  void read_image();
-  void read_texts_or_tokens(int depth);
-  void count_text();
-  void count_bounded();
   void read_count(std::int64_t& into, std::int64_t most);
   std::int64_t max_output_tokens() const;
 
@@ -123,11 +116,10 @@ class request_reader {
   engine::request_facts& facts_;
   engine::api_error& error_;
   json_scanner scanner_;
+  openai_input_reader input_{scanner_};
   key_set keys_;
-  token_estimate estimate_;
   bool has_model_ = false;
   bool has_input_ = false;
-  size_t inputs_ = 0;
   std::int64_t max_completion_tokens_ = -1;
   std::int64_t max_tokens_ = -1;
   std::int64_t n_ = -1;
@@ -154,7 +146,7 @@ bool request_reader::read() {
   if (!has_model_) return missing("model", "name a model that GET /v1/models lists");
   if (!has_input_) return missing(input_member(route_), "add what the model shall work on");
   if (!judge_stream_options()) return false;
-  facts_.input_tokens = estimate_.total();
+  facts_.input_tokens = input_.estimate().total();
   facts_.max_output_tokens = max_output_tokens();
   return true;
 }
@@ -211,7 +203,7 @@ bool request_reader::read_member(std::string_view key) {
   } else if (key == "best_of") {
     read_count(best_of_, max_counted_choices);
   } else if (key == "tools" || key == "functions" || key == "response_format" || key == "suffix") {
-    count_text();
+    input_.read_text();
   } else {
     scanner_.value();
   }
@@ -241,12 +233,11 @@ bool request_reader::read_input() {
     if (first != '"' && first != '[') {
       return fail(bad_request("invalid_type", "`" + name + "` must be a string or an array.", name));
     }
-    read_texts_or_tokens(0);
+    input_.read_texts_or_tokens();
     return true;
   }
   if (first != '[') return fail(bad_request("invalid_type", "`messages` must be an array.", name));
-  read_messages();
-  if (inputs_ == 0 && scanner_.error() == json_error::none) {
+  if (input_.read_messages() == 0 && scanner_.error() == json_error::none) {
     return fail(bad_request("empty_array", "`messages` is empty: send at least one message.", name));
   }
   return true;
@@ -276,87 +267,6 @@ bool request_reader::judge_stream_options() {
   if (facts_.include_usage || option.value == "false" || option.value == "null" || option.value.empty())
     return true;
   return fail(bad_request("invalid_type", "`" + name + "` must be true or false.", name));
-}
-
-void request_reader::read_messages() {
-  estimate_.fixed += reply_tokens;
-  if (!scanner_.enter_array()) return;
-  while (scanner_.next_element()) {
-    ++inputs_;
-    estimate_.fixed += message_tokens;
-    read_message();
-  }
-}
-
-void request_reader::read_message() {
-  if (!scanner_.enter_object()) return count_text();
-  std::string_view key;
-  while (scanner_.next_member(key)) {
-    if (key == "role") {
-      scanner_.value();
-    } else if (key == "content" && scanner_.enter_array()) {
-      while (scanner_.next_element()) read_part();
-    } else {
-      count_text();
-    }
-  }
-}
-
-void request_reader::read_part() {
-  if (!scanner_.enter_object()) return count_bounded();
-  std::string_view key;
-  while (scanner_.next_member(key)) {
-    if (key == "type") {
-      scanner_.value();
-    } else if (key == "text") {
-      count_text();
-    } else if (key == "image_url") {
-      read_image();
-    } else {
-      count_bounded();
-    }
-  }
-}
-
-void request_reader::read_image() {
-  bool low = false;
-  if (scanner_.enter_object()) {
-    std::string_view key;
-    while (scanner_.next_member(key)) {
-      const bool is_detail = key == "detail";
-      const std::string_view value = scanner_.value();
-      low = low || (is_detail && value == "\"low\"");
-    }
-  } else {
-    scanner_.value();
-  }
-  estimate_.fixed += low ? low_detail_image_tokens : image_tokens;
-}
-
-/// A prompt or an input: a text, a token, or an array of either or of arrays of tokens.
-void request_reader::read_texts_or_tokens(int depth) {
-  const char first = scanner_.peek();
-  if (first == '"') return count_text();
-  if (first == '[' && depth < 2 && scanner_.enter_array()) {
-    while (scanner_.next_element()) read_texts_or_tokens(depth + 1);
-  } else if (first == '{') {
-    read_part();
-  } else {
-    scanner_.value();
-    estimate_.fixed += 1;
-  }
-}
-
-void request_reader::count_text() {
-  const size_t before = scanner_.text_bytes();
-  scanner_.value();
-  estimate_.text_bytes += scanner_.text_bytes() - before;
-}
-
-void request_reader::count_bounded() {
-  const size_t before = scanner_.text_bytes();
-  scanner_.value();
-  estimate_.fixed += std::min(token_estimate::of_text(scanner_.text_bytes() - before), attachment_tokens);
 }
 
 /// Whether the value makes sense is for the provider to say; here it only has to be safe to reckon with.

@@ -27,6 +27,7 @@ sse_splitter::result sse_splitter::next(sse_event& out) {
     expects_lf_ = false;
     out.tail = text_[block_] == '\n';
     if (out.tail) {
+      lone_cr_ = false;
       complete(1, out);
       return result::event;
     }

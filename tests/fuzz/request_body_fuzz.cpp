@@ -40,7 +40,9 @@ void check_accepted(route_kind route, std::string_view body, const millrace::eng
 void compare_parsers(std::string_view body) {
   millrace::http::json_scanner scanner(body);
   const bool accepted = !scanner.value().empty() && scanner.at_end() && millrace::http::valid_utf8(body);
-  if (scanner.error() == millrace::http::json_error::too_deep) return;
+  // The other parser takes a zero byte for the end of the text.
+  if (scanner.error() == millrace::http::json_error::too_deep || body.find('\0') != std::string_view::npos)
+    return;
   const bool other = nlohmann::json::accept(body);
   if (other) require(accepted || body.substr(0, 3) == "\xEF\xBB\xBF");
   const bool same_reach =

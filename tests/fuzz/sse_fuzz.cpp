@@ -35,7 +35,9 @@ std::string joined(std::string_view stream, size_t step) {
   millrace::http::sse_event event;
   std::string out;
   in_pieces(stream, step, [&](std::string_view piece) {
-    splitter.feed(std::string(piece));
+    // A copy of its own, so that a look at an earlier piece is a fault.
+    const std::string copy(piece);
+    splitter.feed(copy);
     while (splitter.next(event) == millrace::http::sse_splitter::result::event) out.append(event.raw);
   });
   return out;

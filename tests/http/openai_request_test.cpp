@@ -191,7 +191,7 @@ TEST(openai_request, images_count_by_number_not_by_size) {
   const std::string base64(100000, 'A');
   EXPECT_EQ(with_part(R"({"type":"image_url","image_url":{"url":"data:image/png;base64,)" + base64 + "\"}}"),
             image_tokens);
-  EXPECT_EQ(with_part(R"({"type":"image_url","image_url":{"detail":"low","url":"https://x/y.png"}})"),
+  EXPECT_EQ(with_part(R"({"type":"image_url","image_url":{"detail":"l\u006fw","url":"https://x/y.png"}})"),
             low_detail_image_tokens);
   EXPECT_EQ(with_part(R"({"type":"image_url","image_url":"https://x/y.png"})"), image_tokens);
   EXPECT_EQ(with_part(R"({"type":"input_audio","input_audio":{"data":")" + base64 + "\"}}"),

@@ -67,6 +67,11 @@ TEST(sse, lone_carriage_returns_do_not_wait_for_what_may_never_come) {
   EXPECT_EQ(split({"data: x\r", "\r", "data: y\r\r"}).size(), 2U);
 }
 
+TEST(sse, a_late_line_feed_makes_its_carriage_return_a_pair) {
+  const std::string stream = "x\r\r\r\n\r";
+  EXPECT_EQ(split({"x\r", "\r", "\r", "\n", "\r"}), split({stream}));
+}
+
 TEST(sse, only_a_leading_byte_order_mark_is_dropped) {
   const auto blocks = split({"\xEF", "\xBB",
                              "\xBF"
