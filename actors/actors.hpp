@@ -13,8 +13,8 @@
 #include "engine/dispatcher_machine.hpp"
 #include "engine/messages.hpp"
 
-/// Every typed actor handle of the program, one sentence per message. An actor with one home (key, breaker) is
-/// reached by name through the directory only, and is sent plain values; what never leaves the node (the
+/// Every typed actor handle of the program, one sentence per message. An actor with one home (key, breaker)
+/// is reached by name through the directory only, and is sent plain values; what never leaves the node (the
 /// request coroutines' batches, the configuration) may travel as a pointer.
 namespace millrace::actors {
 
@@ -26,8 +26,8 @@ struct key_settings {
 };
 template <class Inspector>
 auto inspect(Inspector& f, key_settings& x) {
-  return f(x.limits.rpm, x.limits.tpm, x.limits.tpm_input, x.limits.tpm_output, x.limits.rpd, x.limits.concurrency,
-           x.margin, x.quarantine);
+  return f(x.limits.rpm, x.limits.tpm, x.limits.tpm_input, x.limits.tpm_output, x.limits.rpd,
+           x.limits.concurrency, x.margin, x.quarantine);
 }
 
 struct breaker_settings {
@@ -35,7 +35,8 @@ struct breaker_settings {
 };
 template <class Inspector>
 auto inspect(Inspector& f, breaker_settings& x) {
-  return f(x.config.consecutive_failures, x.config.failure_ratio, x.config.min_calls, x.config.window, x.config.open);
+  return f(x.config.consecutive_failures, x.config.failure_ratio, x.config.min_calls, x.config.window,
+           x.config.open);
 }
 
 struct key_grant {
@@ -99,6 +100,7 @@ struct dispatcher_view {
 /// The dispatcher's answers for one I/O thread.
 struct desk_replies {
   std::vector<engine::acquire_reply> acquired;
+  bool revoke_spares = false;  ///< give back every spare permit, those of this message included
   std::vector<std::pair<engine::ticket, std::shared_ptr<const dispatcher_view>>> status;
 };
 using desk_replies_ptr = std::shared_ptr<desk_replies>;

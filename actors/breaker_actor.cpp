@@ -6,7 +6,9 @@ namespace {
 
 using pointer = breaker_actor::stateful_pointer<breaker_state>;
 
-double random01(breaker_state& s) { return std::uniform_real_distribution<double>(0, 1)(s.random); }
+double random01(breaker_state& s) {
+  return std::uniform_real_distribution<double>(0, 1)(s.random);
+}
 
 void learn_node(pointer self, const std::string& node) {
   self->state.nodes[node] = caf::actor_cast<dispatcher_actor>(self->current_sender());

@@ -4,22 +4,29 @@
 #include <unordered_map>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "actors/actors.hpp"
 #include "engine/ports.hpp"
+#include "engine/spare_permits.hpp"
 
 namespace millrace::actors {
 
-/// Joins one I/O thread's coroutines to the node's dispatcher. What they say is collected until the thread has no
-/// handler ready, and sent as one message; the answers come back as one message, too. So a busy thread pays for
-/// the crossing once per round, not once per request.
+/// Joins one I/O thread's coroutines to the node's dispatcher. What they say is collected until the thread
+/// has no handler ready, and sent as one message; the answers come back as one message, too. So a busy thread
+/// pays for the crossing once per round, not once per request. What nobody waits for (calls that were sent,
+/// calls that ended well) may wait `lazy_delay` for company; and out of plenty the dispatcher grants some
+/// permits ahead of need, which are taken here without any crossing.
 ///
 /// Used on its `io` thread only. At most `max_desks` exist, numbered from 0.
 class bridge final : public engine::permit_port {
  public:
   static constexpr std::uint16_t max_desks = 1024;
+  static constexpr engine::duration lazy_delay = std::chrono::milliseconds(1);
+  static constexpr std::size_t lazy_items = 512;  ///< more than so many do not wait
 
-  bridge(caf::actor_system& system, dispatcher_actor dispatcher, boost::asio::io_context& io, std::uint16_t desk);
+  bridge(caf::actor_system& system, dispatcher_actor dispatcher, boost::asio::io_context& io,
+         std::uint16_t desk);
   /// After the thread has been joined. No coroutine may be waiting.
   ~bridge() override;
 
@@ -36,8 +43,11 @@ class bridge final : public engine::permit_port {
   struct waiter;
   struct inbox;
 
-  desk_batch& outgoing();
+  enum class hurry : bool { no, yes };
+  desk_batch& outgoing(hurry h);
+  void arm();
   void flush();
+  void give_back(const std::vector<engine::ticket>& spares, hurry h);
   void drain();
   /// Suspends until `w` is answered or cancelled.
   void wait(waiter& w, engine::cancellation& gone, engine::yield y);
@@ -49,6 +59,12 @@ class bridge final : public engine::permit_port {
   std::shared_ptr<inbox> inbox_;
   engine::ticket last_ticket_ = 0;
   desk_batch_ptr pending_;
+  std::vector<engine::time_point> sent_at_;  ///< of pending_->sent, same order
+  bool flush_posted_ = false;
+  boost::asio::steady_timer timer_;
+  bool timer_armed_ = false;
+  engine::spare_permits spares_;
+  std::vector<engine::ticket> back_;  ///< scratch
   std::unordered_map<engine::ticket, waiter*> waiters_;
 };
 

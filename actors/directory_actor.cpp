@@ -11,7 +11,8 @@ using pointer = directory_actor::stateful_pointer<directory_state>;
 
 /// Spawns the actor `name` with `settings`, or hands it the settings.
 template <class Handle, class Settings, class Behaviour>
-void ensure(pointer self, const std::string& name, const Settings& settings, std::uint64_t version, Behaviour behaviour) {
+void ensure(pointer self, const std::string& name, const Settings& settings, std::uint64_t version,
+            Behaviour behaviour) {
   auto& entry = self->state.entries[name];
   // Two models may share one target: its breaker hears of a configuration once.
   if (entry.last_version == version) return;
@@ -26,14 +27,14 @@ void ensure(pointer self, const std::string& name, const Settings& settings, std
 void apply(pointer self, const engine::config& c) {
   for (const auto& provider : c.providers) {
     for (const auto& k : provider.keys) {
-      ensure<key_actor>(self, c.names->text(k.name), key_settings{k.limits, c.limits.margin, c.limits.quarantine},
-                        c.version, key);
+      ensure<key_actor>(self, c.names->text(k.name),
+                        key_settings{k.limits, c.limits.margin, c.limits.quarantine}, c.version, key);
     }
   }
   for (const auto& model : c.models) {
     for (const auto& target : model.targets) {
-      ensure<breaker_actor>(self, c.names->text(target.name), breaker_settings{c.providers[target.provider].breaker},
-                            c.version, breaker);
+      ensure<breaker_actor>(self, c.names->text(target.name),
+                            breaker_settings{c.providers[target.provider].breaker}, c.version, breaker);
     }
   }
   // Requests in flight plan with the configuration they started under, as long as the dispatcher keeps it.

@@ -22,7 +22,8 @@ void resolve(pointer self, engine::name_id name) {
             if (!home) return;
             self->monitor(caf::actor_cast<caf::actor>(home));
             const auto sender = caf::actor_cast<caf::strong_actor_ptr>(self);
-            for (auto& message : held) home->enqueue(sender, caf::make_message_id(), std::move(message), self->context());
+            for (auto& message : held)
+              home->enqueue(sender, caf::make_message_id(), std::move(message), self->context());
           },
           [self, name](const caf::error&) {
             auto& lost = self->state.peers[name];
@@ -42,11 +43,14 @@ void send_to(pointer self, engine::name_id name, Message message) {
   if (!p.resolving) resolve(self, name);
 }
 
-desk_replies& replies_for(dispatcher_state& s, engine::ticket id) {
-  const auto desk = static_cast<std::size_t>(id >> desk_shift);
+desk_replies& replies_of(dispatcher_state& s, std::size_t desk) {
   if (desk >= s.replies.size()) s.replies.resize(desk + 1);
   if (!s.replies[desk]) s.replies[desk] = std::make_shared<desk_replies>();
   return *s.replies[desk];
+}
+
+desk_replies& replies_for(dispatcher_state& s, engine::ticket id) {
+  return replies_of(s, static_cast<std::size_t>(id >> desk_shift));
 }
 
 void send_replies(pointer self) {
@@ -62,11 +66,15 @@ void send_replies(pointer self) {
 void deliver(pointer self, engine::time_point now) {
   auto& s = self->state;
   for (auto& reply : s.out.replies) replies_for(s, reply.id).acquired.push_back(std::move(reply));
+  if (s.out.revoke_spares) {
+    for (std::size_t desk = 0; desk < s.desks.size(); ++desk) replies_of(s, desk).revoke_spares = true;
+  }
   send_replies(self);
   for (auto& [name, report] : s.out.lease_reports) send_to<key_actor>(self, name, std::move(report));
   for (auto& [name, request] : s.out.lease_requests) send_to<key_actor>(self, name, std::move(request));
   for (auto& [name, report] : s.out.breaker_reports) send_to<breaker_actor>(self, name, std::move(report));
-  for (const auto name : s.out.probe_requests) send_to<breaker_actor>(self, name, probe_request{s.config->node.id});
+  for (const auto name : s.out.probe_requests)
+    send_to<breaker_actor>(self, name, probe_request{s.config->node.id});
   s.out.clear();
   s.wakeup.set(self, s.machine.next_wakeup(), now);
 }
@@ -87,7 +95,9 @@ void take_batch(pointer self, desk_batch& batch) {
   deliver(self, now);
 }
 
-engine::name_id id_of(const dispatcher_state& s, const std::string& name) { return s.config->names->find(name); }
+engine::name_id id_of(const dispatcher_state& s, const std::string& name) {
+  return s.config->names->find(name);
+}
 
 /// Forgets a home that went away; the next message looks it up again.
 void lose(dispatcher_state& s, const caf::actor_addr& address) {

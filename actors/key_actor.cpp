@@ -6,7 +6,8 @@ namespace {
 
 using pointer = key_actor::stateful_pointer<key_state>;
 
-/// Sends what the machine put out, grants before the notices that came with them, and schedules what is due next.
+/// Sends what the machine put out, grants before the notices that came with them, and schedules what is due
+/// next.
 void deliver(pointer self, engine::time_point now) {
   auto& s = self->state;
   for (auto& message : s.out) {
@@ -27,8 +28,8 @@ void learn_node(pointer self, const std::string& node) {
 }  // namespace
 
 key_actor::behavior_type key(pointer self, std::string name, key_settings settings) {
-  self->state.machine = std::make_unique<engine::key_machine>(std::move(name), settings.limits, settings.margin,
-                                                              settings.quarantine, self->clock().now());
+  self->state.machine = std::make_unique<engine::key_machine>(
+      std::move(name), settings.limits, settings.margin, settings.quarantine, self->clock().now());
   return {
       [=](const engine::lease_request& request) {
         const auto now = self->clock().now();

@@ -21,6 +21,7 @@ struct key_state {
 };
 
 /// Home of one provider key: grants its permits to nodes.
-key_actor::behavior_type key(key_actor::stateful_pointer<key_state> self, std::string name, key_settings settings);
+key_actor::behavior_type key(key_actor::stateful_pointer<key_state> self, std::string name,
+                             key_settings settings);
 
 }  // namespace millrace::actors

@@ -71,7 +71,9 @@ void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now,
   } else if (charge_client(c, now, out)) {
     const decision d = decide(c, false, now, out);
     open = d.what != outcome::refused;
-    if (d.what == outcome::wait) {
+    if (d.what == outcome::granted) {
+      add_spares(c, now, out);
+    } else if (d.what == outcome::wait) {
       enqueue(c, now, out);
       open = c.group != nullptr;
     } else if (d.what == outcome::refused) {
@@ -102,7 +104,61 @@ bool dispatcher_machine::impl::charge_client(call& c, time_point now, effects& o
   return false;
 }
 
+/// Whether permits like the one just granted to `like` are so plentiful, and its target so well, that some
+/// may be handed out ahead of need without anybody missing them or another choice being better a moment
+/// later.
+bool dispatcher_machine::impl::plentiful(const call& like) const {
+  const known_key& k = keys_[like.key];
+  const known_target& t = targets_[like.target];
+  const acquire_request& r = like.ask;
+  const bool plain = r.first && r.tried.empty() && r.tried_keys.empty() && !r.retry_tried;
+  const bool well = t.state == breaker_state::closed && t.consecutive_failures == 0 && k.cooldowns.empty() &&
+                    k.quarantine == quarantine_reason::none && !like.draw.probe;
+  const bool unlimited_client = like.client_requests.limit < 0 && like.client_token_window.limit < 0;
+  const model_config& m =
+      snapshot_of(r.config_version).config->models[snapshot_of(r.config_version).model_of[r.model]];
+  const auto chosen = r.strategy == 0xff ? m.strategy : static_cast<strategy>(r.strategy);
+  const bool stable = plan_.candidates.size() == 1 || chosen == strategy::cost || chosen == strategy::quality;
+  return plain && well && unlimited_client && stable && queue_.empty();
+}
+
+/// Grants some more permits like the one just granted, for requests that are yet to come.
+void dispatcher_machine::impl::add_spares(const call& like, time_point now, effects& out) {
+  known_key& k = keys_[like.key];
+  const std::int64_t most =
+      std::min<std::int64_t>({like.ask.spares, max_spares, k.book.permits() / spare_part});
+  if (most < 1 || !plentiful(like)) return;
+  acquire_reply r = out.replies.back();
+  r.spare = true;
+  r.spare_class = {like.ask.config_version, like.ask.model, like.ask.client, like.ask.strategy,
+                   like.ask.private_only};
+  r.tokens_limited = k.book.limits().tpm != unlimited || k.book.limits().tpm_input != unlimited ||
+                     k.book.limits().tpm_output != unlimited;
+  for (std::int64_t i = 0; i < most && calls_.size() < max_tickets; ++i) {
+    const auto [slot, fresh] = calls_.try_emplace(like.ask.first_spare + static_cast<ticket>(i));
+    call& c = slot->second;
+    if (!fresh) return;
+    if (!k.book.take(like.reserved, now, c.draw)) {
+      calls_.erase(slot);
+      return;
+    }
+    c.ask = like.ask;
+    c.ask.id = slot->first;
+    c.since = now;
+    c.at = call::phase::granted;
+    c.key = like.key;
+    c.target = like.target;
+    c.reserved = like.reserved;
+    c.spare = true;
+    ++spares_;
+    r.id = slot->first;
+    r.valid_for = c.draw.until - now;
+    out.replies.push_back(r);
+  }
+}
+
 void dispatcher_machine::impl::enqueue(call& c, time_point now, effects& out) {
+  revoke_spares(out);
   c.signature = signature_of(c.ask);
   const fair_queue::item item{.id = c.ask.id,
                               .lane = lane_of(c.ask),
@@ -219,6 +275,10 @@ void dispatcher_machine::impl::release(call& c, time_point now) {
     k.book.finished(now);
   }
   touch(k);
+  if (c.spare) {
+    --spares_;
+    return;
+  }
   known_target& t = targets_[c.target];
   t.stats.call_ended();
   if (c.breaker_probe) t.probe_out = false;
@@ -230,6 +290,15 @@ void dispatcher_machine::impl::sent(const sent_report& r, time_point now, effect
   call& c = it->second;
   c.at = call::phase::sent;
   known_key& k = keys_[c.key];
+  if (c.spare) {  // from now on a call like any other
+    c.spare = false;
+    --spares_;
+    targets_[c.target].stats.call_started();
+    ++lanes_[static_cast<size_t>(lane_of(c.ask))].granted;
+    ++k.granted;
+    k.last_granted = ++grants_;
+    k.last_wanted = now;
+  }
   ++k.in_flight;
   k.book.used(c.draw, now - std::max(r.age, duration{}), now);
   touch(k);
@@ -241,6 +310,9 @@ void dispatcher_machine::impl::settle(const settlement& s, time_point now, effec
   if (it == calls_.end()) return;
   call& c = it->second;
   settle_client(c, s, now);
+  const bool well = s.outcome == attempt_outcome::ok || s.outcome == attempt_outcome::unused ||
+                    s.outcome == attempt_outcome::cancelled;
+  if (!well) revoke_spares(out);
   if (c.at != call::phase::waiting) {
     settle_key(c, s, now);
     settle_target(c, s, now, out);

@@ -73,6 +73,9 @@ class dispatcher_machine::impl {
   bool charge_client(call& c, time_point now, effects& out);
   void enqueue(call& c, time_point now, effects& out);
   void reply_granted(call& c, const candidate& where, bool fallback, time_point now, effects& out);
+  void add_spares(const call& like, time_point now, effects& out);
+  bool plentiful(const call& like) const;
+  void revoke_spares(effects& out) const { out.revoke_spares = out.revoke_spares || spares_ > 0; }
   void refuse(const call& c, verdict v, duration retry_after, time_point now, effects& out);
   void refuse_expired(time_point now, effects& out);
   void release(call& c, time_point now);
@@ -129,6 +132,7 @@ class dispatcher_machine::impl {
   engine::router router_;
   std::array<lane_counts, queue_classes> lanes_;
   std::uint64_t grants_ = 0;
+  std::int64_t spares_ = 0;  ///< granted ahead of need and not used or given back yet
 
   // Scratch, kept for its memory.
   route_plan plan_;

@@ -20,6 +20,7 @@ constexpr duration refused_pause = 1s;
 }  // namespace
 
 void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out) {
+  revoke_spares(out);
   learn_names(*c);
   queue_.reconfigure(c->queue);
   clients_.reconfigure(c->clients);
@@ -129,6 +130,7 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
   k->requests_used = n.requests_used;
   k->tokens_used = n.tokens_used;
   if (n.quarantine != quarantine_reason::none && !k->book.holds_probe()) k->book.drop_all(now);
+  if (n.quarantine != quarantine_reason::none || !n.cooldowns.empty()) revoke_spares(out);
   for (const cooldown& c : n.cooldowns) {
     const name_id target = c.target.empty() ? no_name : target_name(c.target);
     if (c.target.empty() || target != no_name) k->cool(target, now + c.remaining);
@@ -143,6 +145,7 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
 void dispatcher_machine::impl::on_breaker_notice(const breaker_notice& n, time_point now, effects& out) {
   known_target* t = find_target(snapshots_.back().config->names->find(n.target));
   if (t == nullptr) return;
+  if (n.state != breaker_state::closed) revoke_spares(out);
   pass_needed_ = pass_needed_ || t->state != n.state;
   t->state = n.state;
   t->retry_at = now + n.retry_in;

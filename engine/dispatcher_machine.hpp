@@ -22,6 +22,7 @@ struct effects {
   std::vector<std::pair<name_id, lease_report>> lease_reports;      ///< to the key's actor
   std::vector<std::pair<name_id, breaker_report>> breaker_reports;  ///< to the target's breaker
   std::vector<name_id> probe_requests;  ///< targets whose breaker is asked for a probe
+  bool revoke_spares = false;           ///< every spare permit that was not used yet shall come back
 
   bool empty() const {
     return replies.empty() && lease_requests.empty() && lease_reports.empty() && breaker_reports.empty() &&
@@ -33,6 +34,7 @@ struct effects {
     lease_reports.clear();
     breaker_reports.clear();
     probe_requests.clear();
+    revoke_spares = false;
   }
 };
 
@@ -92,6 +94,9 @@ class dispatcher_machine {
  public:
   /// Configurations remembered for requests that started under an older one.
   static constexpr size_t max_snapshots = 8;
+  /// Most spare permits granted with one request, and the part of a key's permits in hand they may be.
+  static constexpr std::int64_t max_spares = 32;
+  static constexpr std::int64_t spare_part = 8;
   /// Requests known at once; more are refused with `queue_full`.
   static constexpr size_t max_tickets = 20000;
 

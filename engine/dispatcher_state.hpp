@@ -146,6 +146,7 @@ struct call {
   permit_draw draw;
   token_count reserved;
   bool breaker_probe = false;
+  bool spare = false;  ///< granted ahead of need and not sent yet
 };
 
 /// A configuration with its names resolved to the dispatcher's keys and targets.

@@ -165,7 +165,7 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
       }
       if (!std::exchange(counted, true)) {
         ++attempts_;
-        ports_.permits.sent({ticket_, {}});
+        ports_.permits.sent({grant_.id, {}});
       }
       failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
     } else if (!counted) {

@@ -45,7 +45,7 @@ void flight::settle(attempt_outcome outcome, std::string_view reason) {
   const time_point now = ports_.time.now();
   if (reader_) used_ = reader_->seen_usage();
   settlement s;
-  s.id = ticket_;
+  s.id = grant_.id;
   s.outcome = outcome;
   s.used = {used_.input_tokens, used_.output_tokens};
   s.usage_known = used_.known;

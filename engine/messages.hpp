@@ -7,9 +7,9 @@
 #include "engine/names.hpp"
 #include "engine/time.hpp"
 
-/// What the deciding actors say to each other. Everything here is a plain value: it survives the wire, and times are
-/// ages or remaining durations, never readings of a node's clock. The `inspect` functions are found by the actor
-/// library's serialisers; nothing here depends on it.
+/// What the deciding actors say to each other. Everything here is a plain value: it survives the wire, and
+/// times are ages or remaining durations, never readings of a node's clock. The `inspect` functions are found
+/// by the actor library's serialisers; nothing here depends on it.
 namespace millrace::engine {
 
 /// Tokens as a provider's limit counts them. Providers with one TPM limit count the sum.
@@ -24,25 +24,28 @@ auto inspect(Inspector& f, token_count& x) {
   return f(x.input, x.output);
 }
 
-// --- dispatcher <-> key: permits are leased in chunks -----------------------------------------------------------
+// --- dispatcher <-> key: permits are leased in chunks
+// -----------------------------------------------------------
 
-/// A node's demand for permits of one key. The newest request of a node replaces its older one; `permits == 0`
-/// withdraws it. The key answers with a grant as soon as it can give at least `head`; it may take its time.
+/// A node's demand for permits of one key. The newest request of a node replaces its older one; `permits ==
+/// 0` withdraws it. The key answers with a grant as soon as it can give at least `head`; it may take its
+/// time.
 struct lease_request {
   std::string node;
   std::int64_t permits = 0;  ///< wanted in all, waiting requests plus what the node would like to hold ready
   token_count tokens;        ///< the same in tokens
   std::int64_t waiting = 0;  ///< of `permits`, how many are for requests that wait now
-  token_count head;          ///< tokens of the first waiting request: a grant below one permit and this is useless
-  std::string target;        ///< target of the first waiting request, for cooldowns per model; "" = any
+  token_count head;    ///< tokens of the first waiting request: a grant below one permit and this is useless
+  std::string target;  ///< target of the first waiting request, for cooldowns per model; "" = any
 };
 template <class Inspector>
 auto inspect(Inspector& f, lease_request& x) {
   return f(x.node, x.permits, x.tokens, x.waiting, x.head, x.target);
 }
 
-/// Permits a node may use during `life`, reckoned from the moment the grant was *asked for* or received, whichever
-/// the node can prove to be earlier; the key counts them as used at the end of that life until it hears better.
+/// Permits a node may use during `life`, reckoned from the moment the grant was *asked for* or received,
+/// whichever the node can prove to be earlier; the key counts them as used at the end of that life until it
+/// hears better.
 struct lease_grant {
   std::uint64_t lease = 0;
   std::int64_t permits = 0;
@@ -142,9 +145,9 @@ struct key_notice {
   std::string key;  ///< "key/<provider>/<id>"
   std::vector<cooldown> cooldowns;
   quarantine_reason quarantine = quarantine_reason::none;
-  duration probe_in{};         ///< with a quarantine: when the next probe may go
-  double used_fraction = 0;    ///< of the tightest limit, 0..1
-  duration next_permit{};      ///< an honest guess when a permit will be free; 0: now
+  duration probe_in{};             ///< with a quarantine: when the next probe may go
+  double used_fraction = 0;        ///< of the tightest limit, 0..1
+  duration next_permit{};          ///< an honest guess when a permit will be free; 0: now
   std::int64_t requests_used = 0;  ///< in the current window
   std::int64_t tokens_used = 0;
   std::int64_t in_flight = 0;
@@ -155,7 +158,8 @@ auto inspect(Inspector& f, key_notice& x) {
            x.tokens_used, x.in_flight);
 }
 
-// --- dispatcher <-> breaker ------------------------------------------------------------------------------------
+// --- dispatcher <-> breaker
+// ------------------------------------------------------------------------------------
 
 enum class breaker_state : std::uint8_t { closed = 1, open, half_open };
 
@@ -164,7 +168,7 @@ struct breaker_report {
   std::string node;
   std::int64_t successes = 0;
   std::int64_t failures = 0;
-  bool probe = false;      ///< the outcome is a probe's
+  bool probe = false;         ///< the outcome is a probe's
   bool probe_unused = false;  ///< the probe was granted but never sent
 };
 template <class Inspector>
@@ -183,10 +187,21 @@ auto inspect(Inspector& f, breaker_notice& x) {
   return f(x.target, x.state, x.retry_in, x.consecutive_failures);
 }
 
-// --- request coroutines <-> their node's dispatcher (never leaves the node) ---------------------------------------
+// --- request coroutines <-> their node's dispatcher (never leaves the node)
+// ---------------------------------------
 
 /// Names one request for as long as it deals with the dispatcher. Unique in the process.
 using ticket = std::uint64_t;
+
+/// Requests for which one permit is as good as another: see `acquire_request::spares`.
+struct spare_class {
+  std::uint64_t config_version = 0;
+  name_id model = no_name;
+  name_id client = no_name;
+  std::uint8_t strategy = 0xff;
+  bool private_only = false;
+  bool operator==(const spare_class&) const = default;
+};
 
 /// "Who may I call now?" Asked once per upstream attempt.
 struct acquire_request {
@@ -198,24 +213,29 @@ struct acquire_request {
   std::uint8_t queue = 1;        ///< queue_class
   std::uint8_t strategy = 0xff;  ///< strategy override; 0xff: the model's own
   bool private_only = false;
-  bool first = true;               ///< first attempt of this request: the client's own limits are charged
-  std::int64_t input_tokens = 0;   ///< estimate
+  bool first = true;              ///< first attempt of this request: the client's own limits are charged
+  std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;  ///< -1: not said; the learned p95 is reserved
-  duration patience{};             ///< how long it may wait for a permit
-  std::vector<name_id> tried;      ///< targets already called, in order; avoided unless `retry_tried`
+  duration patience{};                  ///< how long it may wait for a permit
+  std::vector<name_id> tried;           ///< targets already called, in order; avoided unless `retry_tried`
   std::vector<name_id> tried_keys;  ///< keys that refused this request (429, 401, 402): never again for it
   bool retry_tried = false;
+  /// How many more requests like this one the asker would take permits for, ahead of need. They are granted
+  /// only out of plenty, each as a reply of its own with `spare` set, under the tickets that begin with
+  /// `first_spare`.
+  std::uint8_t spares = 0;
+  ticket first_spare = 0;
 };
 
 enum class verdict : std::uint8_t {
   granted = 1,
-  client_limited,   ///< the client's own RPM or TPM: 429
-  no_permit,        ///< no permit before `patience` ran out: 429
-  too_large,        ///< needs more tokens than any candidate's limit ever allows
-  breakers_open,    ///< every candidate's breaker is open: 503
-  keys_unusable,    ///< every candidate's keys are quarantined: 503
-  queue_full,       ///< max_waiting reached: 503
-  no_candidate,     ///< nothing left to try
+  client_limited,  ///< the client's own RPM or TPM: 429
+  no_permit,       ///< no permit before `patience` ran out: 429
+  too_large,       ///< needs more tokens than any candidate's limit ever allows
+  breakers_open,   ///< every candidate's breaker is open: 503
+  keys_unusable,   ///< every candidate's keys are quarantined: 503
+  queue_full,      ///< max_waiting reached: 503
+  no_candidate,    ///< nothing left to try
 };
 
 /// State of one client limit after this request. limit < 0: none configured.
@@ -232,14 +252,17 @@ struct acquire_reply {
   size_t model = 0;          ///< index of the model the target belongs to (a fallback's, perhaps)
   size_t target_index = 0;   ///< index into that model's targets
   name_id key = no_name;
-  duration valid_for{};      ///< the request must be written within this time, or given back with `unused`
+  duration valid_for{};  ///< the request must be written within this time, or given back with `unused`
   token_count reserved;
   bool probe = false;
-  bool fallback = false;     ///< not the model's own first choice
+  bool fallback = false;  ///< not the model's own first choice
   duration waited{};
-  duration retry_after{};    ///< for refusals
+  duration retry_after{};  ///< for refusals
   client_window client_requests;
   client_window client_tokens;
+  bool spare = false;  ///< nobody waits for it: it is for any later request of its class
+  engine::spare_class spare_class;
+  bool tokens_limited = false;  ///< spare: its key has a token limit, so `reserved` must cover the request
 };
 
 /// The permit was used just now.
@@ -250,24 +273,24 @@ struct sent_report {
 
 /// How an attempt ended, as far as the decisions care.
 enum class attempt_outcome : std::uint8_t {
-  ok = 1,         ///< a proper answer, also 4xx that is the client's own fault
-  rate_limited,   ///< 429
-  unauthorized,   ///< 401, 403
-  no_credit,      ///< 402 or the like
-  failed,         ///< 5xx, reset, cut, connect failure, wrong content: the breaker counts it
-  timed_out,      ///< first byte or a gap: the breaker counts it
-  out_of_time,    ///< total or the caller's deadline: nobody's fault
-  cancelled,      ///< the client went away
-  unused,         ///< the permit was never used
+  ok = 1,        ///< a proper answer, also 4xx that is the client's own fault
+  rate_limited,  ///< 429
+  unauthorized,  ///< 401, 403
+  no_credit,     ///< 402 or the like
+  failed,        ///< 5xx, reset, cut, connect failure, wrong content: the breaker counts it
+  timed_out,     ///< first byte or a gap: the breaker counts it
+  out_of_time,   ///< total or the caller's deadline: nobody's fault
+  cancelled,     ///< the client went away
+  unused,        ///< the permit was never used
 };
 
 /// Ends an attempt. After it the ticket may acquire again.
 struct settlement {
   ticket id = 0;
   attempt_outcome outcome = attempt_outcome::ok;
-  token_count used;           ///< real usage; zero when unknown
+  token_count used;  ///< real usage; zero when unknown
   bool usage_known = false;
-  duration first_token{};     ///< 0: none seen
+  duration first_token{};  ///< 0: none seen
   duration total{};
   duration retry_after{};
   limit_hint hint;

@@ -20,7 +20,8 @@ class permit_port {
  public:
   virtual ~permit_port() = default;
   virtual ticket new_ticket() = 0;
-  /// Waits until the dispatcher answers. Cancelled: returns `no_candidate` at once and gives back whatever arrives later.
+  /// Waits until the dispatcher answers. A grant may come under another ticket than the request's: `reply.id` is the
+  /// one to report under. Cancelled: returns `no_candidate` at once and gives back whatever arrives later.
   virtual acquire_reply acquire(const acquire_request& request, cancellation& gone, yield y) = 0;
   virtual void sent(const sent_report& report) = 0;
   virtual void settle(const settlement& s) = 0;
