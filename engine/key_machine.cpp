@@ -242,11 +242,11 @@ void key_machine::forget_lease(lease_map::iterator l) {
 
 void key_machine::apply(const limit_hint& h, time_point now) {
   paced_window& requests = h.reset_requests > longest_minute_reset ? day_ : requests_;
-  requests.hint_limit(h.limit_requests, now);
+  requests.hint_limit(h.limit_requests);
   requests.observe_remaining(h.remaining_requests, now);
   // A key with limits for input and output apart has none for the sum that the answer could speak of.
   if (limits_.tpm_input != unlimited || limits_.tpm_output != unlimited) return;
-  total_.hint_limit(h.limit_tokens, now);
+  total_.hint_limit(h.limit_tokens);
   total_.observe_remaining(h.remaining_tokens, now);
 }
 

@@ -11,8 +11,10 @@ namespace {
 
 /// Nodes that asked or reported within this time share what is held ready.
 constexpr duration node_memory = 60s;
-/// Demand that is still waiting is looked at again after this at the latest: guesses improve as windows move.
+/// Demand that is still waiting is looked at again after this at the latest, or sooner where permits come
+/// often: guesses improve as windows move.
 constexpr duration longest_guess = 250ms;
+constexpr std::int64_t looks_per_permit = 8;
 
 /// `whole` times `part`, rounded down.
 token_count scaled(const token_count& whole, double part) {
@@ -237,7 +239,11 @@ time_point key_machine::when_served(const lease_request& d, time_point now) {
   if (concurrency_room() < 1 || leases_.size() >= max_leases) {
     return leases_.empty() ? time_point::max() : leases_.begin()->second.end() + lease_memory;
   }
-  const time_point guess = std::min(when_ready({.permits = 1, .tokens = d.head}, now), now + longest_guess);
+  const std::int64_t often = std::clamp<std::int64_t>(requests_.limit(), 1, 60s / min_wakeup);
+  const duration patience =
+      requests_.limit() == unlimited ? longest_guess : duration(60s) / often / looks_per_permit;
+  const time_point guess =
+      std::min(when_ready({.permits = 1, .tokens = d.head}, now), now + std::min(patience, longest_guess));
   const time_point earliest = health_.quarantined() ? std::max(not_before_, health_.probe_at()) : not_before_;
   return std::max(guess, earliest);
 }

@@ -8,10 +8,13 @@ namespace millrace::engine {
 namespace {
 
 /// The part of the mean rate that a burst always leaves for later.
-constexpr double kept_rate = 0.75;
+constexpr double kept_part = 0.75;
 /// Our own use is remembered for at least this long, against answers that tell what was left when their
 /// request came in.
 constexpr duration peak_period = 30s;
+/// `burst` is computed this many times a slot: a waiting request sees an expiry soon after it
+/// happens.
+constexpr int computed_per_slot = 8;
 /// Guesses never exceed this; it keeps the arithmetic of times far from overflow.
 constexpr double longest_guess_seconds = 1e6;
 
@@ -59,9 +62,9 @@ time_point paced_window::when(std::int64_t amount, time_point now) {
   if (mode_ == pacing::none) return fits;
   refresh(1, now);
   const auto wanted = static_cast<double>(amount);
-  double wait = (wanted - level_) / std::max(rate_, floor_rate());
+  double wait = (wanted - level_) / mean_rate();
   // More than the bucket ever holds comes in parts, for which `burst` is no bound.
-  if (wanted <= full()) wait = std::max(wait, (wanted - burst_) / floor_rate());
+  if (wanted <= full()) wait = std::max(wait, (wanted - burst_) / (kept_part * mean_rate()));
   return std::max(fits, now + after(wait));
 }
 
@@ -106,11 +109,14 @@ void paced_window::observe_remaining(std::int64_t remaining, time_point now) {
 void paced_window::set_limit(std::int64_t limit, duration margin, time_point now) {
   window_.set_margin(margin, now);
   configured_ = limit;
-  adopt(limit, now);
+  limit_ = limit;
+  stale_ = true;
 }
 
-void paced_window::hint_limit(std::int64_t limit, time_point now) {
-  if (limit > 0) adopt(std::min(limit, configured_), now);
+void paced_window::hint_limit(std::int64_t limit) {
+  if (limit <= 0) return;
+  limit_ = std::min(limit, configured_);
+  stale_ = true;
 }
 
 double paced_window::used_fraction(time_point now) {
@@ -118,22 +124,11 @@ double paced_window::used_fraction(time_point now) {
   return limit_ <= 0 ? 1 : static_cast<double>(window_.total(now)) / static_cast<double>(limit_);
 }
 
-void paced_window::adopt(std::int64_t limit, time_point now) {
-  stale_ = true;
-  if (limit == limit_) return;
-  if (limit_ == unlimited) {
-    // Without a limit nothing was paced; the bucket is as full as what the window holds allows.
-    level_ = static_cast<double>(limit);
-    accrued_at_ = now;
-  }
-  limit_ = limit;
-}
-
 void paced_window::refresh(std::int64_t need, time_point now) {
-  level_ += rate_ * seconds(now - accrued_at_);
+  level_ += mean_rate() * seconds(now - accrued_at_);
   accrued_at_ = now;
   next_unit_ = std::max(next_unit_, std::min(need, limit_));
-  const bool due = stale_ || now - computed_at_ >= slot_;
+  const bool due = stale_ || now - computed_at_ >= slot_ / computed_per_slot;
   if (due || next_unit_ > unit_) {
     unit_ = next_unit_;
     if (due) next_unit_ = std::max<std::int64_t>(1, std::min(need, limit_));
@@ -146,20 +141,17 @@ void paced_window::recompute(time_point now) {
   stale_ = false;
   computed_at_ = now;
   const double cycle = seconds(window_.cycle());
-  const double kept = floor_rate();
+  const double kept = kept_part * mean_rate();
   double due = static_cast<double>(limit_ - window_.total(now)) + static_cast<double>(unit_);
-  rate_ = static_cast<double>(limit_) / cycle;
   burst_ = due;
   window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
     const double in = seconds(expiry - now);
-    // Leases are counted at the end of their life, later than they will be: no slower pace for that.
+    // Leases are counted at the end of their life and may be there for longer than a cycle.
     if (in >= cycle) return;
-    rate_ = std::min(rate_, due / in);
     burst_ = std::min(burst_, due - kept * in);
     due += static_cast<double>(amount);
   });
   burst_ = std::min(burst_, due - kept * cycle);
-  rate_ = std::max(rate_, 0.0);
 }
 
 void paced_window::note_peak(time_point now) {
@@ -177,8 +169,8 @@ double paced_window::full() const {
   return std::max(static_cast<double>(unit_), static_cast<double>(limit_) / 4);
 }
 
-double paced_window::floor_rate() const {
-  return kept_rate * static_cast<double>(limit_) / seconds(window_.cycle());
+double paced_window::mean_rate() const {
+  return static_cast<double>(limit_) / seconds(window_.cycle());
 }
 
 }  // namespace millrace::engine

@@ -10,16 +10,16 @@ namespace millrace::engine {
 
 /// A limit on a sliding window that is handed out evenly under pressure, yet in a burst after rest.
 ///
-/// The window alone decides what may never be exceeded. Pacing is a token bucket (as in RFC 2697) whose rate
-/// is the largest constant one that the window can sustain, given when what it holds expires:
+/// The window alone decides what may never be exceeded. Pacing is a token bucket (as in RFC 2697) that fills
+/// at the mean rate, limit / cycle, up to a quarter of the limit. What is taken is also bounded by
 ///
-///     rate  = min over t in (0, cycle] of (available + expiring within t) / t
-///     burst = min over t in (0, cycle] of  available + expiring within t - 3/4 * limit/cycle * t
+///     burst = min over t in (0, cycle] of  available + expiring within t - 3/4 * limit / cycle * t
 ///
-/// `burst` is what can go at once and still leave a rate of three quarters of the mean: an idle window gives
-/// limit/4, and no later gap is longer than 4/3 of the mean one. Both allow one `need` more, because the next
-/// demand is only due at the end of its interval. They are recomputed once a slot, so a grant costs a few
-/// dozen ns. Not thread-safe.
+/// which is what can go at once and still leave three quarters of the mean rate for all times, given when
+/// what the window holds expires. So an idle window gives limit/4 at once, and no later gap is longer than
+/// 4/3 of the mean one, whatever went before. Both allow one `need` more, because the next demand is only due
+/// at the end of its interval. The bound is computed anew a few times a slot, so a take costs a few dozen ns.
+/// Not thread-safe.
 class paced_window {
  public:
   enum class pacing : std::uint8_t { even, none };
@@ -53,7 +53,7 @@ class paced_window {
   void set_limit(std::int64_t limit, duration margin, time_point now);
   /// The provider's own idea of the limit: holds until the next, and only where it is below the configured
   /// one. <= 0: not said.
-  void hint_limit(std::int64_t limit, time_point now);
+  void hint_limit(std::int64_t limit);
 
   std::int64_t configured_limit() const { return configured_; }
   /// The limit that counts, never above the configured one.
@@ -63,12 +63,11 @@ class paced_window {
   double used_fraction(time_point now);
 
  private:
-  void adopt(std::int64_t limit, time_point now);
   void refresh(std::int64_t need, time_point now);
   void recompute(time_point now);
   void note_peak(time_point now);
   double full() const;
-  double floor_rate() const;
+  double mean_rate() const;
 
   rate_window window_;
   pacing mode_;
@@ -77,7 +76,6 @@ class paced_window {
   std::int64_t limit_;
 
   double level_ = 0;  ///< of the bucket; below 0 after charges
-  double rate_ = 0;   ///< per second
   double burst_ = 0;
   std::int64_t unit_ = 1;  ///< the largest `need` since the last but one recomputation
   std::int64_t next_unit_ = 1;

@@ -176,6 +176,42 @@ TEST(key_machine, never_believes_in_a_use_before_the_grant_or_after_its_life) {
   EXPECT_EQ(h.limit("rpm").used, 1);
 }
 
+TEST(key_machine, counts_a_use_at_its_age_before_the_report) {
+  harness h({.rpm = 100});
+  h.request(ask("a", 1));
+  h.now += 1500ms;
+  h.use_last(1, 500ms);
+  h.now = start + 61749ms;
+  EXPECT_EQ(h.limit("rpm").used, 1);
+  h.now = start + 61750ms;
+  EXPECT_EQ(h.limit("rpm").used, 0);
+}
+
+TEST(key_machine, counts_what_a_node_used_beyond_its_lease) {
+  harness h({.rpm = 100, .tpm = 1000});
+  h.request(ask("a", 1, {.input = 10, .output = 10}));
+  h.use(h.last().lease, 3, {.input = 25, .output = 5});
+  EXPECT_EQ(h.limit("rpm").used, 3);
+  EXPECT_EQ(h.limit("tpm").used, 30);
+}
+
+TEST(key_machine, a_burst_that_was_not_reported_yet_is_not_granted_twice) {
+  harness h({.rpm = 60});
+  EXPECT_EQ(h.request(ask("a", 60)), 15);
+  std::int64_t more = 0;
+  for (int i = 0; i < 20; ++i) more += h.advance(100ms);
+  EXPECT_LE(more, 2);
+}
+
+TEST(key_machine, takes_back_from_one_lease_only) {
+  harness h({.rpm = 100});
+  h.request(ask("a", 5));
+  const lease_grant first = h.last();
+  h.request(ask("a", 5));
+  h.give_back(first.lease, 99);
+  EXPECT_EQ(h.limit("rpm").used, 5);
+}
+
 TEST(key_machine, takes_back_what_was_not_used) {
   harness h({.rpm = 100, .tpm = 10000});
   h.request(ask("a", 5, {.input = 100, .output = 50}));
@@ -302,7 +338,10 @@ TEST(key_machine, the_day_is_a_limit_of_its_own_and_not_paced) {
 TEST(key_machine, without_limits_it_grants_generously) {
   harness h({});
   EXPECT_EQ(h.request(ask("a", 500, {.input = 100000, .output = 100000})), 500);
-  EXPECT_EQ(h.request(demand("a", 1'000'000, 1)), 10000);
+  EXPECT_EQ(h.request(ask("a", 1'000'000)), 10000);
+  h.withdraw();
+  h.now += key_machine::min_wakeup;
+  EXPECT_EQ(h.request(demand("b", 1'000'000, 1)), 10000);
   EXPECT_EQ(h.key.notice(h.now).used_fraction, 0);
 }
 
@@ -316,6 +355,12 @@ TEST(key_machine, stock_is_a_second_s_worth_and_only_of_plenty) {
   busy.request(ask("a", 10));
   EXPECT_EQ(busy.request(demand("b", 5, 0)), 0);
   EXPECT_EQ(busy.request(demand("b", 5, 2)), 2);
+}
+
+TEST(key_machine, stock_leaves_half_of_the_calls_to_those_who_wait) {
+  harness h({.concurrency = 10});
+  EXPECT_EQ(h.request(demand("a", 10, 1)), 5);
+  EXPECT_EQ(h.request(demand("b", 10, 1)), 1);
 }
 
 TEST(key_machine, nodes_take_turns) {
@@ -473,6 +518,26 @@ TEST(key_machine, late_news_of_our_own_use_is_not_taken_for_somebody_else_s) {
   ASSERT_LT(used, most);
   h.hint({.limit_requests = 60, .remaining_requests = 60 - most});
   EXPECT_EQ(h.limit("rpm").used, used);
+}
+
+TEST(key_machine, remembers_its_peak_for_half_a_minute_against_late_news) {
+  harness h({.rpm = 100});
+  const auto use_at = [&](duration t, std::int64_t permits) {
+    h.now = start + t;
+    ASSERT_EQ(h.request(ask("a", permits)), permits);
+    h.use_last(permits);
+  };
+  use_at(0s, 20);
+  use_at(31s, 1);
+  use_at(60s, 10);
+  use_at(60900ms, 1);
+  h.now = start + 61500ms;
+  const std::int64_t used = h.limit("rpm").used;
+  ASSERT_EQ(used, 12);
+  h.hint({.limit_requests = 100, .remaining_requests = 69});
+  EXPECT_EQ(h.limit("rpm").used, used);
+  h.hint({.limit_requests = 100, .remaining_requests = 60});
+  EXPECT_EQ(h.limit("rpm").used, used + 9);
 }
 
 TEST(key_machine, a_provider_s_limit_lowers_ours_and_lifts_it_only_to_what_is_configured) {
