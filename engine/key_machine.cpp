@@ -280,6 +280,12 @@ time_point key_machine::when_ready(const portion& wanted, time_point now) {
                    total_.when(wanted.tokens.total(), now)});
 }
 
+time_point key_machine::full_until(const portion& wanted, time_point now) {
+  return std::max({requests_.full_until(wanted.permits, now), day_.full_until(wanted.permits, now),
+                   input_.full_until(wanted.tokens.input, now), output_.full_until(wanted.tokens.output, now),
+                   total_.full_until(wanted.tokens.total(), now)});
+}
+
 key_notice key_machine::notice(time_point now) {
   return notice_for(nullptr, now);
 }

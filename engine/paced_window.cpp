@@ -55,11 +55,15 @@ std::int64_t paced_window::spare(time_point now) {
   return all - (mode_ == pacing::none ? limit_ / 2 : static_cast<std::int64_t>(full() / 2));
 }
 
-time_point paced_window::when(std::int64_t amount, time_point now) {
+time_point paced_window::full_until(std::int64_t amount, time_point now) {
   if (limit_ == unlimited || amount <= 0) return now;
   if (limit_ <= 0) return time_point::max();
-  const time_point fits = window_.when_at_most(limit_ - std::min(amount, limit_), now);
-  if (mode_ == pacing::none) return fits;
+  return window_.when_at_most(limit_ - std::min(amount, limit_), now);
+}
+
+time_point paced_window::when(std::int64_t amount, time_point now) {
+  const time_point fits = full_until(amount, now);
+  if (mode_ == pacing::none || limit_ <= 0 || limit_ == unlimited || amount <= 0) return fits;
   refresh(1, now);
   const auto wanted = static_cast<double>(amount);
   double wait = (wanted - level_) / mean_rate();
@@ -151,7 +155,6 @@ void paced_window::recompute(time_point now) {
     burst_ = std::min(burst_, due - kept * in);
     due += static_cast<double>(amount);
   });
-  burst_ = std::min(burst_, due - kept * cycle);
 }
 
 void paced_window::note_peak(time_point now) {

@@ -13,7 +13,7 @@ namespace millrace::engine {
 /// The window alone decides what may never be exceeded. Pacing is a token bucket (as in RFC 2697) that fills
 /// at the mean rate, limit / cycle, up to a quarter of the limit. What is taken is also bounded by
 ///
-///     burst = min over t in (0, cycle] of  available + expiring within t - 3/4 * limit / cycle * t
+///     burst = min over t in (0, cycle) of  available + expiring within t - 3/4 * limit / cycle * t
 ///
 /// which is what can go at once and still leave three quarters of the mean rate for all times, given when
 /// what the window holds expires. So an idle window gives limit/4 at once, and no later gap is longer than
@@ -31,6 +31,8 @@ class paced_window {
   std::int64_t room(std::int64_t need, time_point now);
   /// How much may be taken to be held ready: it leaves the bucket half as full as after rest.
   std::int64_t spare(time_point now);
+  /// Until when the window itself has no room for `amount`, as far as is known now; pacing aside.
+  time_point full_until(std::int64_t amount, time_point now);
   /// When `amount` could be taken, were nothing else to come; `now` when it can be already, time_point::max()
   /// for never. A guess where pacing decides.
   time_point when(std::int64_t amount, time_point now);

@@ -331,6 +331,8 @@ TEST(key_machine, the_day_is_a_limit_of_its_own_and_not_paced) {
   h.use_last(80);
   EXPECT_EQ(h.request(ask("a", 80)), 20);
   h.use_last(20);
+  // Nobody looks again before there can be room.
+  EXPECT_GE(h.key.next_wakeup(h.now), start + 24h);
   EXPECT_EQ(h.advance(23h), 0);
   EXPECT_EQ(h.advance(67min), 80 - 20);
 }
