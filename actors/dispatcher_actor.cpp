@@ -89,6 +89,7 @@ void take_batch(pointer self, desk_batch& batch) {
   if (!batch.status.empty()) {
     const auto view = std::make_shared<dispatcher_view>();
     view->status = s.machine.status(now);
+    view->config = s.config;
     view->mailbox = self->mailbox().size();
     for (const auto ticket : batch.status) replies_for(s, ticket).status.emplace_back(ticket, view);
   }

@@ -205,9 +205,9 @@ answer see_node(api_services& services, const edge_request& r, engine::yield y, 
   }
   if (as_metrics) {
     a.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    a.body = services.metrics->render(gauges(*c, *view));
+    a.body = services.metrics->render(gauges(*view));
   } else {
-    a.body = status_body(*c, *view);
+    a.body = status_body(*view);
   }
   return plain.finish(std::move(a));
 }

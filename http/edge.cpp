@@ -116,12 +116,16 @@ edge::implementation::~implementation() {
 }
 
 std::uint16_t edge::implementation::listen() {
-  const auto endpoint = resolve(pool_.context(0), host_, port_);
-  acceptor_.open(endpoint.protocol());
-  acceptor_.set_option(asio::socket_base::reuse_address(true));
-  acceptor_.bind(endpoint);
-  acceptor_.listen(listen_backlog);
-  acceptor_.non_blocking(true);
+  try {
+    const auto endpoint = resolve(pool_.context(0), host_, port_);
+    acceptor_.open(endpoint.protocol());
+    acceptor_.set_option(asio::socket_base::reuse_address(true));
+    acceptor_.bind(endpoint);
+    acceptor_.listen(listen_backlog);
+    acceptor_.non_blocking(true);
+  } catch (const boost::system::system_error& e) {
+    throw boost::system::system_error(e.code(), "cannot listen on " + host_ + " port " + std::to_string(port_));
+  }
   const auto port = acceptor_.local_endpoint().port();
   pool_.post(0, [this] { wait_for_clients(); });
   return port;

@@ -114,7 +114,8 @@ json queues_of(const engine::dispatcher_status& s) {
 
 }  // namespace
 
-std::string status_body(const engine::config& c, const node_view& node) {
+std::string status_body(const node_view& node) {
+  const engine::config& c = *node.config;
   json models = json::array();
   for (const auto& m : c.models) models.push_back(m.name);
   const json out = {
@@ -138,7 +139,8 @@ std::string status_body(const engine::config& c, const node_view& node) {
   return out.dump();
 }
 
-engine::node_gauges gauges(const engine::config& c, const node_view& node) {
+engine::node_gauges gauges(const node_view& node) {
+  const engine::config& c = *node.config;
   engine::node_gauges g;
   for (const auto& state : node.dispatcher.keys) {
     const auto& provider = c.providers.at(state.provider);

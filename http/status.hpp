@@ -12,6 +12,7 @@ namespace millrace::http {
 
 /// The node at one moment, put together for /v1/status and /metrics.
 struct node_view {
+  engine::config_ptr config;  ///< the one whose names and indices `dispatcher` uses
   engine::dispatcher_status dispatcher;
   std::size_t dispatcher_mailbox = 0;
   edge_statistics edge;
@@ -25,9 +26,9 @@ struct node_view {
 };
 
 /// Body of `GET /v1/status`. No secrets: keys appear by their ids.
-std::string status_body(const engine::config& c, const node_view& node);
+std::string status_body(const node_view& node);
 
 /// The same for `GET /metrics`.
-engine::node_gauges gauges(const engine::config& c, const node_view& node);
+engine::node_gauges gauges(const node_view& node);
 
 }  // namespace millrace::http

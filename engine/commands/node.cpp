@@ -92,6 +92,7 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
   const auto decided = workers_[thread]->bridge.status(gone, y);
   if (!decided) return nullptr;
   auto view = std::make_shared<http::node_view>();
+  view->config = decided->config;
   view->dispatcher = decided->status;
   view->dispatcher_mailbox = decided->mailbox;
   view->edge = edge_->statistics();

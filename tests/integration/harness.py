@@ -142,7 +142,10 @@ class Gateway(Process):
         self.signal(signal.SIGHUP)
 
     def status(self, key=None):
-        return request(self.port, "GET", "/v1/status", headers=bearer(key)).json()
+        answer = request(self.port, "GET", "/v1/status", headers=bearer(key))
+        if answer.status != 200:
+            raise AssertionError(f"/v1/status answers {answer.status}: {answer.body}")
+        return answer.json()
 
     def breaker(self, target, key=None):
         return next((b["state"] for b in self.status(key)["breakers"] if b["target"] == target), "closed")
