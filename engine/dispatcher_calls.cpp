@@ -54,7 +54,7 @@ void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now,
     calls_.erase(old);
   }
   const auto slot = calls_.try_emplace(r.id).first;
-  call& c = slot->second;
+  open_call& c = slot->second;
   c.ask = r;
   c.since = now;
   const snapshot& s = snapshot_of(r.config_version);
@@ -85,7 +85,7 @@ void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now,
 }
 
 /// False when the client's own limits refuse the request; the refusal is sent then.
-bool dispatcher_machine::impl::charge_client(call& c, time_point now, effects& out) {
+bool dispatcher_machine::impl::charge_client(open_call& c, time_point now, effects& out) {
   const std::int64_t tokens = c.want.total();
   c.charged_at = now;
   if (!c.ask.first) {  // the request was counted, and the tokens of the attempt before were given back
@@ -107,7 +107,7 @@ bool dispatcher_machine::impl::charge_client(call& c, time_point now, effects& o
 /// Whether permits like the one just granted to `like` are so plentiful, and its target so well, that some
 /// may be handed out ahead of need without anybody missing them or another choice being better a moment
 /// later.
-bool dispatcher_machine::impl::plentiful(const call& like) const {
+bool dispatcher_machine::impl::plentiful(const open_call& like) const {
   const known_key& k = keys_[like.key];
   const known_target& t = targets_[like.target];
   const acquire_request& r = like.ask;
@@ -123,7 +123,7 @@ bool dispatcher_machine::impl::plentiful(const call& like) const {
 }
 
 /// Grants some more permits like the one just granted, for requests that are yet to come.
-void dispatcher_machine::impl::add_spares(const call& like, time_point now, effects& out) {
+void dispatcher_machine::impl::add_spares(const open_call& like, time_point now, effects& out) {
   known_key& k = keys_[like.key];
   const std::int64_t most =
       std::min<std::int64_t>({like.ask.spares, max_spares, k.book.permits() / spare_part});
@@ -136,7 +136,7 @@ void dispatcher_machine::impl::add_spares(const call& like, time_point now, effe
                      k.book.limits().tpm_output != unlimited;
   for (std::int64_t i = 0; i < most && calls_.size() < max_tickets; ++i) {
     const auto [slot, fresh] = calls_.try_emplace(like.ask.first_spare + static_cast<ticket>(i));
-    call& c = slot->second;
+    open_call& c = slot->second;
     if (!fresh) return;
     if (!k.book.take(like.reserved, now, c.draw)) {
       calls_.erase(slot);
@@ -145,7 +145,7 @@ void dispatcher_machine::impl::add_spares(const call& like, time_point now, effe
     c.ask = like.ask;
     c.ask.id = slot->first;
     c.since = now;
-    c.at = call::phase::granted;
+    c.at = open_call::phase::granted;
     c.key = like.key;
     c.target = like.target;
     c.reserved = like.reserved;
@@ -157,7 +157,7 @@ void dispatcher_machine::impl::add_spares(const call& like, time_point now, effe
   }
 }
 
-void dispatcher_machine::impl::enqueue(call& c, time_point now, effects& out) {
+void dispatcher_machine::impl::enqueue(open_call& c, time_point now, effects& out) {
   revoke_spares(out);
   c.signature = signature_of(c.ask);
   const fair_queue::item item{.id = c.ask.id,
@@ -189,9 +189,9 @@ void dispatcher_machine::impl::enqueue(call& c, time_point now, effects& out) {
   }
 }
 
-void dispatcher_machine::impl::reply_granted(call& c, const candidate& where, bool fallback, time_point now,
-                                             effects& out) {
-  c.at = call::phase::granted;
+void dispatcher_machine::impl::reply_granted(open_call& c, const candidate& where, bool fallback,
+                                             time_point now, effects& out) {
+  c.at = open_call::phase::granted;
   acquire_reply r;
   r.id = c.ask.id;
   r.verdict = verdict::granted;
@@ -213,7 +213,7 @@ void dispatcher_machine::impl::reply_granted(call& c, const candidate& where, bo
 }
 
 /// Says no. What the client was charged is given back; the caller forgets the call.
-void dispatcher_machine::impl::refuse(const call& c, verdict v, duration retry_after, time_point now,
+void dispatcher_machine::impl::refuse(const open_call& c, verdict v, duration retry_after, time_point now,
                                       effects& out) {
   clients_.settle(c.ask.client, c.client_tokens, 0, c.charged_at, now);
   acquire_reply r;
@@ -231,7 +231,7 @@ void dispatcher_machine::impl::refuse_expired(time_point now, effects& out) {
   expired_.clear();
   queue_.expire(now, expired_);
   for (const ticket id : expired_) {
-    call& c = calls_.at(id);
+    open_call& c = calls_.at(id);
     const bool probing = c.group->breakers_only;
     const duration retry = estimate(c.group->asks, c.group->earliest, now);
     refuse(c, probing ? verdict::breakers_open : verdict::no_permit, retry, now, out);
@@ -243,9 +243,9 @@ void dispatcher_machine::impl::refuse_expired(time_point now, effects& out) {
 
 void dispatcher_machine::impl::cancel(ticket id, time_point now, effects& out) {
   const auto it = calls_.find(id);
-  if (it == calls_.end() || it->second.at == call::phase::sent) return;
-  call& c = it->second;
-  if (c.at == call::phase::waiting) {
+  if (it == calls_.end() || it->second.at == open_call::phase::sent) return;
+  open_call& c = it->second;
+  if (c.at == open_call::phase::waiting) {
     clients_.settle(c.ask.client, c.client_tokens, 0, c.charged_at, now);
     release(c, now);
     calls_.erase(it);
@@ -259,15 +259,15 @@ void dispatcher_machine::impl::cancel(ticket id, time_point now, effects& out) {
 }
 
 /// Takes a call that will not be settled out of the queue, or gives its permit back.
-void dispatcher_machine::impl::release(call& c, time_point now) {
-  pass_needed_ = pass_needed_ || c.at != call::phase::sent;
-  if (c.at == call::phase::waiting) {
+void dispatcher_machine::impl::release(open_call& c, time_point now) {
+  pass_needed_ = pass_needed_ || c.at != open_call::phase::sent;
+  if (c.at == open_call::phase::waiting) {
     queue_.cancel(c.ask.id);
     leave_group(c);
     return;
   }
   known_key& k = keys_[c.key];
-  if (c.at == call::phase::granted) {
+  if (c.at == open_call::phase::granted) {
     k.book.give_back(c.draw, now);
     if (k.quarantine != quarantine_reason::none && !c.draw.probe) k.book.drop_all(now);
   } else {
@@ -286,9 +286,9 @@ void dispatcher_machine::impl::release(call& c, time_point now) {
 
 void dispatcher_machine::impl::sent(const sent_report& r, time_point now, effects& out) {
   const auto it = calls_.find(r.id);
-  if (it == calls_.end() || it->second.at != call::phase::granted) return;
-  call& c = it->second;
-  c.at = call::phase::sent;
+  if (it == calls_.end() || it->second.at != open_call::phase::granted) return;
+  open_call& c = it->second;
+  c.at = open_call::phase::sent;
   known_key& k = keys_[c.key];
   if (c.spare) {  // from now on a call like any other
     c.spare = false;
@@ -308,12 +308,12 @@ void dispatcher_machine::impl::sent(const sent_report& r, time_point now, effect
 void dispatcher_machine::impl::settle(const settlement& s, time_point now, effects& out) {
   const auto it = calls_.find(s.id);
   if (it == calls_.end()) return;
-  call& c = it->second;
+  open_call& c = it->second;
   settle_client(c, s, now);
   const bool well = s.outcome == attempt_outcome::ok || s.outcome == attempt_outcome::unused ||
                     s.outcome == attempt_outcome::cancelled;
   if (!well) revoke_spares(out);
-  if (c.at != call::phase::waiting) {
+  if (c.at != open_call::phase::waiting) {
     settle_key(c, s, now);
     settle_target(c, s, now, out);
   }
@@ -324,20 +324,20 @@ void dispatcher_machine::impl::settle(const settlement& s, time_point now, effec
 
 /// A call that certainly cost nothing gives everything back; one whose cost nobody knows keeps its
 /// reservation.
-void dispatcher_machine::impl::settle_client(const call& c, const settlement& s, time_point now) {
+void dispatcher_machine::impl::settle_client(const open_call& c, const settlement& s, time_point now) {
   std::int64_t real = 0;
   if (s.usage_known) {
     real = s.used.total();
-  } else if (c.at == call::phase::sent && s.outcome != attempt_outcome::failed &&
+  } else if (c.at == open_call::phase::sent && s.outcome != attempt_outcome::failed &&
              (s.outcome == attempt_outcome::ok || !answered(s.outcome))) {
     real = c.client_tokens;
   }
   clients_.settle(c.ask.client, c.client_tokens, real, c.charged_at, now);
 }
 
-void dispatcher_machine::impl::settle_key(call& c, const settlement& s, time_point now) {
+void dispatcher_machine::impl::settle_key(open_call& c, const settlement& s, time_point now) {
   known_key& k = keys_[c.key];
-  if (c.at != call::phase::sent) return;
+  if (c.at != open_call::phase::sent) return;
   if (s.usage_known) {
     const bool summed = k.book.limits().tpm != unlimited;
     const std::int64_t input = s.used.input - c.reserved.input;
@@ -362,7 +362,7 @@ void dispatcher_machine::impl::settle_key(call& c, const settlement& s, time_poi
 }
 
 /// The provider refused the key. It is told at once, and this node heeds it without waiting for the answer.
-void dispatcher_machine::impl::note_refusal(known_key& k, const call& c, const settlement& s,
+void dispatcher_machine::impl::note_refusal(known_key& k, const open_call& c, const settlement& s,
                                             time_point now) {
   const name_id target = targets_[c.target].name;
   key_event e;
@@ -384,9 +384,10 @@ void dispatcher_machine::impl::note_refusal(known_key& k, const call& c, const s
   pass_needed_ = true;
 }
 
-void dispatcher_machine::impl::settle_target(call& c, const settlement& s, time_point now, effects& out) {
+void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, time_point now,
+                                             effects& out) {
   known_target& t = targets_[c.target];
-  const bool was_sent = c.at == call::phase::sent;
+  const bool was_sent = c.at == open_call::phase::sent;
   if (was_sent && s.outcome == attempt_outcome::ok && (s.usage_known || s.first_token > duration{})) {
     t.stats.record({s.first_token, s.total, s.usage_known ? s.used.output : 0}, now);
   }

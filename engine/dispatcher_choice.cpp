@@ -44,7 +44,7 @@ bool contains(const std::vector<name_id>& names, name_id name) {
 /// Shows the router this node's view of each target, and counts why targets cannot be used.
 class dispatcher_machine::impl::views : public target_lookup {
  public:
-  views(const impl& owner, const call& c, const snapshot& s, time_point now)
+  views(const impl& owner, const open_call& c, const snapshot& s, time_point now)
       : owner_(owner), call_(c), snapshot_(s), now_(now) {}
 
   target_view view(const target_config& target) const override {
@@ -83,15 +83,15 @@ class dispatcher_machine::impl::views : public target_lookup {
   }
 
   const impl& owner_;
-  const call& call_;
+  const open_call& call_;
   const snapshot& snapshot_;
   time_point now_;
 };
 
 /// Grants, or says what to wait for, or why waiting is useless. `waiting`: the request stands in the queue
 /// and it is its turn; others must not take what waiting requests have an eye on.
-dispatcher_machine::impl::decision dispatcher_machine::impl::decide(call& c, bool waiting, time_point now,
-                                                                    effects& out) {
+dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c, bool waiting,
+                                                                    time_point now, effects& out) {
   const snapshot& s = snapshot_of(c.ask.config_version);
   if (c.ask.model >= s.model_of.size() || s.model_of[c.ask.model] == npos) return {};
   route_request r;
@@ -129,7 +129,7 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(call& c, boo
   return refusal(c, seen, now);
 }
 
-dispatcher_machine::impl::decision dispatcher_machine::impl::refusal(const call& c, const views& seen,
+dispatcher_machine::impl::decision dispatcher_machine::impl::refusal(const open_call& c, const views& seen,
                                                                      time_point now) const {
   if (!plan_.first_choice) return {};
   if (!plan_.open.empty()) {
@@ -149,8 +149,8 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::refusal(const call&
 }
 
 /// Grants `where` if a permit for it is in hand.
-bool dispatcher_machine::impl::try_candidate(call& c, const snapshot& s, const candidate& where, bool waiting,
-                                             time_point now, effects& out) {
+bool dispatcher_machine::impl::try_candidate(open_call& c, const snapshot& s, const candidate& where,
+                                             bool waiting, time_point now, effects& out) {
   const target_config& t = s.config->models[where.model].targets[where.target];
   token_count need;
   known_key* k = best_in_hand(c, s, t, waiting, now, need);
@@ -175,8 +175,9 @@ bool dispatcher_machine::impl::try_candidate(call& c, const snapshot& s, const c
   return true;
 }
 
-known_key* dispatcher_machine::impl::best_in_hand(const call& c, const snapshot& s, const target_config& t,
-                                                  bool waiting, time_point now, token_count& need) {
+known_key* dispatcher_machine::impl::best_in_hand(const open_call& c, const snapshot& s,
+                                                  const target_config& t, bool waiting, time_point now,
+                                                  token_count& need) {
   const target_stats& stats = targets_[target_of_[t.name]].stats;
   known_key* best = nullptr;
   for (const std::uint32_t index : s.provider_keys[t.provider]) {
@@ -196,7 +197,7 @@ known_key* dispatcher_machine::impl::best_in_hand(const call& c, const snapshot&
 }
 
 /// Notes which keys could serve `t`; true when one of them may well have room.
-bool dispatcher_machine::impl::collect_asks(const call& c, const snapshot& s, const target_config& t,
+bool dispatcher_machine::impl::collect_asks(const open_call& c, const snapshot& s, const target_config& t,
                                             time_point now) {
   bool room = false;
   const target_stats& stats = targets_[target_of_[t.name]].stats;
@@ -227,14 +228,15 @@ bool dispatcher_machine::impl::collect_asks(const call& c, const snapshot& s, co
 }
 
 /// Whether `c` may ever use `k`, cooldowns and permits aside.
-bool dispatcher_machine::impl::may_use(const known_key& k, const call& c, time_point now) const {
+bool dispatcher_machine::impl::may_use(const known_key& k, const open_call& c, time_point now) const {
   if (!k.configured || contains(c.ask.tried_keys, k.name)) return false;
   return k.quarantine == quarantine_reason::none || k.book.holds_probe() || now >= k.probe_at;
 }
 
 /// What to reserve; nullopt when the key's limits never allow it. An output that is only a guess is never the
 /// reason.
-std::optional<token_count> dispatcher_machine::impl::reservation(const call& c, const target_stats& stats,
+std::optional<token_count> dispatcher_machine::impl::reservation(const open_call& c,
+                                                                 const target_stats& stats,
                                                                  const key_limits& limits) {
   const bool guessed = c.ask.max_output_tokens < 0;
   token_count need{c.ask.input_tokens, guessed ? stats.p95_output_tokens() : c.ask.max_output_tokens};
@@ -273,7 +275,7 @@ void dispatcher_machine::impl::serve_queue(time_point now, effects& out) {
   next_pass_ = time_point::max();
   ++pass_;
   queue_.serve([&](ticket id) {
-    call& c = calls_.at(id);
+    open_call& c = calls_.at(id);
     const decision d = decide(c, true, now, out);
     if (d.what == outcome::wait) {
       set_asks(*c.group, now);

@@ -49,7 +49,7 @@ bool tokens_count(const key_limits& l) {
 
 }  // namespace
 
-void dispatcher_machine::impl::leave_group(call& c) {
+void dispatcher_machine::impl::leave_group(open_call& c) {
   call_group& g = *c.group;
   c.group = nullptr;
   uncount_asks(g);

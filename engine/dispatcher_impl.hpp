@@ -70,30 +70,30 @@ class dispatcher_machine::impl {
   name_id target_name(const std::string& text) const;
 
   // Requests.
-  bool charge_client(call& c, time_point now, effects& out);
-  void enqueue(call& c, time_point now, effects& out);
-  void reply_granted(call& c, const candidate& where, bool fallback, time_point now, effects& out);
-  void add_spares(const call& like, time_point now, effects& out);
-  bool plentiful(const call& like) const;
+  bool charge_client(open_call& c, time_point now, effects& out);
+  void enqueue(open_call& c, time_point now, effects& out);
+  void reply_granted(open_call& c, const candidate& where, bool fallback, time_point now, effects& out);
+  void add_spares(const open_call& like, time_point now, effects& out);
+  bool plentiful(const open_call& like) const;
   void revoke_spares(effects& out) const { out.revoke_spares = out.revoke_spares || spares_ > 0; }
-  void refuse(const call& c, verdict v, duration retry_after, time_point now, effects& out);
+  void refuse(const open_call& c, verdict v, duration retry_after, time_point now, effects& out);
   void refuse_expired(time_point now, effects& out);
-  void release(call& c, time_point now);
-  void settle_key(call& c, const settlement& s, time_point now);
-  void settle_target(call& c, const settlement& s, time_point now, effects& out);
-  void settle_client(const call& c, const settlement& s, time_point now);
-  void note_refusal(known_key& k, const call& c, const settlement& s, time_point now);
+  void release(open_call& c, time_point now);
+  void settle_key(open_call& c, const settlement& s, time_point now);
+  void settle_target(open_call& c, const settlement& s, time_point now, effects& out);
+  void settle_client(const open_call& c, const settlement& s, time_point now);
+  void note_refusal(known_key& k, const open_call& c, const settlement& s, time_point now);
 
   // Choice.
-  decision decide(call& c, bool waiting, time_point now, effects& out);
-  bool try_candidate(call& c, const snapshot& s, const candidate& where, bool waiting, time_point now,
+  decision decide(open_call& c, bool waiting, time_point now, effects& out);
+  bool try_candidate(open_call& c, const snapshot& s, const candidate& where, bool waiting, time_point now,
                      effects& out);
-  bool collect_asks(const call& c, const snapshot& s, const target_config& t, time_point now);
-  decision refusal(const call& c, const views& seen, time_point now) const;
-  known_key* best_in_hand(const call& c, const snapshot& s, const target_config& t, bool waiting,
+  bool collect_asks(const open_call& c, const snapshot& s, const target_config& t, time_point now);
+  decision refusal(const open_call& c, const views& seen, time_point now) const;
+  known_key* best_in_hand(const open_call& c, const snapshot& s, const target_config& t, bool waiting,
                           time_point now, token_count& need);
-  bool may_use(const known_key& k, const call& c, time_point now) const;
-  static std::optional<token_count> reservation(const call& c, const target_stats& stats,
+  bool may_use(const known_key& k, const open_call& c, time_point now) const;
+  static std::optional<token_count> reservation(const open_call& c, const target_stats& stats,
                                                 const key_limits& limits);
   bool has_room(const known_key& k, time_point now) const;
   static duration backlog(const known_key& k);
@@ -102,7 +102,7 @@ class dispatcher_machine::impl {
   void serve_queue(time_point now, effects& out);
 
   // Demand and reports.
-  void leave_group(call& c);
+  void leave_group(open_call& c);
   void set_asks(call_group& g, time_point now);
   void count_asks(call_group& g);
   void uncount_asks(call_group& g);
@@ -125,7 +125,7 @@ class dispatcher_machine::impl {
   std::vector<std::uint32_t> key_of_;     ///< name_id -> index into keys_
   std::vector<std::uint32_t> target_of_;  ///< name_id -> index into targets_
 
-  std::unordered_map<ticket, call> calls_;
+  std::unordered_map<ticket, open_call> calls_;
   std::unordered_map<std::uint64_t, call_group> groups_;  ///< by signature; at most queue_config::max_waiting
   fair_queue queue_;
   client_limits clients_;

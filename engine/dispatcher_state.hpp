@@ -126,11 +126,11 @@ struct call_group {
 };
 
 /// One request, from asking until its settlement.
-struct call {
+struct open_call {
   enum class phase : std::uint8_t { waiting, granted, sent };
 
   acquire_request ask;
-  call::phase at = phase::waiting;
+  open_call::phase at = phase::waiting;
   time_point since{};
   token_count want;  ///< estimate before a target is chosen
   std::uint64_t signature = 0;

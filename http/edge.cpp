@@ -124,7 +124,8 @@ std::uint16_t edge::implementation::listen() {
     acceptor_.listen(listen_backlog);
     acceptor_.non_blocking(true);
   } catch (const boost::system::system_error& e) {
-    throw boost::system::system_error(e.code(), "cannot listen on " + host_ + " port " + std::to_string(port_));
+    throw boost::system::system_error(e.code(),
+                                      "cannot listen on " + host_ + " port " + std::to_string(port_));
   }
   const auto port = acceptor_.local_endpoint().port();
   pool_.post(0, [this] { wait_for_clients(); });

@@ -86,6 +86,22 @@ class HouseRules(unittest.TestCase):
                     wrong.append(f"{path} includes {name}; of Boost the engine knows only yield_context")
         self.assertFalse(wrong, "\n".join(wrong))
 
+    def test_a_name_means_one_type(self):
+        """Two types of one name in one namespace make a program that no linker complains of and that crashes."""
+        seen, wrong = {}, []
+        for path in sources(*MAY_INCLUDE):
+            if not path.endswith(".hpp"):
+                continue
+            space = ""
+            for line in read(path).splitlines():
+                if match := re.match(r"namespace ([\w:]+) \{", line):
+                    space = match[1]
+                elif match := re.match(r"(?:class|struct|enum class|enum) (\w+)(?!\w|::)[^;]*$", line):
+                    name = f"{space}::{match[1]}"
+                    if seen.setdefault(name, path) != path:
+                        wrong.append(f"{name} in {seen[name]} and {path}")
+        self.assertFalse(wrong, "\n".join(wrong))
+
     def test_headers_are_guarded(self):
         wrong = [p for p in sources(*FOLDERS) if p.endswith(".hpp") and "#pragma once" not in read(p)]
         self.assertFalse(wrong, "\n".join(wrong))

@@ -340,5 +340,42 @@ class Routes(TestCase):
         self.assertTrue(json.loads(answer.body)["error"]["code"])
 
 
+class Selection(TestCase):
+    """Who answers, as far as the caller's headers and the configuration's figures decide it."""
+
+    @classmethod
+    def prepare(cls):
+        cls.upstream = cls.shared(Upstream())
+        def one(name, **more):
+            return provider(cls.upstream.base_url, name, **more)
+        targets = [target("cheap", "c", input_usd=0.1, output_usd=0.2, quality=0.3),
+                   target("best", "b", input_usd=5, output_usd=10, quality=0.9),
+                   target("own", "o", input_usd=9, output_usd=9, quality=0.1)]
+        cls.gateway = cls.shared(Gateway({
+            "providers": {"cheap": one("k1"), "best": one("k2"), "own": one("k3", private=True)},
+            "models": {"m": {"targets": targets, "strategy": "quality"},
+                       "even": {"strategy": "weighted", "targets": [target("cheap", "c", weight=3), target("best", "b")]}}}))
+
+    def who(self, model="m", **headers):
+        answer = self.gateway.chat(model, headers={"x-millrace-" + k: v for k, v in headers.items()})
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.header("x-millrace-provider")
+
+    def test_the_models_strategy_and_the_callers(self):
+        self.assertEqual(self.who(), "best")
+        self.assertEqual(self.who(strategy="cost"), "cheap")
+        self.assertEqual(self.who(strategy="quality"), "best")
+
+    def test_private_requests_stay_with_private_providers(self):
+        for strategy in ("cost", "quality", "speed", "weighted", "least_busy"):
+            self.assertEqual(self.who(private="true", strategy=strategy), "own")
+
+    def test_weights(self):
+        chosen = [self.who("even") for _ in range(100)]
+        # 75 of 100 are meant; these bounds are six standard deviations away.
+        self.assertTrue(49 <= chosen.count("cheap") <= 99, chosen.count("cheap"))
+        self.assertEqual(set(chosen), {"cheap", "best"})
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
