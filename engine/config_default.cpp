@@ -117,8 +117,7 @@ std::optional<resolved_model> find_model(const config& c, const std::string& nam
   return std::nullopt;
 }
 
-// --- summary
-// --------------------------------------------------------------------------------------------------
+// --- summary -------------------------------------------------------------------------------------
 
 namespace {
 

@@ -95,8 +95,7 @@ std::string join(const std::vector<std::string>& words) {
   return out;
 }
 
-// --- config_value
-// ---------------------------------------------------------------------------------------------
+// --- config_value --------------------------------------------------------------------------------
 
 config_value::config_value(const config_source& source, YAML::Node node, std::string path, int line)
     : source_(&source), node_(std::move(node)), path_(std::move(path)), line_(line) {
@@ -273,8 +272,7 @@ std::vector<std::pair<std::string, config_value>> config_value::entries(size_t m
   return out;
 }
 
-// --- config_section
-// -------------------------------------------------------------------------------------------
+// --- config_section ------------------------------------------------------------------------------
 
 config_section::config_section(const config_value& value, const std::vector<std::string>& known)
     : value_(value) {

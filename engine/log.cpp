@@ -3,77 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cmath>
 #include <ctime>
 
-#include <fmt/format.h>
-#include <simdjson.h>
 #include <spdlog/sinks/sink.h>
 #include <spdlog/spdlog.h>
 
+#include "engine/json_line.hpp"
 #include "engine/log_queue.hpp"
 
 namespace millrace::engine {
 namespace {
-
-/// Most lines fit; longer ones move to the heap by themselves.
-using line_buffer = fmt::basic_memory_buffer<char, 1024>;
-
-void append(line_buffer& out, std::string_view text) {
-  out.append(text.data(), text.data() + text.size());
-}
-
-/// At most `max_log_text` bytes, without half a character at the end.
-std::string_view cut(std::string_view text) {
-  if (text.size() <= max_log_text) return text;
-  size_t size = max_log_text;
-  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
-  return text.substr(0, size);
-}
-
-void append_escaped(line_buffer& out, std::string_view text) {
-  const auto plain = [](char c) {
-    const auto u = static_cast<unsigned char>(c);
-    return u >= 0x20 && u < 0x7f && u != '"' && u != '\\';
-  };
-  if (std::all_of(text.begin(), text.end(), plain)) return append(out, text);
-  const bool utf8 = simdjson::validate_utf8(text.data(), text.size());
-  for (const char c : text) {
-    const auto u = static_cast<unsigned char>(c);
-    if (plain(c) || (u >= 0x80 && utf8)) {
-      out.push_back(c);
-    } else if (u >= 0x80) {
-      append(out, "\\ufffd");
-    } else if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", u);
-    }
-  }
-}
-
-void append_text(line_buffer& out, std::string_view text) {
-  out.push_back('"');
-  append_escaped(out, cut(text));
-  out.push_back('"');
-}
-
-template <class Number>
-void append_number(line_buffer& out, Number n) {
-  const fmt::format_int digits(n);
-  out.append(digits.data(), digits.data() + digits.size());
-}
-
-void append_value(line_buffer& out, const log_field::variant& value) {
-  if (const auto* text = std::get_if<std::string_view>(&value)) return append_text(out, *text);
-  if (const auto* n = std::get_if<std::int64_t>(&value)) return append_number(out, *n);
-  if (const auto* u = std::get_if<std::uint64_t>(&value)) return append_number(out, *u);
-  if (const auto* b = std::get_if<bool>(&value)) return append(out, *b ? "true" : "false");
-  const double number = std::get<double>(value);
-  if (!std::isfinite(number)) return append(out, "null");
-  fmt::format_to(std::back_inserter(out), "{}", number);
-}
 
 std::string_view level_text(spdlog::level::level_enum level) {
   static constexpr std::array<std::string_view, 7> names = {"trace", "debug", "info", "warn",
@@ -88,26 +27,35 @@ static_assert(static_cast<int>(log_level::error) == spdlog::level::err);
 
 /// `{"ts":"2024-01-31T23:59:59.123Z","level":"info",` of a line. The date is written once a second and
 /// thread.
-void append_head(line_buffer& out, const spdlog::details::log_msg& msg) {
-  const auto since =
-      std::chrono::duration_cast<std::chrono::milliseconds>(msg.time.time_since_epoch()).count();
-  thread_local std::time_t second = -1;
-  thread_local std::array<char, 32> date{};
-  thread_local size_t date_size = 0;
-  if (const std::time_t now = since / 1000; now != second) {
-    std::tm utc{};
-    gmtime_r(&now, &utc);
-    date_size = std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%S.", &utc);
-    second = now;
+class line_head {
+ public:
+  explicit line_head(const spdlog::details::log_msg& msg) {
+    const auto since =
+        std::chrono::duration_cast<std::chrono::milliseconds>(msg.time.time_since_epoch()).count();
+    thread_local std::time_t second = -1;
+    thread_local std::array<char, 32> date{};
+    thread_local size_t date_size = 0;
+    if (const std::time_t now = since / 1000; now != second) {
+      std::tm utc{};
+      gmtime_r(&now, &utc);
+      date_size = std::strftime(date.data(), date.size(), "{\"ts\":\"%Y-%m-%dT%H:%M:%S.", &utc);
+      second = now;
+    }
+    append({date.data(), date_size});
+    const auto ms = static_cast<int>(since % 1000);
+    for (const int digit : {ms / 100, ms / 10 % 10, ms % 10}) text_[size_++] = static_cast<char>('0' + digit);
+    append("Z\",\"level\":\"");
+    append(level_text(msg.level));
+    append("\",");
   }
-  append(out, "{\"ts\":\"");
-  append(out, {date.data(), date_size});
-  const auto ms = static_cast<int>(since % 1000);
-  for (const int digit : {ms / 100, ms / 10 % 10, ms % 10}) out.push_back(static_cast<char>('0' + digit));
-  append(out, "Z\",\"level\":\"");
-  append(out, level_text(msg.level));
-  append(out, "\",");
-}
+  std::string_view view() const { return {text_.data(), size_}; }
+
+ private:
+  void append(std::string_view part) { size_ += part.copy(text_.data() + size_, text_.size() - size_); }
+
+  std::array<char, 96> text_;
+  size_t size_ = 0;
+};
 
 /// Lines of the logger of this name are JSON fields already; what others say is text.
 constexpr std::string_view event_logger_name = "event";
@@ -117,15 +65,14 @@ class queue_sink : public spdlog::sinks::sink {
   explicit queue_sink(int fd) : queue_(fd) {}
 
   void log(const spdlog::details::log_msg& msg) override {
-    line_buffer head;
-    append_head(head, msg);
+    const line_head head(msg);
     const std::string_view payload(msg.payload.data(), msg.payload.size());
     if (std::string_view(msg.logger_name.data(), msg.logger_name.size()) == event_logger_name) {
-      return queue_.append({head.data(), head.size()}, payload, "}\n");
+      return queue_.append(head.view(), payload, "}\n");
     }
-    append(head, "\"event\":\"message\",\"message\":");
-    append_text(head, payload);
-    queue_.append({head.data(), head.size()}, "}\n", "");
+    json_line line("message");
+    line.text("message", payload);
+    queue_.append(head.view(), line.view(), "}\n");
   }
   void flush() override {}
   void set_pattern(const std::string&) override {}
@@ -142,23 +89,31 @@ std::atomic<spdlog::logger*> event_logger{nullptr};
 
 }  // namespace
 
+namespace {
+
+void append_field(json_line& line, const log_field& field) {
+  const std::string_view name = field.name();
+  const log_field::variant& value = field.value();
+  if (const auto* text = std::get_if<std::string_view>(&value)) return line.text(name, *text);
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return line.number(name, *number);
+  if (const auto* number = std::get_if<std::uint64_t>(&value)) return line.unsigned_number(name, *number);
+  if (const auto* yes = std::get_if<bool>(&value)) return line.boolean(name, *yes);
+  line.real(name, std::get<double>(value));
+}
+
+void write(spdlog::logger& logger, spdlog::level::level_enum level, const json_line& line) {
+  logger.log(level, spdlog::string_view_t(line.view().data(), line.view().size()));
+}
+
+}  // namespace
+
 void log_event(log_level level, std::string_view event, std::initializer_list<log_field> fields) {
   spdlog::logger* const logger = event_logger.load(std::memory_order_acquire);
   if (logger == nullptr || !logger->should_log(spdlog_level(level))) return;
-  line_buffer line;
-  append(line, "\"event\":");
-  append_text(line, event);
-  for (const log_field& field : fields) {
-    line.push_back(',');
-    append_text(line, field.name());
-    line.push_back(':');
-    append_value(line, field.value());
-  }
-  logger->log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
+  json_line line(event);
+  for (const log_field& field : fields) append_field(line, field);
+  write(*logger, spdlog_level(level), line);
 }
-
-// --- logging
-// --------------------------------------------------------------------------------------------------
 
 struct logging::impl {
   explicit impl(int fd)
@@ -204,71 +159,10 @@ bool logging::access() const {
   return impl_->access.load(std::memory_order_relaxed) && impl_->events->should_log(spdlog::level::info);
 }
 
-// --- access lines
-// ---------------------------------------------------------------------------------------------
-
-namespace {
-
-/// Fields of one line, in order. Names are literals of ours and need no escaping.
-class line_writer {
- public:
-  explicit line_writer(line_buffer& out) : out_(out) {}
-
-  void text(std::string_view name, std::string_view value) {
-    begin(name);
-    append_text(out_, value);
-  }
-  void number(std::string_view name, std::int64_t value) {
-    begin(name);
-    append_number(out_, value);
-  }
-  void boolean(std::string_view name, bool value) {
-    begin(name);
-    append(out_, value ? "true" : "false");
-  }
-  /// USD, at most nine places.
-  void usd(std::string_view name, double value) {
-    begin(name);
-    fixed(std::llround(std::clamp(value, 0.0, 1e9) * 1e9), 9);
-  }
-  void milliseconds(std::string_view name, duration value) {
-    begin(name);
-    fixed(std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::microseconds>(value).count()), 3);
-  }
-
- private:
-  void begin(std::string_view name) {
-    append(out_, first_ ? "\"" : ",\"");
-    first_ = false;
-    append(out_, name);
-    append(out_, "\":");
-  }
-  /// `value` / 10^`places`, without trailing zeros: much cheaper than printing a double.
-  void fixed(std::int64_t value, int places) {
-    std::int64_t unit = 1;
-    for (int i = 0; i < places; ++i) unit *= 10;
-    append_number(out_, value / unit);
-    std::int64_t rest = value % unit;
-    if (rest == 0) return;
-    out_.push_back('.');
-    for (; rest != 0; rest %= unit) {
-      unit /= 10;
-      out_.push_back(static_cast<char>('0' + rest / unit));
-    }
-  }
-
-  line_buffer& out_;
-  bool first_ = true;
-};
-
-}  // namespace
-
 void access_logger::request_done(const request_record& r) {
   spdlog::logger* const logger = event_logger.load(std::memory_order_acquire);
   if (logger == nullptr || !log_.access()) return;
-  line_buffer buffer;
-  line_writer line(buffer);
-  line.text("event", "access");
+  json_line line("access");
   line.text("request_id", r.id);
   line.text("method", r.method);
   line.text("route", r.route);
@@ -292,7 +186,7 @@ void access_logger::request_done(const request_record& r) {
   line.milliseconds("first_token_ms", r.first_token);
   line.milliseconds("waited_ms", r.waited);
   line.text("error", r.error_code);
-  logger->log(spdlog::level::info, spdlog::string_view_t(buffer.data(), buffer.size()));
+  write(*logger, spdlog::level::info, line);
 }
 
 }  // namespace millrace::engine

@@ -13,9 +13,9 @@ namespace millrace::engine {
 /// chunks. At most `max_chunks` chunks of about `chunk_bytes` wait; then the oldest one is dropped and its
 /// lines counted. Appending takes a short lock and never waits for the descriptor. Thread-safe.
 ///
-/// spdlog's own asynchronous logger was measured first: it wakes its thread and makes a system call for every
-/// line, which at 30,000 lines a second costs the better part of a core; here both happen once for a chunk or
-/// `linger`.
+/// spdlog's own asynchronous logger was measured first: with 30,000 single lines a second it takes about 1 us
+/// of the caller and 2 us of its thread for each, since each line wakes that thread and is written alone.
+/// Here both happen once for a chunk or `linger`.
 class log_queue {
  public:
   static constexpr size_t chunk_bytes = 64 << 10;

@@ -266,8 +266,8 @@ void metrics::apply(const config_ptr& c) {
 
 void metrics::request_done(const request_record& r) {
   thread_cache& cache = cache_for(impl_->stamp.load(std::memory_order_acquire));
-  const std::array<char, 3> numbers = {static_cast<char>(r.status & 0xff), static_cast<char>(r.status >> 8 & 0xff),
-                                       static_cast<char>(r.queue)};
+  const std::array<char, 3> numbers = {static_cast<char>(r.status & 0xff),
+                                       static_cast<char>(r.status >> 8 & 0xff), static_cast<char>(r.queue)};
   make_key(cache.key, r.route, r.model, r.tenant, r.provider, r.upstream_model,
            std::string_view(numbers.data(), numbers.size()));
   auto it = cache.requests.find(std::string_view(cache.key));

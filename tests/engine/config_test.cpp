@@ -322,8 +322,7 @@ TEST(config, provider_and_client_secrets_never_reach_a_message_or_the_summary) {
   EXPECT_THAT(describe(*c), AllOf(Not(HasSubstr(canary)), HasSubstr("rpm 5"), HasSubstr("1 client keys")));
 }
 
-// --- bad files
-// ------------------------------------------------------------------------------------------------
+// --- bad files -----------------------------------------------------------------------------------
 
 struct bad_file {
   const char* yaml;
@@ -494,7 +493,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "models.m.targets[0].input_usd: ", "from 0"},
         bad_file{PROVIDER "models:\n  m: { strategy: cheap, targets: [ { provider: p, model: x } ] }\n", 6,
                  "models.m.strategy: ", "none of cost"},
-        bad_file{PROVIDER "models:\n  mini:\n    targets: [ { provider: p, model: x } ]\n    fallbacks: [mimi]\n",
+        bad_file{PROVIDER
+                 "models:\n  mini:\n    targets: [ { provider: p, model: x } ]\n    fallbacks: [mimi]\n",
                  8, "models.mini.fallbacks[0]: there is no model of this name; did you mean `mini`?", ""},
         bad_file{PROVIDER "models:\n  m:\n    targets: [ { provider: p, model: x } ]\n    fallbacks: [m]\n",
                  8, "models.m.fallbacks[0]: a model cannot be its own", ""},
@@ -521,8 +521,7 @@ TEST(config, a_large_file_of_distinct_clients_is_accepted) {
   EXPECT_EQ(parse(yaml)->clients.size(), 5000u);
 }
 
-// --- without a file, and names without configured models
-// -------------------------------------------------------
+// --- without a file, and names without configured models -----------------------------------------
 
 TEST(default_config, takes_the_providers_whose_keys_the_environment_holds) {
   const auto c = default_config(variables({{"OPENAI_API_KEY", "sk-env"}}));
@@ -601,8 +600,7 @@ TEST(find_model, goes_by_prefix_without_configured_models) {
   EXPECT_FALSE(find_model(*c, "gpt-" + std::string(300, 'x')));
 }
 
-// --- units
-// ----------------------------------------------------------------------------------------------------
+// --- units ---------------------------------------------------------------------------------------
 
 TEST(duration_text, reads_back_what_it_writes) {
   for (const duration d :
