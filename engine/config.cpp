@@ -4,6 +4,9 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <sstream>
+
+#include <yaml-cpp/eventhandler.h>
 
 #include "engine/config_reader.hpp"
 
@@ -14,27 +17,48 @@ namespace {
 /// restarted.
 constexpr size_t max_names = 1'000'000;
 
-/// The single document of `yaml`. Throws config_error.
+/// Sees where the documents of a text begin, and nothing else.
+class document_marks : public YAML::EventHandler {
+ public:
+  std::vector<YAML::Mark> begins;
+
+  void OnDocumentStart(const YAML::Mark& mark) override { begins.push_back(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  }
+  void OnMapEnd() override {}
+};
+
+[[noreturn]] void fail_at(const std::string& source, const YAML::Mark& mark, const std::string& problem) {
+  throw config_error(source + ":" + std::to_string(std::max(mark.line, 0) + 1) + ": " + problem);
+}
+
+/// The single document of `yaml`. Throws config_error and YAML::Exception.
 YAML::Node load_document(const std::string& yaml, const std::string& source) {
   if (yaml.size() > max_config_bytes)
-    throw config_error(source + ":1: is larger than 1MiB; split off what is not needed");
-  std::vector<YAML::Node> documents;
-  try {
-    documents = YAML::LoadAll(yaml);
-  } catch (const YAML::Exception& e) {
-    throw config_error(source + ":" + std::to_string(std::max(e.mark.line, 0) + 1) +
-                       ": this is not YAML: " + e.msg);
+    fail_at(source, {}, "is larger than 1MiB; split off what is not needed");
+  // YAML::LoadAll never ends on some texts (",a"): the parser reports one empty document after another
+  // without moving.
+  std::istringstream stream(yaml);
+  YAML::Parser parser(stream);
+  document_marks documents;
+  while (documents.begins.size() < 2 && parser.HandleNextDocument(documents)) {
   }
-  if (documents.size() > 1) {
-    const int line = documents[1].Mark().line + 1;
-    throw config_error(source + ":" + std::to_string(line) +
-                       ": a second document begins here; keep one per file");
+  if (documents.begins.size() > 1) {
+    fail_at(source, documents.begins[1],
+            "a second document begins here, or something that is not YAML; keep one per file");
   }
-  if (documents.empty() || documents[0].IsNull()) {
-    throw config_error(source +
-                       ":1: is empty; write a configuration, or start without a file for the default one");
+  YAML::Node root = YAML::Load(yaml);
+  if (root.IsNull()) {
+    fail_at(source, {}, "is empty; write a configuration, or start without a file for the default one");
   }
-  return documents[0];
+  return root;
 }
 
 void link_provider(provider_config& p, name_table& names) {
@@ -83,7 +107,7 @@ config_ptr parse_config(const std::string& yaml, const std::string& source, cons
   try {
     read_document(config_value(document, load_document(yaml, source), "", 1), c);
   } catch (const YAML::Exception& e) {
-    throw config_error(source + ":" + std::to_string(std::max(e.mark.line, 0) + 1) + ": " + e.msg);
+    fail_at(source, e.mark, "this is not YAML: " + e.msg);
   }
   if (c.providers.empty()) add_default_providers(c, env);
   if (c.models.empty()) add_wildcard_models(c);

@@ -97,8 +97,8 @@ std::string join(const std::vector<std::string>& words) {
 
 // --- config_value --------------------------------------------------------------------------------
 
-config_value::config_value(const config_source& source, YAML::Node node, std::string path, int line)
-    : source_(&source), node_(std::move(node)), path_(std::move(path)), line_(line) {
+config_value::config_value(const config_source& source, const YAML::Node& node, std::string path, int line)
+    : source_(&source), node_(node), path_(std::move(path)), line_(line) {
   // A block mapping's own mark is that of its first entry, one line too late; its key's line is what people
   // look for.
   if (node_.IsScalar() && node_.Mark().line >= 0) line_ = node_.Mark().line + 1;

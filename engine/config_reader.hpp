@@ -46,7 +46,7 @@ struct config_source {
 class config_value {
  public:
   /// `line` counts from 1 and is used where the node itself has none.
-  config_value(const config_source& source, YAML::Node node, std::string path, int line);
+  config_value(const config_source& source, const YAML::Node& node, std::string path, int line);
 
   /// Throws config_error("<file>:<line>: <path>: <problem>").
   [[noreturn]] void fail(const std::string& problem) const;

@@ -344,23 +344,23 @@ TEST_P(bad_files, are_refused_with_line_key_and_reason) {
 
 INSTANTIATE_TEST_SUITE_P(
     structure, bad_files,
-    testing::Values(bad_file{"", 1, "is empty", "is empty"},
-                    bad_file{"# nothing\n", 1, "is empty", "is empty"},
-                    bad_file{"node: {\n", 2, "this is not YAML", "map flow"},
-                    bad_file{"node:\n\tid: x\n", 2, "this is not YAML", ""},
-                    bad_file{"just text", 1, "expected a mapping", ""},
-                    bad_file{"- a\n", 1, "expected a mapping", ""},
-                    bad_file{"node: { id: a }\n---\nnode: { id: b }\n", 3, "a second document", ""},
-                    bad_file{"node: { id: a }\n\nnode: { id: b }\n", 3, "node: is given twice", "line 1"},
-                    bad_file{"[a]: 1\n", 1, "a key must be", ""},
-                    bad_file{"jobs: {}\n", 1, "jobs: this version knows no such key", "known here: node"},
-                    bad_file{"node: {}\nprovider: {}\n", 2, "provider: ", "did you mean `providers`?"},
-                    bad_file{"http:\n  lisen: 127.0.0.1:1\n", 2, "http.lisen: ", "did you mean `listen`?"},
-                    bad_file{"http: 8080\n", 1, "http: expected a mapping", ""},
-                    bad_file{"node: { id: }\n", 1, "node.id: expected a text, found nothing", ""},
-                    bad_file{"node: { id: [x] }\n", 1, "node.id: expected a text, found a list", ""},
-                    bad_file{"node: { id: \"a b\" }\n", 1, "node.id: is not a name", ""},
-                    bad_file{"node: { data_dir: \"\" }\n", 1, "node.data_dir: is empty", ""}));
+    testing::Values(
+        bad_file{"", 1, "is empty", "is empty"}, bad_file{"# nothing\n", 1, "is empty", "is empty"},
+        bad_file{"node: {\n", 2, "this is not YAML", "map flow"},
+        bad_file{"node:\n\tid: x\n", 2, "this is not YAML", ""},
+        bad_file{"just text", 1, "expected a mapping", ""}, bad_file{"- a\n", 1, "expected a mapping", ""},
+        bad_file{"node: { id: a }\n---\nnode: { id: b }\n", 3, "a second document", ""},
+        bad_file{"node: { id: a }\n\nnode: { id: b }\n", 3, "node: is given twice", "line 1"},
+        bad_file{",node: {}\n", 1, "a second document begins here, or something that is not YAML", ""},
+        bad_file{"[a]: 1\n", 1, "a key must be", ""},
+        bad_file{"jobs: {}\n", 1, "jobs: this version knows no such key", "known here: node"},
+        bad_file{"node: {}\nprovider: {}\n", 2, "provider: ", "did you mean `providers`?"},
+        bad_file{"http:\n  lisen: 127.0.0.1:1\n", 2, "http.lisen: ", "did you mean `listen`?"},
+        bad_file{"http: 8080\n", 1, "http: expected a mapping", ""},
+        bad_file{"node: { id: }\n", 1, "node.id: expected a text, found nothing", ""},
+        bad_file{"node: { id: [x] }\n", 1, "node.id: expected a text, found a list", ""},
+        bad_file{"node: { id: \"a b\" }\n", 1, "node.id: is not a name", ""},
+        bad_file{"node: { data_dir: \"\" }\n", 1, "node.data_dir: is empty", ""}));
 
 INSTANTIATE_TEST_SUITE_P(
     units, bad_files,
