@@ -349,7 +349,7 @@ INSTANTIATE_TEST_SUITE_P(
         bad_file{"node: {\n", 2, "this is not YAML", "map flow"},
         bad_file{"node:\n\tid: x\n", 2, "this is not YAML", ""},
         bad_file{"just text", 1, "expected a mapping", ""}, bad_file{"- a\n", 1, "expected a mapping", ""},
-        bad_file{"node: { id: a }\n---\nnode: { id: b }\n", 3, "a second document", ""},
+        bad_file{"node: { id: a }\n---\nnode: { id: b }\n", 2, "a second document", ""},
         bad_file{"node: { id: a }\n\nnode: { id: b }\n", 3, "node: is given twice", "line 1"},
         bad_file{",node: {}\n", 1, "a second document begins here, or something that is not YAML", ""},
         bad_file{"[a]: 1\n", 1, "a key must be", ""},
