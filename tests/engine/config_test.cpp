@@ -237,6 +237,10 @@ auth:
   EXPECT_EQ(c->clients[2].rpm, unlimited);
 }
 
+TEST(config, localhost_is_loopback) {
+  EXPECT_EQ(parse("http: { listen: localhost:81 }")->http.host, "127.0.0.1");
+}
+
 TEST(config, a_tier_may_be_defined_below_the_clients_that_have_it) {
   const auto c = parse("auth: { keys: [ { name: a, secret: s, tier: gold } ] }\ntiers: { gold: batch }\n");
   EXPECT_EQ(c->clients[0].queue, queue_class::batch);
