@@ -13,8 +13,10 @@ namespace {
 constexpr duration stock_memory = 1s;
 /// Permits held ready of a key without a limit on requests.
 constexpr std::int64_t unlimited_stock = 1024;
-/// A demand without any answer is repeated after this time.
+/// A demand without any answer is repeated after this time, one that waits after the other: its owner may have been
+/// replaced meanwhile.
 constexpr duration repeat_after = 1s;
+constexpr duration refresh_after = 10s;
 /// The longest retry-after that is ever given.
 constexpr duration longest_retry = 24h;
 
@@ -142,7 +144,9 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
   const std::int64_t stock = refill ? ready - in_hand : 0;
   const bool limited = tokens_count(k.book.limits());
   bool send = false;
-  if (k.asked_permits == 0) {
+  if (k.configured && !k.answered && now - k.asked_at < repeat_after) {
+    // The answer decides what else to ask for; asking meanwhile would be granted twice.
+  } else if (k.asked_permits == 0) {
     send = k.wanted + stock > 0;
   } else if (k.wanted == 0 && k.asked_waiting == 0) {
     send = !traffic || !healthy;
@@ -151,13 +155,12 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
     const bool more = 4 * k.wanted > 5 * k.asked_waiting;
     const bool other =
         k.wanted > 0 && (k.head_target != k.asked_target || (limited && k.head != k.asked_head));
-    send = fewer || more || other || now - k.asked_at >= repeat_after;
+    send = fewer || more || other || !k.answered || now - k.asked_at >= refresh_after;
   }
   if (send && (k.configured || k.asked_permits > 0)) send_request(k, k.configured ? stock : 0, now, out);
-  // Those who wait for a key want its news; so does one that a call has just ended on.
-  if (k.book.report_due() <= now || (k.interested > 0 && k.book.report_due() != time_point::max())) {
-    send_report(k, now, out);
-  }
+  // Where calls in flight are limited, those who wait wait for this very report.
+  const bool awaited = k.interested > 0 && k.book.limits().concurrency != unlimited;
+  if (k.book.report_due() <= now || (awaited && k.book.report_due() != time_point::max())) send_report(k, now, out);
   schedule_key(k, now);
 }
 
@@ -177,6 +180,7 @@ void dispatcher_machine::impl::send_request(known_key& k, std::int64_t stock, ti
   }
   if (k.asked_waiting == 0) k.asked_since = now;
   k.asked_at = now;
+  k.answered = r.permits == 0;
   k.asked_permits = r.permits;
   k.asked_waiting = r.waiting;
   k.asked_head = k.head;
@@ -236,7 +240,11 @@ void dispatcher_machine::impl::schedule_key(const known_key& k, time_point now) 
   schedule(k.book.next_end());
   const bool traffic = k.last_wanted > now - stock_memory;
   if (traffic && (k.book.permits() > 0 || k.asked_permits > 0)) schedule(k.last_wanted + stock_memory);
-  if (k.asked_waiting > 0) schedule(k.asked_at + repeat_after);
+  if (!k.answered) {
+    schedule(k.asked_at + repeat_after);
+  } else if (k.asked_waiting > 0) {
+    schedule(k.asked_at + refresh_after);
+  }
 }
 
 /// The end of every input.

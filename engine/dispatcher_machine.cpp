@@ -110,6 +110,8 @@ void dispatcher_machine::impl::on_grant(name_id key, const lease_grant& g, time_
   k->asked_waiting = rest ? k->asked_waiting - g.permits : 0;
   k->asked_head = {-1, -1};  // of those that go on waiting the key knows only the sum
   k->asked_since = now;
+  k->answered = true;
+  k->notice_due = true;
   k->book.add(g, now);
   // Granted before its owner knew better.
   if (!k->configured || (k->quarantine != quarantine_reason::none && !g.probe)) k->book.drop_all(now);
@@ -121,6 +123,7 @@ void dispatcher_machine::impl::on_grant(name_id key, const lease_grant& g, time_
 void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now, effects& out) {
   known_key* k = find_key(snapshots_.back().config->names->find(n.key));
   if (k == nullptr) return;
+  if (!std::exchange(k->notice_due, false)) k->answered = true;
   const bool had_room = !k->no_room;
   const auto quarantine = std::exchange(k->quarantine, n.quarantine);
   k->no_room = n.next_permit > duration{};

@@ -46,6 +46,8 @@ struct known_key {
   token_count asked_head;
   name_id asked_target = no_name;
   time_point asked_at{};
+  bool answered = true;      ///< nothing is on its way to or from the key
+  bool notice_due = false;   ///< the notice that comes with a grant, and answers nothing else
   time_point asked_since{};  ///< since when those who wait have seen no grant
 
   // What waiting requests want. Sums over their groups.

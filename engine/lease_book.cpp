@@ -34,10 +34,11 @@ bool lease_book::enough(const token_count& have, const token_count& need) const 
 
 void lease_book::add(const lease_grant& g, time_point now) {
   lease l{g.lease, g.permits, as_limited(g.tokens, limits_), now + g.life - transit_allowance, g.probe};
-  if (leases_.size() >= max_leases || l.until - shortest_validity <= now) {
+  if (l.until - shortest_validity <= now) {
     give_up(l, now);
     return;
   }
+  if (leases_.size() >= max_leases) pop_front(now);
   permits_ += l.permits;
   tokens_ = plus(tokens_, l.tokens);
   const auto before = [](const lease& a, const lease& b) {
@@ -74,10 +75,17 @@ bool lease_book::take(const token_count& need, time_point now, permit_draw& out)
   }
   const bool whole = permit && enough({}, left);
   if (!whole) give_back(out, now);
-  while (!leases_.empty() && leases_.front().permits == 0 && leases_.front().tokens == token_count{}) {
-    leases_.pop_front();
-  }
+  drop_spent(now);
   return whole;
+}
+
+/// Forgets leases of which nothing useful is left.
+void lease_book::drop_spent(time_point now) {
+  const bool tokens_count = !enough({}, {1, 1});
+  while (!leases_.empty() && leases_.front().permits == 0 &&
+         (!tokens_count || leases_.front().tokens == token_count{})) {
+    pop_front(now);
+  }
 }
 
 /// Moves up to `need` tokens out of `l` and lowers `need` by them.

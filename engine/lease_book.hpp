@@ -42,8 +42,8 @@ class lease_book {
  public:
   static constexpr duration transit_allowance = 50ms;
   static constexpr duration shortest_validity = 250ms;
-  /// Leases held at once; what is granted above goes back at once.
-  static constexpr size_t max_leases = 256;
+  /// Leases held at once; for one more the oldest goes back.
+  static constexpr size_t max_leases = 1024;
   /// Uses are told within this time or when there are so many, whichever comes first. Until it hears of a use
   /// the key takes it to happen at the end of the lease's life, so being late costs a little use of the
   /// limit, never safety.
@@ -106,6 +106,7 @@ class lease_book {
   token_count draw_tokens(lease& l, token_count& need) const;
   void give_up(const lease& l, time_point now);
   void pop_front(time_point now);
+  void drop_spent(time_point now);
   void tell(time_point now, duration within = report_delay);
 
   key_limits limits_;
