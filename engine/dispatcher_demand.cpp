@@ -13,8 +13,8 @@ namespace {
 constexpr duration stock_memory = 1s;
 /// Permits held ready of a key without a limit on requests.
 constexpr std::int64_t unlimited_stock = 1024;
-/// A demand without any answer is repeated after this time, one that waits after the other: its owner may have been
-/// replaced meanwhile.
+/// A demand without any answer is repeated after this time, one that waits after the other: its owner may
+/// have been replaced meanwhile.
 constexpr duration repeat_after = 1s;
 constexpr duration refresh_after = 10s;
 /// The longest retry-after that is ever given.
@@ -138,18 +138,19 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
   const std::int64_t ready = healthy && traffic ? stock_of(k) : 0;
   if (k.interested == 0 && !(k.book.holds_probe() && traffic)) k.book.drop_above(ready, now);
 
+  const bool limited = tokens_count(k.book.limits());
+  if (k.interested == 0 || !limited) k.book.drop_spent(now);
   const std::int64_t in_hand = k.book.permits();
   const bool plenty = (!k.no_room || now >= k.room_at) && !k.cooling_at_all(now);
   const bool refill = 2 * in_hand < ready && (k.wanted > 0 || plenty);
   const std::int64_t stock = refill ? ready - in_hand : 0;
-  const bool limited = tokens_count(k.book.limits());
   bool send = false;
   if (k.configured && !k.answered && now - k.asked_at < repeat_after) {
     // The answer decides what else to ask for; asking meanwhile would be granted twice.
   } else if (k.asked_permits == 0) {
     send = k.wanted + stock > 0;
   } else if (k.wanted == 0 && k.asked_waiting == 0) {
-    send = !traffic || !healthy;
+    send = !traffic || !healthy || !k.answered;
   } else {
     const bool fewer = 4 * k.wanted < 3 * k.asked_waiting || k.wanted == 0;
     const bool more = 4 * k.wanted > 5 * k.asked_waiting;
@@ -160,7 +161,8 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
   if (send && (k.configured || k.asked_permits > 0)) send_request(k, k.configured ? stock : 0, now, out);
   // Where calls in flight are limited, those who wait wait for this very report.
   const bool awaited = k.interested > 0 && k.book.limits().concurrency != unlimited;
-  if (k.book.report_due() <= now || (awaited && k.book.report_due() != time_point::max())) send_report(k, now, out);
+  if (k.book.report_due() <= now || (awaited && k.book.report_due() != time_point::max()))
+    send_report(k, now, out);
   schedule_key(k, now);
 }
 

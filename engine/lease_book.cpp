@@ -58,42 +58,40 @@ bool lease_book::take(const token_count& need, time_point now, permit_draw& out)
   out.probe = false;
   if (!covers(need, now)) return false;
   token_count left = as_limited(need, limits_);
-  bool permit = false;
-  for (lease& l : leases_) {
-    if (out.count == permit_draw::max_pieces) break;
-    permit_draw::piece p{l.id, !permit && l.permits > 0 ? 1 : 0, {}, l.until};
-    p.tokens = draw_tokens(l, left);
-    if (p.permits == 0 && p.tokens == token_count{}) continue;
-    l.permits -= p.permits;
-    permit = permit || p.permits > 0;
-    out.probe = out.probe || l.probe;
-    out.until = std::min(out.until, l.until);
-    out.pieces[out.count++] = p;
-    permits_ -= p.permits;
-    tokens_ = minus(tokens_, p.tokens);
-    if (permit && (left == token_count{} || enough({}, left))) break;
+  const auto serves = [&](const lease& l) { return l.permits > 0 && enough(l.tokens, left); };
+  auto first = std::find_if(leases_.begin(), leases_.end(), serves);
+  if (first == leases_.end()) {
+    first = std::find_if(leases_.begin(), leases_.end(), [](const lease& l) { return l.permits > 0; });
   }
-  const bool whole = permit && enough({}, left);
-  if (!whole) give_back(out, now);
-  drop_spent(now);
-  return whole;
+  draw(*first, 1, left, out);
+  while (!enough({}, left) && out.count < permit_draw::max_pieces) {
+    const auto of_use = [&](const lease& l) {
+      return std::min(l.tokens.input, left.input) + std::min(l.tokens.output, left.output);
+    };
+    draw(*std::max_element(leases_.begin(), leases_.end(),
+                           [&](const lease& a, const lease& b) { return of_use(a) < of_use(b); }),
+         0, left, out);
+  }
+  if (enough({}, left)) return true;
+  give_back(out, now);
+  return false;
 }
 
-/// Forgets leases of which nothing useful is left.
-void lease_book::drop_spent(time_point now) {
-  const bool tokens_count = !enough({}, {1, 1});
-  while (!leases_.empty() && leases_.front().permits == 0 &&
-         (!tokens_count || leases_.front().tokens == token_count{})) {
-    pop_front(now);
-  }
-}
-
-/// Moves up to `need` tokens out of `l` and lowers `need` by them.
-token_count lease_book::draw_tokens(lease& l, token_count& need) const {
+/// Moves `permits` and up to `need` tokens out of `l` into `out`, and lowers `need`.
+void lease_book::draw(lease& l, std::int64_t permits, token_count& need, permit_draw& out) {
   const token_count part{std::min(l.tokens.input, need.input), std::min(l.tokens.output, need.output)};
-  l.tokens = minus(l.tokens, part);
   need = minus(need, part);
-  return part;
+  l.permits -= permits;
+  l.tokens = minus(l.tokens, part);
+  permits_ -= permits;
+  tokens_ = minus(tokens_, part);
+  out.pieces[out.count++] = {l.id, permits, part, l.until};
+  out.probe = out.probe || l.probe;
+  out.until = std::min(out.until, l.until);
+}
+
+void lease_book::drop_spent(time_point now) {
+  while (!leases_.empty() && leases_.front().permits == 0) pop_front(now);
 }
 
 void lease_book::give_back(const permit_draw& d, time_point now) {

@@ -66,6 +66,8 @@ class lease_book {
 
   /// Sends back what is too old to be given out.
   void drop_ended(time_point now);
+  /// Forgets the oldest leases whose permits are used up, and sends back what tokens they still had.
+  void drop_spent(time_point now);
   /// Sends back everything in hand, or all but `keep` permits.
   void drop_all(time_point now) { drop_above(0, now); }
   void drop_above(std::int64_t keep, time_point now);
@@ -103,10 +105,9 @@ class lease_book {
   };
 
   bool enough(const token_count& have, const token_count& need) const;
-  token_count draw_tokens(lease& l, token_count& need) const;
+  void draw(lease& l, std::int64_t permits, token_count& need, permit_draw& out);
   void give_up(const lease& l, time_point now);
   void pop_front(time_point now);
-  void drop_spent(time_point now);
   void tell(time_point now, duration within = report_delay);
 
   key_limits limits_;

@@ -154,6 +154,8 @@ class dispatch_world {
     n.used_fraction = used_fraction;
     notice(n);
   }
+  /// The key answers that it cannot give anything now, but soon.
+  void answer(const std::string& key) { no_room(key, {}); }
   void notice(const key_notice& n) {
     out.clear();
     machine.on_key_notice(n, now, out);

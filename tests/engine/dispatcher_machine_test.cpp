@@ -261,6 +261,7 @@ TEST(Dispatcher, WaitsForTheEndOfACooldownAndTellsOfTheSuccessAfterIt) {
 TEST(Dispatcher, ARefusedKeyIsLeftAloneUntilItsProbe) {
   world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
   w.acquire(1);
+  w.answer("key/a/k2");
   w.grant("key/a/k1", 5);
   ASSERT_TRUE(w.granted(1, "key/a/k1"));
   w.sent(1);
@@ -518,6 +519,7 @@ TEST(Dispatcher, ARemovedKeyIsAskedNoMore) {
   world w(b.build());
   w.acquire(1);
   ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  w.answer("key/a/k2");
   b.c.providers[0].keys.erase(b.c.providers[0].keys.begin());
   w.apply(b.build());
   ASSERT_NE(w.asked("key/a/k1"), nullptr);
