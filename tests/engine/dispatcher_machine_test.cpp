@@ -102,6 +102,21 @@ TEST(Dispatcher, ReportsAreBatched) {
   EXPECT_EQ(w.told("key/a/k1")->finished, 499);
 }
 
+TEST(Dispatcher, UsesToldTogetherCountFromTheLatest) {
+  world w(one_key({}));
+  w.acquire(1);
+  w.grant("key/a/k1", 1000);
+  w.acquire(2);
+  w.sent(1);
+  w.pass(8ms);
+  w.sent(2);
+  w.pass(2ms);
+  ASSERT_NE(w.told("key/a/k1"), nullptr);
+  ASSERT_EQ(w.told("key/a/k1")->used.size(), 1U);
+  EXPECT_EQ(w.told("key/a/k1")->used[0].permits, 2);
+  EXPECT_EQ(w.told("key/a/k1")->used[0].age, 2ms);
+}
+
 TEST(Dispatcher, WaitsForThePreferredTargetUntilItsKeySaysNo) {
   world w(two_providers());
   w.acquire(1);
@@ -171,6 +186,22 @@ TEST(Dispatcher, NewcomersDoNotOvertakeThoseWhoWait) {
   w.grant("key/a/k1", 1, {50000, 50});
   EXPECT_TRUE(w.granted(1, "key/a/k1"));
   EXPECT_TRUE(w.granted(2, "key/a/k1"));
+}
+
+TEST(Dispatcher, WhenTheFirstGivesUpTheKeyHearsWhatTheNextNeeds) {
+  world w(one_key(tpm(100000)));
+  auto big = w.request(1);
+  big.input_tokens = 50000;
+  big.patience = 2s;
+  w.acquire(big);
+  w.acquire(2);
+  w.no_room("key/a/k1", 20s);
+  w.pass(1s);
+  w.pass(1s);
+  ASSERT_TRUE(w.refused(1, verdict::no_permit));
+  ASSERT_NE(w.asked("key/a/k1"), nullptr);
+  EXPECT_EQ(w.asked("key/a/k1")->head.total(), 150);
+  EXPECT_EQ(w.asked("key/a/k1")->waiting, 1);
 }
 
 TEST(Dispatcher, TokensOfSeveralLeasesServeOneRequest) {
@@ -331,6 +362,8 @@ TEST(Dispatcher, OpenBreakersArePassedOverAndProbedWhenTheirTimeHasCome) {
   w.acquire(5);
   EXPECT_TRUE(w.granted(5, "key/b/k1")) << "one probe, not two";
   w.sent(4);
+  w.pass(3s);
+  EXPECT_EQ(w.outcomes("a/m"), nullptr) << "the probe is out, not unused";
   w.settle(4, attempt_outcome::timed_out);
   ASSERT_NE(w.outcomes("a/m"), nullptr);
   EXPECT_TRUE(w.outcomes("a/m")->probe);

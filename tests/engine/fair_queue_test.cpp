@@ -119,6 +119,19 @@ TEST(FairQueue, OneHugeRequestAtATimeGainsNothing) {
   EXPECT_NEAR(t.tokens[0] / (t.tokens[0] + t.tokens[1]), 0.5, 0.025);
 }
 
+TEST(FairQueue, DebtsOutliveTheSweepOfDrainedTenants) {
+  fair_queue q;
+  ticket id = 0;
+  for (int i = 0; i < 300; ++i) q.push(make(++id, lane::standard, 2, 500));
+  q.push(make(1000, lane::standard, 1, 50000));
+  for (name_id tenant = 10; tenant < 200; ++tenant) q.push(make(1000 + tenant, lane::standard, tenant, 1));
+  const auto first = serve(q, 192);  // everybody once, and most of them drain
+  EXPECT_EQ(std::count(first.begin(), first.end(), 1000), 1);
+  q.push(make(2000, lane::standard, 1, 50000));
+  const auto next = serve(q, 90);  // 90 * 500 tokens are less than what tenant 1 owes
+  EXPECT_EQ(std::count(next.begin(), next.end(), 2000), 0);
+}
+
 TEST(FairQueue, LoneClassGetsEverything) {
   trickle t({{lane::batch, 1, 1000, 1000}}, 1);
   t.run(100);
@@ -213,6 +226,23 @@ TEST(FairQueue, BeingBlockedCostsNoTurnAndSavesUpNone) {
   const auto served = serve(q, 100);  // now for both
   const auto first = std::count_if(served.begin(), served.end(), [](ticket t) { return t <= 300; });
   EXPECT_NEAR(first, 50, 1);
+}
+
+TEST(FairQueue, ABlockedClassSavesUpNoTurnsEither) {
+  fair_queue q;
+  ticket id = 0;
+  for (int i = 0; i < 300; ++i)
+    q.push(make(++id, lane::standard, 1, 1000, 1));  // 1..300, without permits at first
+  for (int i = 0; i < 900; ++i) q.push(make(++id, lane::priority, 2, 1000, 2));
+  int other = 0;
+  q.serve([&](ticket t) {
+    if (t <= 300 || other == 600) return offer::blocked;
+    ++other;
+    return offer::taken;
+  });
+  const auto served = serve(q, 150);  // now for both, by weight 10:5
+  const auto first = std::count_if(served.begin(), served.end(), [](ticket t) { return t <= 300; });
+  EXPECT_NEAR(first, 50, 2);
 }
 
 TEST(FairQueue, DroppedRequestsLeaveWithoutPaying) {
