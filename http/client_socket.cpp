@@ -25,7 +25,7 @@ constexpr size_t drop_bytes = 16 * 1024;
 client_socket::client_socket(edge_thread& thread, tcp_socket socket)
     : thread_(thread), socket_(std::move(socket)) {}
 
-bool client_socket::wait_for_input(engine::yield y, size_t want) {
+bool client_socket::wait_for_input(const engine::yield& y, size_t want) {
   if (!usable() || expired_) return false;
   arm_read(want);
   wake_.wait(y);
@@ -42,7 +42,7 @@ void client_socket::begin_request(engine::cancellation& gone) {
   arm_read(input_buffer::least_room);
 }
 
-void client_socket::end_request(engine::yield y) {
+void client_socket::end_request(const engine::yield& y) {
   // Hooks may resume this coroutine while `cancel` still walks through them.
   while (cancelling_) wake_.wait(y);
   request_ = nullptr;
@@ -126,7 +126,7 @@ void client_socket::abort() {
   cancel_request();
 }
 
-bool client_socket::send(std::string_view bytes, engine::yield y) {
+bool client_socket::send(std::string_view bytes, const engine::yield& y) {
   if (broken_) return false;
   if (output_.size() + bytes.size() <= thread_.common.limits.write_buffer_bytes) {
     output_.append(bytes);
@@ -137,14 +137,14 @@ bool client_socket::send(std::string_view bytes, engine::yield y) {
   return written;
 }
 
-bool client_socket::flush(engine::yield y) {
+bool client_socket::flush(const engine::yield& y) {
   const bool written = write_all(output_, {}, y);
   output_.clear();
   if (output_.capacity() > kept_output_bytes) output_.shrink_to_fit();
   return written;
 }
 
-bool client_socket::write_all(std::string_view first, std::string_view second, engine::yield y) {
+bool client_socket::write_all(std::string_view first, std::string_view second, const engine::yield& y) {
   while (!broken_ && !(first.empty() && second.empty())) {
     error_code ec;
     size_t n = 0;
@@ -165,7 +165,7 @@ bool client_socket::write_all(std::string_view first, std::string_view second, e
   return !broken_;
 }
 
-bool client_socket::wait_until_writable(engine::yield y) {
+bool client_socket::wait_until_writable(const engine::yield& y) {
   if (request_ != nullptr && request_->cancelled()) return false;
   set_deadline(engine::clock::now() + thread_.common.limits.write_stall);
   waiting_to_write_ = true;
@@ -178,7 +178,7 @@ bool client_socket::wait_until_writable(engine::yield y) {
   return writable;
 }
 
-void client_socket::linger(engine::yield y) {
+void client_socket::linger(const engine::yield& y) {
   if (!usable()) return;
   error_code ignored;
   socket_.shutdown(tcp_socket::shutdown_send, ignored);
@@ -195,7 +195,7 @@ void client_socket::reset() {
   broken_ = true;
 }
 
-void client_socket::close(engine::yield y) {
+void client_socket::close(const engine::yield& y) {
   error_code ignored;
   socket_.close(ignored);
   while (reading_) wake_.wait(y);

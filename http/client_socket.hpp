@@ -22,7 +22,7 @@ class client_socket : public list_hook {
   /// What came in and was not consumed yet.
   input_buffer& input() { return input_; }
   /// Waits for more input, or the deadline. False: there will be none (see `expired`).
-  bool wait_for_input(engine::yield y, size_t want = input_buffer::least_room);
+  bool wait_for_input(const engine::yield& y, size_t want = input_buffer::least_room);
 
   // --- deadline of `wait_for_input`; a write has its own
   void set_deadline(engine::time_point t);
@@ -32,21 +32,21 @@ class client_socket : public list_hook {
   // --- a request that is cancelled when the client disappears
   /// `gone` must live until `end_request` returned.
   void begin_request(engine::cancellation& gone);
-  void end_request(engine::yield y);
+  void end_request(const engine::yield& y);
 
   // --- writing: gathered, and written when there is much or when asked
   /// False: the client cannot be reached any more.
-  bool send(std::string_view bytes, engine::yield y);
-  bool flush(engine::yield y);
+  bool send(std::string_view bytes, const engine::yield& y);
+  bool flush(const engine::yield& y);
 
   // --- the end
   /// Ends our side and waits, dropping input, until the client has ended its own or the linger time is over.
   /// So it sees the answer: closing with unread input would reset the connection.
-  void linger(engine::yield y);
+  void linger(const engine::yield& y);
   /// Closes at once with a reset: what was sent cannot pass for complete.
   void reset();
   /// Closes, and waits until no operation is under way.
-  void close(engine::yield y);
+  void close(const engine::yield& y);
   bool usable() const { return !closing_ && !peer_gone_ && !broken_; }
 
   // --- called by the thread, from outside the coroutine
@@ -64,8 +64,8 @@ class client_socket : public list_hook {
   void on_read(const boost::system::error_code& ec, size_t n);
   void peer_disappeared();
   void cancel_request();
-  bool write_all(std::string_view first, std::string_view second, engine::yield y);
-  bool wait_until_writable(engine::yield y);
+  bool write_all(std::string_view first, std::string_view second, const engine::yield& y);
+  bool wait_until_writable(const engine::yield& y);
 
   edge_thread& thread_;
   tcp_socket socket_;

@@ -55,7 +55,8 @@ class served {
 /// Lets the answer writer write to this connection from its coroutine.
 class connection::output : public answer_sink {
  public:
-  output(connection& c, engine::answer_stream* stream, engine::yield y) : c_(c), stream_(stream), y_(y) {}
+  output(connection& c, engine::answer_stream* stream, const engine::yield& y)
+      : c_(c), stream_(stream), y_(y) {}
 
   bool write(std::string_view bytes) override { return c_.socket_.send(bytes, y_); }
 
@@ -74,7 +75,7 @@ class connection::output : public answer_sink {
  private:
   connection& c_;
   engine::answer_stream* stream_;
-  engine::yield y_;
+  const engine::yield& y_;
 };
 
 connection::connection(edge_thread& thread, tcp_socket socket, std::string remote, bool refuse)
@@ -88,7 +89,7 @@ connection::~connection() {
   thread_.ended(*this);
 }
 
-void connection::run(engine::yield y) {
+void connection::run(const engine::yield& y) {
   bool failed = true;
   try {
     converse(y);
@@ -106,7 +107,7 @@ void connection::run(engine::yield y) {
   socket_.close(y);
 }
 
-void connection::converse(engine::yield y) {
+void connection::converse(const engine::yield& y) {
   config_ = thread_.config;
   if (refuse_) {
     refuse(no_connection_left, y);
@@ -120,13 +121,13 @@ void connection::drain() {
 }
 
 /// True when another request may follow.
-bool connection::serve_one(engine::yield y) {
+bool connection::serve_one(const engine::yield& y) {
   if (!read_head(y)) return false;
   if (!find_route(y)) return !linger_ && socket_.usable() && in_.head.keep_alive && !thread_.draining;
   return read_body(y) && serve(y);
 }
 
-bool connection::read_head(engine::yield y) {
+bool connection::read_head(const engine::yield& y) {
   guard_.reset();
   auto& input = socket_.input();
   idle_ = true;
@@ -154,7 +155,7 @@ bool connection::read_head(engine::yield y) {
 }
 
 /// False: the request was answered in place of a route.
-bool connection::find_route(engine::yield y) {
+bool connection::find_route(const engine::yield& y) {
   const auto& head = in_.head;
   // A body that nobody wants is not read; the connection ends instead.
   const bool keep =
@@ -170,7 +171,7 @@ bool connection::find_route(engine::yield y) {
 }
 
 /// False: the connection ends.
-bool connection::read_body(engine::yield y) {
+bool connection::read_body(const engine::yield& y) {
   const auto& head = in_.head;
   if (head.framing == framing::none) return true;
   const auto max_body = config_->max_body_bytes;
@@ -187,7 +188,7 @@ bool connection::read_body(engine::yield y) {
 }
 
 /// Reads until `take_body` has enough. False: the connection ends.
-bool connection::wait_for_body(engine::yield y) {
+bool connection::wait_for_body(const engine::yield& y) {
   const auto& limits = thread_.common.limits;
   const auto begun = engine::clock::now();
   do {
@@ -237,7 +238,7 @@ bool connection::count_body() {
 }
 
 /// Runs the handler and writes its answer. True when another request may follow.
-bool connection::serve(engine::yield y) {
+bool connection::serve(const engine::yield& y) {
   socket_.begin_request(gone_.emplace());
   thread_.counters.requests.add(1);
   bool keep = false;
@@ -250,7 +251,7 @@ bool connection::serve(engine::yield y) {
   return keep;
 }
 
-engine::answer connection::handle(engine::yield y) {
+engine::answer connection::handle(const engine::yield& y) {
   const auto& head = in_.head;
   const edge_request request{.method = head.method,
                              .path = head.path,
@@ -277,7 +278,7 @@ engine::answer connection::handle(engine::yield y) {
   return error_answer(handler_failed);
 }
 
-bool connection::answer_options(std::string_view allow, engine::yield y) {
+bool connection::answer_options(std::string_view allow, const engine::yield& y) {
   engine::answer a;
   a.status = 204;
   if (!allow.empty()) {
@@ -289,7 +290,7 @@ bool connection::answer_options(std::string_view allow, engine::yield y) {
 }
 
 /// Answers in place of a handler; always false. Unless `keep`, the connection ends after it.
-bool connection::refuse(const fault& f, engine::yield y, bool keep, std::string_view allow) {
+bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::string_view allow) {
   thread_.counters.refused[static_cast<size_t>(f.reason)].add(1);
   auto a = error_answer(f);
   a.close = linger_ = !keep;
@@ -316,7 +317,7 @@ engine::answer connection::error_answer(const fault& f) const {
 }
 
 /// True when the answer went out whole and the connection is kept.
-bool connection::write_answer(engine::answer& a, engine::yield y) {
+bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   const bool cancelled = gone_ && gone_->cancelled();
   const bool old = in_.head.version == "HTTP/1.0";
   const bool without_body = in_.head.method == "HEAD";

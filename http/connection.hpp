@@ -25,7 +25,7 @@ class connection : public list_hook {
   connection& operator=(const connection&) = delete;
 
   /// The coroutine's body. Returns when the connection is closed and no operation on it is under way.
-  void run(engine::yield y);
+  void run(const engine::yield& y);
 
   /// Ends what is beyond its deadline. Never resumes the coroutine in place.
   void check(engine::time_point now) { socket_.check(now); }
@@ -51,20 +51,20 @@ class connection : public list_hook {
     std::optional<fault> wrong;  ///< with the body
   };
 
-  void converse(engine::yield y);
-  bool serve_one(engine::yield y);
-  bool read_head(engine::yield y);
-  bool find_route(engine::yield y);
-  bool read_body(engine::yield y);
-  bool wait_for_body(engine::yield y);
+  void converse(const engine::yield& y);
+  bool serve_one(const engine::yield& y);
+  bool read_head(const engine::yield& y);
+  bool find_route(const engine::yield& y);
+  bool read_body(const engine::yield& y);
+  bool wait_for_body(const engine::yield& y);
   bool take_body();
   bool count_body();
-  bool serve(engine::yield y);
-  engine::answer handle(engine::yield y);
-  bool answer_options(std::string_view allow, engine::yield y);
-  bool refuse(const fault& f, engine::yield y, bool keep = false, std::string_view allow = {});
+  bool serve(const engine::yield& y);
+  engine::answer handle(const engine::yield& y);
+  bool answer_options(std::string_view allow, const engine::yield& y);
+  bool refuse(const fault& f, const engine::yield& y, bool keep = false, std::string_view allow = {});
   engine::answer error_answer(const fault& f) const;
-  bool write_answer(engine::answer& a, engine::yield y);
+  bool write_answer(engine::answer& a, const engine::yield& y);
   void forget_request();
 
   edge_thread& thread_;

@@ -14,9 +14,10 @@ namespace millrace::http {
 /// for no reason: the waiter checks again what it waits for. Must not be destroyed while somebody waits.
 class wake_point {
  public:
-  void wait(engine::yield y) {
+  void wait(const engine::yield& y) {
+    auto token = y;
     boost::asio::async_initiate<engine::yield, void()>(
-        [this](auto&& resume) { waiting_.emplace(std::forward<decltype(resume)>(resume)); }, y);
+        [this](auto&& resume) { waiting_.emplace(std::forward<decltype(resume)>(resume)); }, token);
   }
 
   /// Runs the waiting coroutine up to its next suspension, before this returns; it may destroy this object.
