@@ -95,7 +95,7 @@ using desk_batch_ptr = std::shared_ptr<desk_batch>;
 struct dispatcher_view {
   engine::dispatcher_status status;
   engine::config_ptr config;  ///< the one whose names and indices `status` uses
-  std::size_t mailbox = 0;  ///< messages waiting for the dispatcher
+  std::size_t mailbox = 0;    ///< messages waiting for the dispatcher
 };
 
 /// The dispatcher's answers for one I/O thread.

@@ -66,7 +66,8 @@ struct client_config {
   name_id tenant_id = no_name;  ///< of "tenant/<tenant>"
 };
 
-/// What a provider allows one of its keys. Absent limits are `unlimited`. Either `tpm` or the input/output pair.
+/// What a provider allows one of its keys. Absent limits are `unlimited`. Either `tpm` or the input/output
+/// pair.
 struct key_limits {
   std::int64_t rpm = unlimited;
   std::int64_t tpm = unlimited;
@@ -118,8 +119,8 @@ struct provider_config {
 };
 
 struct target_config {
-  size_t provider = 0;  ///< index into config::providers
-  std::string model;    ///< the provider's name for it
+  size_t provider = 0;    ///< index into config::providers
+  std::string model;      ///< the provider's name for it
   double input_usd = 0;   ///< per 1M tokens
   double output_usd = 0;  ///< per 1M tokens
   double quality = 0.5;   ///< 0..1
@@ -159,9 +160,9 @@ struct retry_config {
 };
 
 struct limits_config {
-  double headroom = 0.8;         ///< above this part of a limit a target stands behind others
-  duration margin = 500ms;       ///< added to each window, for the way to the provider
-  duration quarantine = 10min;   ///< a quarantined key gets one probe after this
+  double headroom = 0.8;        ///< above this part of a limit a target stands behind others
+  duration margin = 500ms;      ///< added to each window, for the way to the provider
+  duration quarantine = 10min;  ///< a quarantined key gets one probe after this
 };
 
 struct queue_config {
@@ -187,7 +188,8 @@ struct config {
   retry_config retry;
   limits_config limits;
   queue_config queue;
-  /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per provider, named
+  /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per
+  /// provider, named
   /// "<provider>/*", whose only target has an empty `model`: what clients ask for makes no state here.
   bool models_by_prefix = false;
   /// Set when no provider is configured at all: `serve` starts a simulator and fills in its address.
@@ -223,8 +225,8 @@ config_ptr default_config(const environment& env, const config_ptr& previous = n
 /// `base` with its providers replaced by a provider `simulator` at http://127.0.0.1:`port`/v1.
 config_ptr with_simulator(const config& base, std::uint16_t port);
 
-/// A few lines for people: where it listens, who may call, the providers with their keys and limits, the models.
-/// Without secrets. Long lists are cut.
+/// A few lines for people: where it listens, who may call, the providers with their keys and limits, the
+/// models. Without secrets. Long lists are cut.
 std::string describe(const config& c);
 
 /// What a name that a client asked for stands for.
@@ -233,8 +235,9 @@ struct resolved_model {
   std::string upstream_model;  ///< for a wildcard model: the name to send; empty: each target's own
 };
 
-/// Nullopt when no model has that name. With `models_by_prefix`, `gpt-*`, `chatgpt-*`, `text-*`, `dall-e-*` and `o<digit>*` are
-/// openai's, any other name must be `provider/model`; both resolve to that provider's wildcard model.
+/// Nullopt when no model has that name. With `models_by_prefix`, `gpt-*`, `chatgpt-*`, `text-*`, `dall-e-*`
+/// and `o<digit>*` are openai's, any other name must be `provider/model`; both resolve to that provider's
+/// wildcard model.
 std::optional<resolved_model> find_model(const config& c, const std::string& name);
 
 }  // namespace millrace::engine

@@ -4,11 +4,14 @@
 
 namespace millrace::engine {
 
-cancellation::hook::hook(cancellation& c, std::function<void()> action) : owner_(c), action_(std::move(action)) {
+cancellation::hook::hook(cancellation& c, std::function<void()> action)
+    : owner_(c), action_(std::move(action)) {
   owner_.hooks_.push_back(this);
 }
 
-cancellation::hook::~hook() { std::erase(owner_.hooks_, this); }
+cancellation::hook::~hook() {
+  std::erase(owner_.hooks_, this);
+}
 
 void cancellation::cancel() {
   if (std::exchange(cancelled_, true)) return;

@@ -16,8 +16,9 @@ using yield = boost::asio::yield_context;
 /// Header fields in order; names as they go on the wire.
 using header_list = std::vector<std::pair<std::string, std::string>>;
 
-/// Tells everything done for one request that its client is gone (or the node gives it up). One I/O thread only.
-/// Whoever waits registers a hook for as long as it waits; hooks run inside `cancel()` and must not throw.
+/// Tells everything done for one request that its client is gone (or the node gives it up). One I/O thread
+/// only. Whoever waits registers a hook for as long as it waits; hooks run inside `cancel()` and must not
+/// throw.
 class cancellation {
  public:
   class hook {
@@ -46,12 +47,13 @@ class cancellation {
   std::vector<hook*> hooks_;
 };
 
-/// A body that is written as it comes. Pulled by the edge: nothing is read from a provider before the client took
-/// what was read before. Lives and dies on one I/O thread; destroying it early cancels what feeds it.
+/// A body that is written as it comes. Pulled by the edge: nothing is read from a provider before the client
+/// took what was read before. Lives and dies on one I/O thread; destroying it early cancels what feeds it.
 class answer_stream {
  public:
   virtual ~answer_stream() = default;
-  /// Appends the next bytes to `out`, waiting for them if need be; false at the end (then nothing was appended).
+  /// Appends the next bytes to `out`, waiting for them if need be; false at the end (then nothing was
+  /// appended).
   virtual bool read(std::string& out, yield y) = 0;
   /// After the end: true when the stream broke off, so that the connection must not be kept.
   virtual bool broken() const { return false; }

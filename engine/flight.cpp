@@ -15,7 +15,8 @@ constexpr size_t max_error_bytes = 1u << 20;
 constexpr duration trailer_patience = 50ms;
 
 bool key_affair(attempt_outcome o) {
-  return o == attempt_outcome::rate_limited || o == attempt_outcome::unauthorized || o == attempt_outcome::no_credit;
+  return o == attempt_outcome::rate_limited || o == attempt_outcome::unauthorized ||
+         o == attempt_outcome::no_credit;
 }
 
 bool final_outcome(attempt_outcome o) {
@@ -42,7 +43,8 @@ answer flight::run(yield y) {
   while (true) {
     const acquire_reply reply = acquire(retry_tried, y);
     if (reply.verdict != verdict::granted || !take_grant(reply)) {
-      const bool nothing_left = reply.verdict == verdict::no_candidate || reply.verdict == verdict::breakers_open ||
+      const bool nothing_left = reply.verdict == verdict::no_candidate ||
+                                reply.verdict == verdict::breakers_open ||
                                 reply.verdict == verdict::keys_unusable;
       if (nothing_left && last_failure_ && !retry_tried && may_repeat(y)) {
         retry_tried = true;
@@ -55,8 +57,9 @@ answer flight::run(yield y) {
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
     if (final_outcome(outcome)) return refuse(last_failure_->error);
-    // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its limit
-    // cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the queue.
+    // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its
+    // limit cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the
+    // queue.
     const int counted = attempts_ - static_cast<int>(tried_keys_.size());
     const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
     if (exhausted || attempts_ >= max_calls_per_request) return refuse(last_failure_->error);
@@ -184,9 +187,14 @@ flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
     if (head.header("content-type").find("text/event-stream") == std::string_view::npos) {
       attempt_failure f;
       f.reason = "content_type";
-      f.error = {502, "upstream_error", "upstream_bad_answer",
-                 "The provider did not answer with an event stream. Check that base_url names an API that streams.", "",
-                 {}, true};
+      f.error = {
+          502,
+          "upstream_error",
+          "upstream_bad_answer",
+          "The provider did not answer with an event stream. Check that base_url names an API that streams.",
+          "",
+          {},
+          true};
       return fail(std::move(f));
     }
     return start_stream(out, y);
@@ -236,9 +244,14 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
   if (!json || !ports_.format.rewrite_answer(body, call_.facts.model, out.body, used_)) {
     attempt_failure f;
     f.reason = json ? "bad_body" : "content_type";
-    f.error = {502, "upstream_error", "upstream_bad_answer",
-               "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.", "", {},
-               true};
+    f.error = {
+        502,
+        "upstream_error",
+        "upstream_bad_answer",
+        "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.",
+        "",
+        {},
+        true};
     return fail(std::move(f));
   }
   out.content_type = content_type;
@@ -301,12 +314,14 @@ bool flight::read(std::string& out, yield y) {
       finish(200, "client_gone");
       return false;
     }
-    if (failure != upstream_failure::none) return break_stream(io_failure(failure, "sending its stream"), out);
+    if (failure != upstream_failure::none)
+      return break_stream(io_failure(failure, "sending its stream"), out);
     if (piece.empty()) return break_stream(io_failure(upstream_failure::reset, "sending its stream"), out);
     const auto state = reader_->feed(piece, out);
     if (state == stream_reader::state::failed) {
       auto failed = io_failure(upstream_failure::protocol, "sending its stream");
-      if (!reader_->failure().empty()) failed.error.message = "The provider ended the stream with an error: " + reader_->failure();
+      if (!reader_->failure().empty())
+        failed.error.message = "The provider ended the stream with an error: " + reader_->failure();
       return break_stream(std::move(failed), out);
     }
     stream_over_ = state == stream_reader::state::done;
@@ -337,7 +352,8 @@ flight::step flight::fail(attempt_failure failure) {
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
     tried_keys_.push_back(grant_.key);
-  } else if (!key_affair(failure.outcome) && std::find(tried_.begin(), tried_.end(), grant_.target) == tried_.end()) {
+  } else if (!key_affair(failure.outcome) &&
+             std::find(tried_.begin(), tried_.end(), grant_.target) == tried_.end()) {
     tried_.push_back(grant_.target);
   }
   last_failure_ = std::move(failure);
@@ -357,8 +373,9 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
       f.error.status = 504;
       f.error.type = "timeout_error";
       f.error.code = callers ? "deadline_exceeded" : "upstream_timeout";
-      f.error.message = callers ? "The time given in x-millrace-timeout-ms ran out. Allow more time or try again."
-                                : "The provider took too long" + during + "Try again later.";
+      f.error.message = callers
+                            ? "The time given in x-millrace-timeout-ms ran out. Allow more time or try again."
+                            : "The provider took too long" + during + "Try again later.";
       return f;
     }
     case upstream_failure::cancelled:
@@ -368,16 +385,19 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
       return f;
     case upstream_failure::resolve:
       f.reason = "resolve";
-      f.error.message = "The provider's host name could not be resolved. Check base_url and the name service.";
+      f.error.message =
+          "The provider's host name could not be resolved. Check base_url and the name service.";
       return f;
     case upstream_failure::connect:
       f.reason = "connect";
-      f.error.message = "The provider could not be reached. Check base_url and the network, or try again later.";
+      f.error.message =
+          "The provider could not be reached. Check base_url and the network, or try again later.";
       return f;
     case upstream_failure::tls:
       f.reason = "tls";
-      f.error.message = "No trusted TLS connection to the provider could be made. Check its certificate and the "
-                        "system's certificate store.";
+      f.error.message =
+          "No trusted TLS connection to the provider could be made. Check its certificate and the "
+          "system's certificate store.";
       return f;
     case upstream_failure::too_large:
       f.reason = "too_large";
@@ -387,7 +407,8 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
     case upstream_failure::protocol:
       f.reason = "protocol";
       f.error.code = "upstream_bad_answer";
-      f.error.message = "The provider sent something that is not a proper answer" + during + "Try again later.";
+      f.error.message =
+          "The provider sent something that is not a proper answer" + during + "Try again later.";
       return f;
     case upstream_failure::reset:
     case upstream_failure::none:
@@ -415,15 +436,17 @@ answer flight::refuse(const acquire_reply& reply) {
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "no_capacity";
-      e.message = "No provider key had room before the deadline. Retry after the time given in retry-after, or allow "
-                  "more time.";
+      e.message =
+          "No provider key had room before the deadline. Retry after the time given in retry-after, or allow "
+          "more time.";
       break;
     case verdict::too_large:
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "request_too_large_for_limit";
-      e.message = "This request needs more tokens than any provider key may use in a minute. Shorten it or lower "
-                  "max_tokens.";
+      e.message =
+          "This request needs more tokens than any provider key may use in a minute. Shorten it or lower "
+          "max_tokens.";
       e.no_retry = true;
       break;
     case verdict::queue_full:
@@ -433,24 +456,28 @@ answer flight::refuse(const acquire_reply& reply) {
     case verdict::breakers_open:
       if (last_failure_) return refuse(last_failure_->error);
       e.code = "providers_unavailable";
-      e.message = "Every provider for this model is failing and rests. Retry after the time given in retry-after.";
+      e.message =
+          "Every provider for this model is failing and rests. Retry after the time given in retry-after.";
       break;
     case verdict::keys_unusable:
       if (last_failure_) return refuse(last_failure_->error);
       e.code = "provider_keys_unusable";
-      e.message = "Every provider key for this model was refused by its provider. The operator finds them in "
-                  "/v1/status.";
+      e.message =
+          "Every provider key for this model was refused by its provider. The operator finds them in "
+          "/v1/status.";
       break;
     case verdict::granted:
     case verdict::no_candidate:
       if (call_.gone->cancelled()) {
-        return refuse(api_error{499, "client_error", "client_gone", "The client closed the connection.", "", {}, true});
+        return refuse(
+            api_error{499, "client_error", "client_gone", "The client closed the connection.", "", {}, true});
       }
       if (last_failure_) return refuse(last_failure_->error);
       e.code = "no_target";
-      e.message = call_.private_only ? "No provider for this model is marked private. Drop x-millrace-private or ask "
-                                       "for another model."
-                                     : "No provider can serve this model at present. Try again later.";
+      e.message = call_.private_only
+                      ? "No provider for this model is marked private. Drop x-millrace-private or ask "
+                        "for another model."
+                      : "No provider can serve this model at present. Try again later.";
       break;
   }
   return refuse(e);

@@ -13,11 +13,13 @@ struct attempt_failure {
   attempt_outcome outcome = attempt_outcome::failed;
   std::string_view reason;  ///< for metrics: "server_error", "timeout", ...
   api_error error;
-  duration retry_after{};   ///< as the provider asked
+  duration retry_after{};  ///< as the provider asked
 };
 
-/// Judges an upstream answer by its status and, for refusals, its body. Nullopt: the answer goes to the client.
-std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body, const dialect& format);
+/// Judges an upstream answer by its status and, for refusals, its body. Nullopt: the answer goes to the
+/// client.
+std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body,
+                                            const dialect& format);
 
 /// One request's way through its attempts: owned by `pipeline::run`, later by the open stream.
 class flight {

@@ -10,7 +10,9 @@ namespace millrace::engine {
 namespace {
 
 double cost_of(const usage& u, const target_config& t) {
-  return (static_cast<double>(u.input_tokens) * t.input_usd + static_cast<double>(u.output_tokens) * t.output_usd) / 1e6;
+  return (static_cast<double>(u.input_tokens) * t.input_usd +
+          static_cast<double>(u.output_tokens) * t.output_usd) /
+         1e6;
 }
 
 /// Decimal, at most nine places, without trailing zeros.
@@ -33,7 +35,8 @@ std::string reset_text(duration d) {
 void add_window(header_list& headers, const client_window& w, std::string_view what) {
   if (w.limit < 0) return;
   headers.emplace_back(fmt::format("x-ratelimit-limit-{}", what), std::to_string(w.limit));
-  headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", what), std::to_string(std::max<std::int64_t>(0, w.remaining)));
+  headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", what),
+                       std::to_string(std::max<std::int64_t>(0, w.remaining)));
   headers.emplace_back(fmt::format("x-ratelimit-reset-{}", what), reset_text(w.reset));
 }
 
@@ -105,8 +108,9 @@ void flight::add_headers(answer& a, bool with_cost) {
   a.headers.emplace_back("x-millrace-fallback", fallback_ ? "true" : "false");
   if (with_cost) {
     a.headers.emplace_back("x-millrace-cost-usd", usd_text(cost_usd_));
-    a.headers.emplace_back("x-millrace-overhead-us",
-                           std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));
+    a.headers.emplace_back(
+        "x-millrace-overhead-us",
+        std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));
   }
   add_window(a.headers, client_state_.client_requests, "requests");
   add_window(a.headers, client_state_.client_tokens, "tokens");

@@ -6,7 +6,8 @@ namespace millrace::engine {
 
 namespace {
 
-attempt_failure upstream_error(attempt_outcome outcome, std::string_view reason, std::string code, std::string message) {
+attempt_failure upstream_error(attempt_outcome outcome, std::string_view reason, std::string code,
+                               std::string message) {
   attempt_failure f;
   f.outcome = outcome;
   f.reason = reason;
@@ -20,23 +21,27 @@ attempt_failure upstream_error(attempt_outcome outcome, std::string_view reason,
 
 }  // namespace
 
-std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body, const dialect& format) {
+std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body,
+                                            const dialect& format) {
   const int status = head.status;
   if (status >= 200 && status < 300) return std::nullopt;
   const bool may_be_credit = status == 400 || status == 403 || status == 429;
   if (status == 402 || (may_be_credit && format.speaks_of_credit(body))) {
-    return upstream_error(attempt_outcome::no_credit, "no_credit", "upstream_no_credit",
-                          "The provider says that the account of this key has no credit left. Top it up or add "
-                          "another key, then reload the configuration.");
+    return upstream_error(
+        attempt_outcome::no_credit, "no_credit", "upstream_no_credit",
+        "The provider says that the account of this key has no credit left. Top it up or add "
+        "another key, then reload the configuration.");
   }
   if (status == 401 || status == 403) {
-    return upstream_error(attempt_outcome::unauthorized, "unauthorized", "upstream_unauthorized",
-                          "The provider refused Millrace's key. Your own key is fine; the operator must correct the "
-                          "provider key named in /v1/status.");
+    return upstream_error(
+        attempt_outcome::unauthorized, "unauthorized", "upstream_unauthorized",
+        "The provider refused Millrace's key. Your own key is fine; the operator must correct the "
+        "provider key named in /v1/status.");
   }
   if (status == 429) {
-    auto f = upstream_error(attempt_outcome::rate_limited, "rate_limited", "upstream_rate_limited",
-                            "Every provider key is at its rate limit. Retry after the time given in retry-after.");
+    auto f =
+        upstream_error(attempt_outcome::rate_limited, "rate_limited", "upstream_rate_limited",
+                       "Every provider key is at its rate limit. Retry after the time given in retry-after.");
     f.error.status = 429;
     f.error.type = "rate_limit_error";
     f.error.no_retry = false;
@@ -52,9 +57,10 @@ std::optional<attempt_failure> judge_status(const upstream_head& head, std::stri
     return f;
   }
   if (status < 400) {
-    return upstream_error(attempt_outcome::failed, "redirect", "upstream_redirect",
-                          "The provider answered with a redirect, which is never followed. Correct base_url in the "
-                          "configuration.");
+    return upstream_error(
+        attempt_outcome::failed, "redirect", "upstream_redirect",
+        "The provider answered with a redirect, which is never followed. Correct base_url in the "
+        "configuration.");
   }
   return std::nullopt;
 }

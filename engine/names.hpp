@@ -14,8 +14,9 @@ namespace millrace::engine {
 using name_id = std::uint32_t;
 inline constexpr name_id no_name = std::numeric_limits<name_id>::max();
 
-/// Name <-> number. Built while a configuration is read and immutable afterwards, so it is safe to read from any
-/// thread. Each configuration starts from the table of the one before: a name keeps its number across reloads.
+/// Name <-> number. Built while a configuration is read and immutable afterwards, so it is safe to read from
+/// any thread. Each configuration starts from the table of the one before: a name keeps its number across
+/// reloads.
 class name_table {
  public:
   name_id intern(std::string_view name);

@@ -10,7 +10,8 @@
 
 namespace millrace::engine {
 
-/// One admitted request on its way to a provider. The views and the cancellation outlive the answer and its stream.
+/// One admitted request on its way to a provider. The views and the cancellation outlive the answer and its
+/// stream.
 struct call {
   config_ptr config;
   route_kind route = route_kind::chat;
@@ -29,9 +30,9 @@ struct call {
 
 /// Takes a request through plan, lease, call, judge and settle, and hands back the answer or an open stream.
 ///
-/// One per I/O thread; `run` is called from any number of coroutines of that thread. The decisions (which target, which key, when)
-/// are the dispatcher's, asked through `permit_port`; what is decided here is only what one attempt's outcome means for
-/// this one request.
+/// One per I/O thread; `run` is called from any number of coroutines of that thread. The decisions (which
+/// target, which key, when) are the dispatcher's, asked through `permit_port`; what is decided here is only
+/// what one attempt's outcome means for this one request.
 class pipeline {
  public:
   struct ports {

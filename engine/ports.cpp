@@ -11,9 +11,12 @@ std::string_view upstream_head::header(std::string_view name) const {
 
 std::string_view to_string(route_kind r) {
   switch (r) {
-    case route_kind::chat: return "/v1/chat/completions";
-    case route_kind::completions: return "/v1/completions";
-    case route_kind::embeddings: return "/v1/embeddings";
+    case route_kind::chat:
+      return "/v1/chat/completions";
+    case route_kind::completions:
+      return "/v1/completions";
+    case route_kind::embeddings:
+      return "/v1/embeddings";
   }
   return "";
 }

@@ -10,24 +10,27 @@
 #include "engine/messages.hpp"
 #include "engine/time.hpp"
 
-/// What the request pipeline needs from the rest of the program. All calls happen on the request's own I/O thread;
-/// a call with a `yield` may suspend the coroutine.
+/// What the request pipeline needs from the rest of the program. All calls happen on the request's own I/O
+/// thread; a call with a `yield` may suspend the coroutine.
 namespace millrace::engine {
 
-// --- permits (implemented by actors/) -------------------------------------------------------------------------
+// --- permits (implemented by actors/)
+// -------------------------------------------------------------------------
 
 class permit_port {
  public:
   virtual ~permit_port() = default;
   virtual ticket new_ticket() = 0;
-  /// Waits until the dispatcher answers. A grant may come under another ticket than the request's: `reply.id` is the
-  /// one to report under. Cancelled: returns `no_candidate` at once and gives back whatever arrives later.
+  /// Waits until the dispatcher answers. A grant may come under another ticket than the request's: `reply.id`
+  /// is the one to report under. Cancelled: returns `no_candidate` at once and gives back whatever arrives
+  /// later.
   virtual acquire_reply acquire(const acquire_request& request, cancellation& gone, yield y) = 0;
   virtual void sent(const sent_report& report) = 0;
   virtual void settle(const settlement& s) = 0;
 };
 
-// --- upstream (implemented by http/) --------------------------------------------------------------------------
+// --- upstream (implemented by http/)
+// --------------------------------------------------------------------------
 
 enum class upstream_failure : std::uint8_t {
   none,
@@ -44,8 +47,8 @@ enum class upstream_failure : std::uint8_t {
 /// One request to a provider, ready to be written. Views must outlive `send`.
 struct upstream_request {
   std::string_view method = "POST";
-  std::string target;           ///< path and query
-  header_list headers;          ///< without host, content-length, connection, accept-encoding
+  std::string target;   ///< path and query
+  header_list headers;  ///< without host, content-length, connection, accept-encoding
   std::string_view body;
 };
 
@@ -64,11 +67,11 @@ class upstream_exchange {
   /// Writes the request and reads the head of the answer. `first_byte`: latest time for the head.
   virtual upstream_failure send(const upstream_request& request, time_point first_byte, upstream_head& head,
                                 yield y) = 0;
-  /// Replaces `out` by the next decoded bytes of the body; empty at the proper end. A connection that closes before the framing
-  /// says so is `reset`. `until`: latest time for at least one byte.
+  /// Replaces `out` by the next decoded bytes of the body; empty at the proper end. A connection that closes
+  /// before the framing says so is `reset`. `until`: latest time for at least one byte.
   virtual upstream_failure read(std::string& out, time_point until, yield y) = 0;
-  /// True when the request was written on a reused connection which failed before any byte of an answer: the call
-  /// may be repeated once on a fresh connection without counting as an attempt.
+  /// True when the request was written on a reused connection which failed before any byte of an answer: the
+  /// call may be repeated once on a fresh connection without counting as an attempt.
   virtual bool stale() const = 0;
 };
 
@@ -76,11 +79,12 @@ class upstream_port {
  public:
   virtual ~upstream_port() = default;
   /// A pooled or fresh connection to the provider. `fresh` forbids a pooled one.
-  virtual upstream_failure connect(const provider_config& provider, time_point until, bool fresh, cancellation& gone,
-                                   std::unique_ptr<upstream_exchange>& out, yield y) = 0;
+  virtual upstream_failure connect(const provider_config& provider, time_point until, bool fresh,
+                                   cancellation& gone, std::unique_ptr<upstream_exchange>& out, yield y) = 0;
 };
 
-// --- time (implemented by http/ on the thread's I/O loop) --------------------------------------------------------
+// --- time (implemented by http/ on the thread's I/O loop)
+// --------------------------------------------------------
 
 class clock_port {
  public:
@@ -92,7 +96,8 @@ class clock_port {
   virtual bool sleep(duration d, cancellation& gone, yield y) = 0;
 };
 
-// --- wire formats (implemented by http/) ----------------------------------------------------------------------
+// --- wire formats (implemented by http/)
+// ----------------------------------------------------------------------
 
 enum class route_kind : std::uint8_t { chat, completions, embeddings };
 std::string_view to_string(route_kind r);
@@ -100,12 +105,12 @@ std::string_view to_string(route_kind r);
 /// An error as Millrace itself answers it; the dialect gives it its shape.
 struct api_error {
   int status = 500;
-  std::string type;     ///< OpenAI's `type`
-  std::string code;     ///< stable snake_case
-  std::string message;  ///< says what to do
-  std::string param;    ///< empty: null
-  duration retry_after{};     ///< 0: no header
-  bool no_retry = false;      ///< x-should-retry: false
+  std::string type;        ///< OpenAI's `type`
+  std::string code;        ///< stable snake_case
+  std::string message;     ///< says what to do
+  std::string param;       ///< empty: null
+  duration retry_after{};  ///< 0: no header
+  bool no_retry = false;   ///< x-should-retry: false
 };
 
 /// What was read from a request's body. Views point into the body.
@@ -117,9 +122,9 @@ struct request_facts {
   bool include_usage = false;        ///< stream_options.include_usage is true
   size_t stream_options_offset = 0;  ///< of the value of `stream_options`; length 0: absent
   size_t stream_options_length = 0;
-  size_t insert_offset = 0;          ///< just behind the opening brace of the body
+  size_t insert_offset = 0;  ///< just behind the opening brace of the body
   bool empty_object = false;
-  std::int64_t input_tokens = 0;     ///< estimate
+  std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;
 };
 
@@ -155,7 +160,8 @@ class dialect {
  public:
   virtual ~dialect() = default;
   /// Fills `facts`, or says what is wrong with the body.
-  virtual bool read_request(route_kind route, std::string_view body, request_facts& facts, api_error& error) const = 0;
+  virtual bool read_request(route_kind route, std::string_view body, request_facts& facts,
+                            api_error& error) const = 0;
   /// The body for a target: `model` replaced, usage asked for on streams, every other byte the client's.
   virtual void encode_request(route_kind route, std::string_view body, const request_facts& facts,
                               std::string_view model, std::string& out) const = 0;
@@ -176,19 +182,20 @@ class dialect {
   virtual std::string error_event(const api_error& e) const = 0;
 };
 
-// --- observation ----------------------------------------------------------------------------------------------
+// --- observation
+// ----------------------------------------------------------------------------------------------
 
 /// One finished request, for metrics and the access line. Views are valid during the call only.
 struct request_record {
   std::string_view id;
   std::string_view method;
-  std::string_view route;   ///< the route's pattern, never the raw path
-  std::string_view model;   ///< configured name; empty when unknown
+  std::string_view route;  ///< the route's pattern, never the raw path
+  std::string_view model;  ///< configured name; empty when unknown
   std::string_view tenant;
   std::string_view client;
   std::string_view provider;
   std::string_view upstream_model;
-  std::string_view key;     ///< its id
+  std::string_view key;  ///< its id
   std::string_view error_code;
   int status = 0;
   bool stream = false;
@@ -199,9 +206,9 @@ struct request_record {
   engine::usage used;
   double cost_usd = 0;
   duration total{};
-  duration overhead{};      ///< total minus waiting for permits and for providers
-  duration first_token{};   ///< 0: none
-  duration waited{};        ///< for a permit
+  duration overhead{};     ///< total minus waiting for permits and for providers
+  duration first_token{};  ///< 0: none
+  duration waited{};       ///< for a permit
   queue_class queue = queue_class::standard;
 };
 
@@ -210,7 +217,8 @@ struct attempt_record {
   std::string_view provider;
   std::string_view model;  ///< upstream model as configured
   std::string_view key;
-  std::string_view reason;  ///< "ok", "rate_limited", "unauthorized", "no_credit", "server_error", "timeout", "reset", "connect", "cut", "cancelled", ...
+  std::string_view reason;  ///< "ok", "rate_limited", "unauthorized", "no_credit", "server_error", "timeout",
+                            ///< "reset", "connect", "cut", "cancelled", ...
   duration total{};
 };
 

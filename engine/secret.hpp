@@ -6,8 +6,8 @@
 
 namespace millrace::engine {
 
-/// A credential. It has no stream operator, no formatter and no conversion to a string, so it cannot reach a log,
-/// metric, error or trace by accident: whoever needs the text says `reveal()`.
+/// A credential. It has no stream operator, no formatter and no conversion to a string, so it cannot reach a
+/// log, metric, error or trace by accident: whoever needs the text says `reveal()`.
 class secret {
  public:
   secret() = default;

@@ -21,14 +21,16 @@ using namespace std::chrono_literals;
 
 /// Request headers that go on to a provider; besides, everything that starts with "anthropic-".
 constexpr std::array<std::string_view, 7> forwarded_headers = {
-    "content-type", "accept", "openai-beta", "openai-organization", "openai-project", "traceparent", "user-agent"};
+    "content-type",   "accept",      "openai-beta", "openai-organization",
+    "openai-project", "traceparent", "user-agent"};
 
 /// The longest time that may be asked for in x-millrace-timeout-ms.
 constexpr std::int64_t max_timeout_ms = 24LL * 3600 * 1000;
 
 bool valid_request_id(std::string_view id) {
   return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   });
 }
 
@@ -39,8 +41,8 @@ std::string request_id(const edge_request& r) {
   return fmt::format("req_{:016x}{:016x}", random(), random());
 }
 
-/// The client whose key the request carries. Every configured key is compared, so that the time taken tells nothing
-/// about which one matched.
+/// The client whose key the request carries. Every configured key is compared, so that the time taken tells
+/// nothing about which one matched.
 const engine::client_config* authenticate(const engine::config& c, const edge_request& r) {
   if (c.open) return &c.clients.front();
   std::string_view presented = r.header("authorization");
@@ -58,8 +60,13 @@ const engine::client_config* authenticate(const engine::config& c, const edge_re
 }
 
 api_error invalid_key() {
-  return {401, "invalid_request_error", "invalid_api_key",
-          "The API key is missing or unknown. Send a key of this gateway as Authorization: Bearer KEY.", "", {}, true};
+  return {401,
+          "invalid_request_error",
+          "invalid_api_key",
+          "The API key is missing or unknown. Send a key of this gateway as Authorization: Bearer KEY.",
+          "",
+          {},
+          true};
 }
 
 /// Answers a request that never reached the pipeline, and counts it.
@@ -125,21 +132,29 @@ bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
     std::int64_t ms = 0;
     const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), ms);
     if (ec != std::errc{} || end != text.data() + text.size() || ms < 1 || ms > max_timeout_ms) {
-      return bad("invalid_timeout", "x-millrace-timeout-ms must be a whole number of milliseconds from 1 to 86400000.");
+      return bad("invalid_timeout",
+                 "x-millrace-timeout-ms must be a whole number of milliseconds from 1 to 86400000.");
     }
     c.deadline = c.received + std::chrono::milliseconds(ms);
   }
   if (r.has_header("x-millrace-strategy") && !read_strategy(r.header("x-millrace-strategy"), c.strategy)) {
-    return bad("invalid_strategy", "x-millrace-strategy must be cost, quality, speed, weighted or least_busy.");
+    return bad("invalid_strategy",
+               "x-millrace-strategy must be cost, quality, speed, weighted or least_busy.");
   }
   if (const auto text = r.header("x-millrace-private"); r.has_header("x-millrace-private")) {
-    if (text != "true" && text != "false") return bad("invalid_private", "x-millrace-private must be true or false.");
+    if (text != "true" && text != "false")
+      return bad("invalid_private", "x-millrace-private must be true or false.");
     c.private_only = text == "true";
   }
   const auto encoding = r.header("content-encoding");
   if (!encoding.empty() && encoding != "identity") {
-    error = {415, "invalid_request_error", "unsupported_content_encoding",
-             "Compressed request bodies are not accepted. Send the body without content-encoding.", "", {}, false};
+    error = {415,
+             "invalid_request_error",
+             "unsupported_content_encoding",
+             "Compressed request bodies are not accepted. Send the body without content-encoding.",
+             "",
+             {},
+             false};
     return false;
   }
   return true;
@@ -147,7 +162,8 @@ bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
 
 void forward_headers(const edge_request& r, engine::header_list& out) {
   for (const auto& h : r.headers) {
-    const bool known = std::find(forwarded_headers.begin(), forwarded_headers.end(), h.name) != forwarded_headers.end();
+    const bool known =
+        std::find(forwarded_headers.begin(), forwarded_headers.end(), h.name) != forwarded_headers.end();
     if (known || h.name.starts_with("anthropic-")) out.emplace_back(h.name, h.value);
   }
 }
@@ -168,10 +184,14 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
   if (!openai().read_request(kind, r.body, c.facts, error)) return plain.refuse(error);
   const auto model = engine::find_model(*c.config, c.facts.model);
   if (!model) {
-    return plain.refuse({404, "invalid_request_error", "model_not_found",
+    return plain.refuse({404,
+                         "invalid_request_error",
+                         "model_not_found",
                          "The model `" + c.facts.model.substr(0, 128) +
                              "` is not configured here. GET /v1/models lists those that are.",
-                         "model", {}, false});
+                         "model",
+                         {},
+                         false});
   }
   c.model = *model;
   c.id = plain.id();
@@ -184,8 +204,13 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
 const engine::client_config* admin(const engine::config& c, const edge_request& r, api_error& refusal) {
   const auto* client = authenticate(c, r);
   if (client && client->admin) return client;
-  refusal = client ? api_error{403, "permission_error", "admin_required",
-                               "This key may not see the node's state. Use one with `admin: true`.", "", {}, true}
+  refusal = client ? api_error{403,
+                               "permission_error",
+                               "admin_required",
+                               "This key may not see the node's state. Use one with `admin: true`.",
+                               "",
+                               {},
+                               true}
                    : invalid_key();
   return nullptr;
 }
@@ -227,9 +252,14 @@ answer models(api_services& services, const edge_request& r) {
   const std::string id(r.param);
   auto body = model_body(c, id, created);
   if (!body) {
-    return plain.refuse({404, "invalid_request_error", "model_not_found",
-                         "The model `" + id.substr(0, 128) + "` is not configured here. GET /v1/models lists those that are.",
-                         "model", {}, false});
+    return plain.refuse(
+        {404,
+         "invalid_request_error",
+         "model_not_found",
+         "The model `" + id.substr(0, 128) + "` is not configured here. GET /v1/models lists those that are.",
+         "model",
+         {},
+         false});
   }
   a.body = std::move(*body);
   return plain.finish(std::move(a));
@@ -245,7 +275,9 @@ answer probe(api_services& services, const edge_request& r, bool good, std::stri
 
 }  // namespace
 
-std::string format_error(const api_error& error, std::string_view) { return openai().error_body(error); }
+std::string format_error(const api_error& error, std::string_view) {
+  return openai().error_body(error);
+}
 
 std::vector<route> api_routes(api_services& s) {
   const auto completion = [&s](route_kind kind) {
@@ -264,7 +296,8 @@ std::vector<route> api_routes(api_services& s) {
          const bool ready = s.ready.load(std::memory_order_relaxed);
          return probe(s, r, ready, ready ? "ready" : "draining");
        }},
-      {"GET", "/v1/status", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, false); }},
+      {"GET", "/v1/status",
+       [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, false); }},
       {"GET", "/metrics", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, true); }},
   };
 }

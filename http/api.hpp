@@ -26,7 +26,8 @@ struct api_services {
   engine::observer* watch = nullptr;
   engine::metrics* metrics = nullptr;
   /// Asks the dispatcher of the node; null when the request is cancelled first.
-  std::function<std::shared_ptr<const node_view>(size_t thread, engine::cancellation& gone, engine::yield y)> look;
+  std::function<std::shared_ptr<const node_view>(size_t thread, engine::cancellation& gone, engine::yield y)>
+      look;
   std::atomic<bool> ready{false};
 };
 

@@ -10,7 +10,8 @@ namespace beast_http = boost::beast::http;
 
 response_parser::response_parser(engine::upstream_head& head, size_t max_head_bytes) : head_(&head) {
   header_limit(static_cast<std::uint32_t>(max_head_bytes));
-  // Beast 1.74 takes "none" for less than any Content-Length; how long a body may be is for the caller to say.
+  // Beast 1.74 takes "none" for less than any Content-Length; how long a body may be is for the caller to
+  // say.
   body_limit(std::numeric_limits<std::uint64_t>::max());
 }
 

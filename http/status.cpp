@@ -9,22 +9,30 @@ namespace {
 using json = nlohmann::ordered_json;
 using engine::unlimited;
 
-double seconds(engine::duration d) { return std::chrono::duration<double>(d).count(); }
+double seconds(engine::duration d) {
+  return std::chrono::duration<double>(d).count();
+}
 
 const char* text(engine::breaker_state s) {
   switch (s) {
-    case engine::breaker_state::closed: return "closed";
-    case engine::breaker_state::open: return "open";
-    case engine::breaker_state::half_open: return "half_open";
+    case engine::breaker_state::closed:
+      return "closed";
+    case engine::breaker_state::open:
+      return "open";
+    case engine::breaker_state::half_open:
+      return "half_open";
   }
   return "";
 }
 
 const char* text(engine::quarantine_reason r) {
   switch (r) {
-    case engine::quarantine_reason::none: return "none";
-    case engine::quarantine_reason::unauthorized: return "unauthorized";
-    case engine::quarantine_reason::no_credit: return "no_credit";
+    case engine::quarantine_reason::none:
+      return "none";
+    case engine::quarantine_reason::unauthorized:
+      return "unauthorized";
+    case engine::quarantine_reason::no_credit:
+      return "no_credit";
   }
   return "";
 }
@@ -72,7 +80,8 @@ json providers_of(const engine::config& c, const engine::dispatcher_status& s) {
   for (const auto& p : c.providers) {
     json keys = json::array();
     for (const auto& k : p.keys) keys.push_back(key_of(k, s));
-    out.push_back({{"name", p.name}, {"base_url", p.base_url}, {"private", p.private_data}, {"keys", std::move(keys)}});
+    out.push_back(
+        {{"name", p.name}, {"base_url", p.base_url}, {"private", p.private_data}, {"keys", std::move(keys)}});
   }
   return out;
 }
@@ -149,12 +158,14 @@ engine::node_gauges gauges(const node_view& node) {
     out.quarantined = state.quarantine != engine::quarantine_reason::none;
     if (k.limits.rpm != unlimited) out.limits.push_back({"rpm", k.limits.rpm, state.requests_used});
     if (k.limits.tpm != unlimited) out.limits.push_back({"tpm", k.limits.tpm, state.tokens_used});
-    if (k.limits.concurrency != unlimited) out.limits.push_back({"concurrency", k.limits.concurrency, state.in_flight});
+    if (k.limits.concurrency != unlimited)
+      out.limits.push_back({"concurrency", k.limits.concurrency, state.in_flight});
     g.keys.push_back(std::move(out));
   }
   for (size_t i = 0; i < engine::queue_classes; ++i) {
     const auto& lane = node.dispatcher.lanes[i];
-    g.queues.push_back({static_cast<engine::queue_class>(i), static_cast<std::int64_t>(lane.depth), lane.oldest});
+    g.queues.push_back(
+        {static_cast<engine::queue_class>(i), static_cast<std::int64_t>(lane.depth), lane.oldest});
   }
   for (const auto& t : node.dispatcher.targets) {
     const std::string target = target_of(c, t.name);

@@ -22,7 +22,8 @@ http::upstream_options upstream_options_of_process() {
 
 node::worker::worker(node& owner, size_t index)
     : upstream(owner.pool_.context(index), upstream_options_of_process()),
-      bridge(*owner.system_, owner.dispatcher_, owner.pool_.context(index), static_cast<std::uint16_t>(index)),
+      bridge(*owner.system_, owner.dispatcher_, owner.pool_.context(index),
+             static_cast<std::uint16_t>(index)),
       clock(owner.pool_.context(index)),
       pipeline({bridge, upstream, clock, http::openai(), owner.watch_, owner.budget_}) {}
 
@@ -42,7 +43,9 @@ node::node(engine::config_ptr c)
   for (const auto& w : workers_) services_.threads.push_back({config_, &w->pipeline});
   services_.watch = &watch_;
   services_.metrics = &metrics_;
-  services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) { return look(thread, gone, y); };
+  services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) {
+    return look(thread, gone, y);
+  };
   edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, config_->http);
 }
 
@@ -64,7 +67,8 @@ std::uint16_t node::start() {
 
 std::vector<std::string> node::apply(const engine::config_ptr& c) {
   std::vector<std::string> later;
-  if (c->http.host != config_->http.host || c->http.port != config_->http.port) later.emplace_back("http.listen");
+  if (c->http.host != config_->http.host || c->http.port != config_->http.port)
+    later.emplace_back("http.listen");
   if (c->http.threads != config_->http.threads) later.emplace_back("http.threads");
   if (c->node.data_dir != config_->node.data_dir) later.emplace_back("node.data_dir");
   if (c->node.id != config_->node.id) later.emplace_back("node.id");
@@ -72,8 +76,8 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   log_.apply(c->log);
   metrics_.apply(c);
   edge_->set_config(c->http);
-  // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must know the
-  // configuration before a request plans with it.
+  // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must
+  // know the configuration before a request plans with it.
   caf::anon_send(directory_, c);
   caf::anon_send(dispatcher_, c);
   pool_.on_each([&](size_t i) { services_.threads[i].config = c; });
@@ -88,7 +92,8 @@ bool node::stop() {
   return clean;
 }
 
-std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancellation& gone, engine::yield y) {
+std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancellation& gone,
+                                                  engine::yield y) {
   const auto decided = workers_[thread]->bridge.status(gone, y);
   if (!decided) return nullptr;
   auto view = std::make_shared<http::node_view>();

@@ -28,8 +28,8 @@ class node {
 
   /// Starts serving; returns the port.
   std::uint16_t start();
-  /// From now on new requests use `c`; those in flight keep theirs. Returns the names of changed settings that
-  /// take effect only at the next start.
+  /// From now on new requests use `c`; those in flight keep theirs. Returns the names of changed settings
+  /// that take effect only at the next start.
   std::vector<std::string> apply(const engine::config_ptr& c);
   /// Takes no new connections, lets requests in flight finish for at most `drain_timeout`, and flushes. False
   /// when some had to be cut.

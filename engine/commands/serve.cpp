@@ -50,7 +50,8 @@ class program {
     const auto port = n.start();
     const auto& http = n.config()->http;
     const bool v6 = http.host.find(':') != std::string::npos;
-    std::printf("listening http://%s%s%s:%u\n", v6 ? "[" : "", http.host.c_str(), v6 ? "]" : "", unsigned{port});
+    std::printf("listening http://%s%s%s:%u\n", v6 ? "[" : "", http.host.c_str(), v6 ? "]" : "",
+                unsigned{port});
     if (simulator_) {
       std::printf("no provider is configured: answers come from the simulator at http://127.0.0.1:%u\n",
                   unsigned{simulator_->port()});
