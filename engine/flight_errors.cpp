@@ -1,0 +1,148 @@
+#include <algorithm>
+
+#include "engine/flight.hpp"
+
+/// What the client is told when a request fails, and what a failed connection means.
+namespace millrace::engine {
+
+attempt_failure flight::io_failure(upstream_failure failure, std::string_view phase) const {
+  attempt_failure f;
+  f.error = {502, "upstream_error", "upstream_unreachable", "", "", {}, true};
+  const std::string during = " while " + std::string(phase) + ". ";
+  switch (failure) {
+    case upstream_failure::timeout: {
+      const bool callers = ports_.time.now() >= call_.deadline;
+      const bool total = ports_.time.now() >= attempt_start_ + provider_->timeouts.total;
+      f.outcome = callers || total ? attempt_outcome::out_of_time : attempt_outcome::timed_out;
+      f.reason = "timeout";
+      f.error.status = 504;
+      f.error.type = "timeout_error";
+      f.error.code = callers ? "deadline_exceeded" : "upstream_timeout";
+      f.error.message = callers
+                            ? "The time given in x-millrace-timeout-ms ran out. Allow more time or try again."
+                            : "The provider took too long" + during + "Try again later.";
+      return f;
+    }
+    case upstream_failure::cancelled:
+      f.outcome = attempt_outcome::cancelled;
+      f.reason = "cancelled";
+      f.error = {499, "client_error", "client_gone", "The client closed the connection.", "", {}, true};
+      return f;
+    case upstream_failure::resolve:
+      f.reason = "resolve";
+      f.error.message =
+          "The provider's host name could not be resolved. Check base_url and the name service.";
+      return f;
+    case upstream_failure::connect:
+      f.reason = "connect";
+      f.error.message =
+          "The provider could not be reached. Check base_url and the network, or try again later.";
+      return f;
+    case upstream_failure::tls:
+      f.reason = "tls";
+      f.error.message =
+          "No trusted TLS connection to the provider could be made. Check its certificate and the "
+          "system's certificate store.";
+      return f;
+    case upstream_failure::too_large:
+      f.reason = "too_large";
+      f.error.code = "upstream_bad_answer";
+      f.error.message = "The provider's answer is too large. Ask for fewer tokens or choices.";
+      return f;
+    case upstream_failure::protocol:
+      f.reason = "protocol";
+      f.error.code = "upstream_bad_answer";
+      f.error.message =
+          "The provider sent something that is not a proper answer" + during + "Try again later.";
+      return f;
+    case upstream_failure::reset:
+    case upstream_failure::none:
+      break;
+  }
+  f.reason = "reset";
+  f.error.code = "upstream_reset";
+  f.error.message = "The provider broke the connection" + during + "Try again later.";
+  return f;
+}
+
+answer flight::refuse(const acquire_reply& reply) {
+  api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
+  switch (reply.verdict) {
+    case verdict::client_limited: {
+      const bool tokens = reply.client_tokens.limit >= 0 && reply.client_requests.remaining > 0;
+      e.status = 429;
+      e.type = "rate_limit_error";
+      e.code = "rate_limit_exceeded";
+      e.message = std::string("Your key's limit of ") + (tokens ? "tokens" : "requests") +
+                  " per minute is reached. Retry after the time given in retry-after.";
+      break;
+    }
+    case verdict::no_permit:
+      e.status = 429;
+      e.type = "rate_limit_error";
+      e.code = "no_capacity";
+      e.message =
+          "No provider key had room before the deadline. Retry after the time given in retry-after, or allow "
+          "more time.";
+      break;
+    case verdict::too_large:
+      e.status = 429;
+      e.type = "rate_limit_error";
+      e.code = "request_too_large_for_limit";
+      e.message =
+          "This request needs more tokens than your key, or any provider key, may use in a minute. Shorten "
+          "it "
+          "or lower max_tokens.";
+      e.no_retry = true;
+      break;
+    case verdict::queue_full:
+      e.code = "queue_full";
+      e.message = "Too many requests are waiting for a provider. Retry after the time given in retry-after.";
+      break;
+    case verdict::breakers_open:
+      if (last_failure_) return refuse(last_failure_->error);
+      e.code = "providers_unavailable";
+      e.message =
+          "Every provider for this model is failing and rests. Retry after the time given in retry-after.";
+      break;
+    case verdict::keys_unusable:
+      if (last_failure_) return refuse(last_failure_->error);
+      e.code = "provider_keys_unusable";
+      e.message =
+          "Every provider key for this model was refused by its provider. The operator finds them in "
+          "/v1/status.";
+      break;
+    case verdict::granted:
+    case verdict::no_candidate:
+      if (call_.gone->cancelled()) {
+        return refuse(
+            api_error{499, "client_error", "client_gone", "The client closed the connection.", "", {}, true});
+      }
+      if (last_failure_) return refuse(last_failure_->error);
+      e.code = "no_target";
+      e.message = call_.private_only
+                      ? "No provider for this model is marked private. Drop x-millrace-private or ask "
+                        "for another model."
+                      : "No provider can serve this model at present. Try again later.";
+      break;
+  }
+  return refuse(e);
+}
+
+answer flight::refuse(const api_error& error) {
+  answer a;
+  a.status = error.status;
+  a.body = ports_.format.error_body(error);
+  if (error.retry_after > duration::zero()) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(error.retry_after).count();
+    const auto millis = std::chrono::ceil<std::chrono::milliseconds>(error.retry_after).count();
+    a.headers.emplace_back("retry-after", std::to_string(seconds));
+    a.headers.emplace_back("retry-after-ms", std::to_string(millis));
+  }
+  if (error.no_retry) a.headers.emplace_back("x-should-retry", "false");
+  add_headers(a, false);
+  finish(error.status, error.code);
+  return a;
+}
+
+}  // namespace millrace::engine
