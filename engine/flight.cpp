@@ -53,7 +53,9 @@ answer flight::run(yield y) {
       return refuse(reply);
     }
     answer out;
-    if (attempt(out, y) == step::answered) return out;
+    const step done = attempt(out, y);
+    if (done == step::answered) return out;
+    if (done == step::permit_expired && ++expired_permits_ <= max_expired_permits) continue;
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
     if (final_outcome(outcome)) return refuse(last_failure_->error);
@@ -132,6 +134,7 @@ bool flight::take_grant(const acquire_reply& reply) {
 flight::step flight::attempt(answer& out, yield y) {
   attempt_start_ = ports_.time.now();
   permit_until_ = attempt_start_ + grant_.valid_for;
+  permit_expired_ = false;
   first_token_ = {};
   hint_ = {};
   used_ = {};
@@ -139,6 +142,10 @@ flight::step flight::attempt(answer& out, yield y) {
   fallback_ = fallback_ || grant_.fallback;
   upstream_head head;
   const upstream_failure failure = open_and_send(head, y);
+  if (permit_expired_ && expired_permits_ < max_expired_permits) {
+    settle(attempt_outcome::unused, "unused");
+    return step::permit_expired;
+  }
   if (failure != upstream_failure::none) return fail_io(failure, "answering");
   hint_ = ports_.format.read_limits(head);
   return judge(head, out, y);
@@ -164,6 +171,7 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
       if (now > permit_until_ && !counted) {
         // The connection took longer than the permit lives: writing now could break the provider's limit.
         upstream_time_ += now - start;
+        permit_expired_ = true;
         return upstream_failure::connect;
       }
       if (!std::exchange(counted, true)) {
@@ -282,6 +290,7 @@ flight::step flight::start_stream(answer& out, yield y) {
     state = reader_->feed(piece, pending_);
   }
   first_token_ = ports_.time.now() - attempt_start_;
+  client_first_token_ = ports_.time.now() - call_.received;
   if (state == stream_reader::state::failed) {
     upstream_head as_answer;
     as_answer.status = reader_->failure_status() >= 400 ? reader_->failure_status() : 502;

@@ -37,7 +37,10 @@ class flight {
   bool broken() const { return broken_; }
 
  private:
-  enum class step : std::uint8_t { answered, failed };
+  enum class step : std::uint8_t { answered, failed, permit_expired };
+
+  /// A permit that ran out while its connection was made is given back and asked for again, so many times.
+  static constexpr int max_expired_permits = 3;
 
   acquire_reply acquire(bool retry_tried, yield y);
   bool take_grant(const acquire_reply& reply);
@@ -75,7 +78,9 @@ class flight {
   time_point attempt_start_;
   time_point permit_until_;
   bool settled_ = true;
-  duration first_token_{};
+  bool permit_expired_ = false;
+  duration first_token_{};         ///< since the attempt began
+  duration client_first_token_{};  ///< since the request was received
   limit_hint hint_;
   duration retry_after_{};
 
@@ -91,6 +96,7 @@ class flight {
   std::optional<attempt_failure> last_failure_;
   acquire_reply client_state_;
   int attempts_ = 0;
+  int expired_permits_ = 0;
   bool fallback_ = false;
   bool asked_before_ = false;
   duration waited_{};

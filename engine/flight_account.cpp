@@ -90,7 +90,7 @@ void flight::finish(int status, std::string_view error_code) {
   r.total = now - call_.received;
   // A stream's overhead is what came before its first byte; afterwards it waits for others only.
   r.overhead = reader_ ? overhead_ : r.total - waited_ - upstream_time_;
-  r.first_token = first_token_;
+  r.first_token = client_first_token_;
   r.waited = waited_;
   r.queue = call_.client->queue;
   ports_.watch.request_done(r);

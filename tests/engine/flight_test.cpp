@@ -1,0 +1,340 @@
+#include "flight_world.hpp"
+
+#include <algorithm>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace millrace::engine {
+namespace {
+
+using namespace std::chrono_literals;
+
+scripted_call json_answer(int status = 200, std::string body = "{}") {
+  scripted_call c;
+  c.status = status;
+  c.pieces = {std::move(body)};
+  return c;
+}
+scripted_call event_stream(std::vector<std::string> pieces, upstream_failure end = upstream_failure::none) {
+  scripted_call c;
+  c.headers = {{"content-type", "text/event-stream"}};
+  c.pieces = std::move(pieces);
+  c.after_pieces = end;
+  return c;
+}
+scripted_call broken(upstream_failure f) {
+  scripted_call c;
+  c.send = f;
+  return c;
+}
+std::string header(const answer& a, std::string_view name) {
+  for (const auto& [key, value] : a.headers) {
+    if (key == name) return value;
+  }
+  return {};
+}
+/// Reads a stream to its end.
+std::string drain(answer& a, yield y) {
+  std::string all;
+  while (a.stream->read(all, y)) {
+  }
+  return all;
+}
+
+TEST(Flight, APlainAnswerIsSettledAndPriced) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(a.body, "{}");
+  EXPECT_EQ(w.upstream.bodies.at(0), "m:question");
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "1");
+  EXPECT_EQ(header(a, "x-millrace-provider"), "a");
+  EXPECT_EQ(header(a, "x-millrace-key"), "k1");
+  EXPECT_EQ(header(a, "x-millrace-cost-usd"), "0.00003");  // 30 tokens at 1 USD per million
+  ASSERT_EQ(w.permits.settled.size(), 1U);
+  EXPECT_EQ(w.permits.settled[0].outcome, attempt_outcome::ok);
+  EXPECT_EQ(w.permits.settled[0].used, (token_count{10, 20}));
+  EXPECT_EQ(w.permits.sent_tickets.size(), 1U);
+  ASSERT_EQ(w.watch.requests.size(), 1U);
+  EXPECT_EQ(w.watch.requests[0].status, 200);
+}
+
+TEST(Flight, ReportsUnderTheTicketOfTheGrant) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  w.permits.script.front().id = 4711;  // a spare
+  w.upstream.script = {json_answer()};
+  w.run();
+  EXPECT_EQ(w.permits.sent_tickets.at(0), 4711U);
+  EXPECT_EQ(w.permits.settled.at(0).id, 4711U);
+}
+
+TEST(Flight, TheClientsOwnMistakeIsPassedOnByteForByte) {
+  for (const int status : {400, 404, 409, 413, 422}) {
+    flight_world w;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {json_answer(status, "{\"error\": 1}")};
+    const answer a = w.run();
+    EXPECT_EQ(a.status, status);
+    EXPECT_EQ(a.body, "{\"error\": 1}");
+    EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::ok);
+    EXPECT_EQ(w.permits.asked.size(), 1U);
+  }
+}
+
+TEST(Flight, ARefusedKeyIsNeverAskedAgainButAnotherIs) {
+  for (const auto& [status, outcome] :
+       {std::pair{401, attempt_outcome::unauthorized}, std::pair{403, attempt_outcome::unauthorized},
+        std::pair{402, attempt_outcome::no_credit}}) {
+    flight_world w;
+    w.permits.script = {w.grant(0, 0), w.grant(0, 1)};
+    w.upstream.script = {json_answer(status), json_answer()};
+    EXPECT_EQ(w.run().status, 200);
+    EXPECT_EQ(w.permits.settled.at(0).outcome, outcome);
+    EXPECT_EQ(w.permits.asked.at(1).tried_keys, std::vector<name_id>{w.config->providers[0].keys[0].name});
+    EXPECT_TRUE(w.permits.asked.at(1).tried.empty()) << "the target is fine, only the key is not";
+  }
+}
+
+TEST(Flight, WhenEveryKeyIsRefusedTheClientIsNotBlamed) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {json_answer(401)};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 502);
+  EXPECT_EQ(header(a, "x-should-retry"), "false");
+}
+
+TEST(Flight, ARateLimitGoesBackToTheDispatcherAtMostAsOftenAsConfigured) {
+  flight_world w;
+  scripted_call limited = json_answer(429);
+  limited.headers.emplace_back("retry-after", "7");
+  w.permits.script = {w.grant(), w.grant(), w.grant(), w.grant()};
+  w.upstream.script = {limited, limited, limited, limited};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 429);
+  EXPECT_EQ(header(a, "retry-after"), "7");
+  EXPECT_EQ(header(a, "x-should-retry"), "") << "the client may try again";
+  EXPECT_EQ(w.permits.settled.size(), 3U);
+  EXPECT_EQ(w.permits.settled[0].retry_after, 7s);
+}
+
+TEST(Flight, AFailedTargetIsLeftForAnother) {
+  flight_world w;
+  w.permits.script = {w.grant(0), w.grant(1)};
+  w.upstream.script = {json_answer(500), json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(header(a, "x-millrace-fallback"), "true");
+  EXPECT_EQ(w.permits.asked.at(1).tried, std::vector<name_id>{w.config->models[0].targets[0].name});
+  EXPECT_FALSE(w.permits.asked.at(1).retry_tried);
+  EXPECT_TRUE(w.time.slept.empty()) << "another target needs no pause";
+}
+
+TEST(Flight, WithNothingElseToTryTheSameTargetIsRepeatedAfterAPause) {
+  flight_world w;
+  w.permits.script = {w.grant(), {.verdict = verdict::no_candidate}, w.grant()};
+  w.upstream.script = {json_answer(503), json_answer()};
+  EXPECT_EQ(w.run().status, 200);
+  ASSERT_EQ(w.time.slept.size(), 1U);
+  EXPECT_GT(w.time.slept[0], 0ms);
+  EXPECT_TRUE(w.permits.asked.at(2).retry_tried);
+}
+
+TEST(Flight, RepeatsEndWithTheConfiguredAttempts) {
+  flight_world w;
+  const acquire_reply nothing{.verdict = verdict::no_candidate};
+  w.permits.script = {w.grant(), nothing, w.grant(), nothing, w.grant(), nothing, w.grant()};
+  for (int i = 0; i < 5; ++i) w.upstream.script.push_back(json_answer(500));
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 502);
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "3");
+  EXPECT_EQ(header(a, "x-should-retry"), "false");
+}
+
+TEST(Flight, AStaleConnectionIsReplacedOnceWithinTheSamePermit) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  scripted_call stale = broken(upstream_failure::reset);
+  stale.stale = true;
+  w.upstream.script = {stale, json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(w.upstream.fresh, (std::vector<bool>{false, true}));
+  EXPECT_EQ(w.permits.sent_tickets.size(), 1U);
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "1");
+}
+
+TEST(Flight, APermitThatRanOutWhileConnectingIsGivenBackUnsent) {
+  flight_world w;
+  w.permits.script = {w.grant(), w.grant()};
+  scripted_call slow;
+  slow.connect_takes = 3s;
+  w.upstream.script = {slow, json_answer()};
+  EXPECT_EQ(w.run().status, 200);
+  ASSERT_EQ(w.permits.settled.size(), 2U);
+  EXPECT_EQ(w.permits.settled[0].outcome, attempt_outcome::unused);
+  EXPECT_TRUE(w.permits.asked.at(1).tried.empty()) << "the target did nothing wrong";
+  EXPECT_EQ(w.permits.sent_tickets.size(), 1U);
+}
+
+TEST(Flight, TheCallersDeadlineIsATimeoutOfItsOwn) {
+  flight_world w;
+  w.patience = 1s;
+  w.permits.script = {w.grant(), w.grant(1)};
+  scripted_call late = broken(upstream_failure::timeout);
+  late.connect_takes = 1500ms;
+  w.upstream.script = {late, json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 504);
+  EXPECT_EQ(a.body, "error:deadline_exceeded");
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::out_of_time);
+}
+
+TEST(Flight, AnswersOfTheWrongKindAreFailures) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  scripted_call html = json_answer(200, "<html>");
+  html.headers = {{"content-type", "text/html"}};
+  w.upstream.script = {html};
+  EXPECT_EQ(w.run().status, 502);
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
+}
+
+TEST(Flight, AStreamPassesAndIsSettledAtItsEnd) {
+  flight_world w;
+  w.stream = true;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {event_stream({"p", "c", "cd"})};
+  w.run([&](answer& a, yield y) {
+    ASSERT_TRUE(a.stream);
+    EXPECT_TRUE(w.permits.settled.empty());
+    EXPECT_EQ(drain(a, y), "pccd");
+    EXPECT_FALSE(a.stream->broken());
+  });
+  ASSERT_EQ(w.permits.settled.size(), 1U);
+  EXPECT_EQ(w.permits.settled[0].outcome, attempt_outcome::ok);
+  EXPECT_EQ(w.watch.requests.size(), 1U);
+}
+
+TEST(Flight, AStreamThatFailsBeforeContentFallsBackUnseen) {
+  for (const auto& bad :
+       {event_stream({"p"}, upstream_failure::reset), event_stream({"p", "x"}), event_stream({"p"})}) {
+    flight_world w;
+    w.stream = true;
+    w.permits.script = {w.grant(0), w.grant(1)};
+    w.upstream.script = {bad, event_stream({"c", "d"})};
+    w.run([&](answer& a, yield y) {
+      EXPECT_EQ(header(a, "x-millrace-attempts"), "2");
+      EXPECT_EQ(drain(a, y), "cd") << "nothing of the first stream may show";
+    });
+    EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
+  }
+}
+
+TEST(Flight, AStreamThatBreaksAfterContentSaysSoAndIsNotTriedAgain) {
+  for (const auto& bad :
+       {event_stream({"c"}, upstream_failure::reset), event_stream({"c", "x"}), event_stream({"c"})}) {
+    flight_world w;
+    w.stream = true;
+    w.permits.script = {w.grant(0), w.grant(1)};
+    w.upstream.script = {bad, event_stream({"c", "d"})};
+    w.run([&](answer& a, yield y) {
+      const std::string all = drain(a, y);
+      EXPECT_TRUE(all.starts_with("cevent:")) << all;
+      EXPECT_EQ(all.find('d', 1), all.find("d", 7)) << "no terminal marker";
+      EXPECT_TRUE(a.stream->broken());
+    });
+    EXPECT_EQ(w.permits.asked.size(), 1U);
+    EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
+    EXPECT_EQ(w.watch.attempts.at(0), "cut");
+  }
+}
+
+TEST(Flight, ADroppedStreamIsSettledAsCancelled) {
+  flight_world w;
+  w.stream = true;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {event_stream({"c", "c", "d"})};
+  w.run([](answer& a, yield y) {
+    std::string some;
+    a.stream->read(some, y);
+  });
+  ASSERT_EQ(w.permits.settled.size(), 1U);
+  EXPECT_EQ(w.permits.settled[0].outcome, attempt_outcome::cancelled);
+  EXPECT_EQ(w.watch.requests.size(), 1U);
+}
+
+TEST(Flight, AClientThatLeavesEndsEverything) {
+  flight_world w;
+  w.permits.script = {w.grant(0), w.grant(1)};
+  w.upstream.script = {broken(upstream_failure::cancelled), json_answer()};
+  w.run();
+  EXPECT_EQ(w.permits.asked.size(), 1U);
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::cancelled);
+}
+
+TEST(Flight, RefusalsHaveTheirStatus) {
+  const std::vector<std::tuple<verdict, int, std::string>> table = {
+      {verdict::client_limited, 429, "rate_limit_exceeded"},
+      {verdict::no_permit, 429, "no_capacity"},
+      {verdict::too_large, 429, "request_too_large_for_limit"},
+      {verdict::queue_full, 503, "queue_full"},
+      {verdict::breakers_open, 503, "providers_unavailable"},
+      {verdict::keys_unusable, 503, "provider_keys_unusable"},
+      {verdict::no_candidate, 503, "no_target"}};
+  for (const auto& [v, status, code] : table) {
+    flight_world w;
+    acquire_reply r;
+    r.verdict = v;
+    r.retry_after = 1500ms;
+    w.permits.script = {r};
+    const answer a = w.run();
+    EXPECT_EQ(a.status, status) << code;
+    EXPECT_EQ(a.body, "error:" + code);
+    EXPECT_EQ(header(a, "retry-after"), "2") << code;
+    EXPECT_EQ(header(a, "x-millrace-attempts"), "0");
+    ASSERT_EQ(w.watch.requests.size(), 1U);
+    EXPECT_EQ(w.watch.requests[0].code, code);
+  }
+}
+
+TEST(Flight, WhateverHappensEveryPermitIsSettledOnceAndEveryRequestCountedOnce) {
+  for (unsigned seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const auto pick = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+    flight_world w;
+    w.stream = pick(2) == 0;
+    for (int i = 0; i < 40; ++i) {
+      w.permits.script.push_back(pick(4) > 0 ? w.grant(static_cast<size_t>(pick(2)))
+                                             : acquire_reply{.verdict = verdict::no_candidate});
+      constexpr std::array failures = {upstream_failure::none,    upstream_failure::reset,
+                                       upstream_failure::timeout, upstream_failure::protocol,
+                                       upstream_failure::none,    upstream_failure::none};
+      constexpr std::array statuses = {200, 200, 400, 401, 402, 429, 500, 503, 302};
+      scripted_call c =
+          pick(2) == 0 ? json_answer() : event_stream({pick(2) == 0 ? "p" : "c", pick(2) == 0 ? "d" : "x"});
+      c.status = statuses[static_cast<size_t>(pick(9))];
+      c.connect = failures[static_cast<size_t>(pick(6))];
+      c.send = failures[static_cast<size_t>(pick(6))];
+      c.stale = pick(4) == 0;
+      c.connect_takes = pick(8) == 0 ? 3s : 0s;
+      c.after_pieces = failures[static_cast<size_t>(pick(6))];
+      w.upstream.script.push_back(c);
+    }
+    w.run([&](answer& a, yield y) {
+      if (a.stream && pick(3) > 0) drain(a, y);
+    });
+    EXPECT_EQ(w.permits.settled.size(), static_cast<size_t>(w.permits.granted));
+    EXPECT_EQ(w.watch.requests.size(), 1U);
+    EXPECT_LE(w.watch.requests.at(0).attempts, max_calls_per_request);
+    EXPECT_LE(w.permits.sent_tickets.size(), w.permits.settled.size());
+  }
+}
+
+}  // namespace
+}  // namespace millrace::engine

@@ -1,0 +1,245 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/spawn.hpp>
+
+#include "dispatch_world.hpp"
+#include "engine/pipeline.hpp"
+
+namespace millrace::engine {
+
+/// Time that passes only when somebody sleeps or the test says so.
+class fake_clock final : public clock_port {
+ public:
+  time_point time{std::chrono::hours(1)};
+  std::vector<duration> slept;
+  time_point now() const override { return time; }
+  double random() override { return 0.5; }
+  bool sleep(duration d, cancellation& gone, yield) override {
+    slept.push_back(d);
+    time += d;
+    return !gone.cancelled();
+  }
+};
+
+/// Grants whatever the script says and keeps book of every permit.
+class fake_permits final : public permit_port {
+ public:
+  std::deque<acquire_reply> script;
+  std::vector<acquire_request> asked;
+  std::vector<ticket> sent_tickets;
+  std::vector<settlement> settled;
+  ticket last = 0;
+  int granted = 0;
+  std::function<void()> before_reply;
+
+  ticket new_ticket() override { return ++last; }
+  acquire_reply acquire(const acquire_request& r, cancellation&, yield) override {
+    asked.push_back(r);
+    if (before_reply) before_reply();
+    if (script.empty()) return {.id = r.id, .verdict = verdict::no_candidate};
+    acquire_reply reply = script.front();
+    script.pop_front();
+    if (reply.id == 0) reply.id = r.id;
+    granted += reply.verdict == verdict::granted ? 1 : 0;
+    return reply;
+  }
+  void sent(const sent_report& r) override { sent_tickets.push_back(r.id); }
+  void settle(const settlement& s) override { settled.push_back(s); }
+};
+
+/// What one upstream call does, step by step.
+struct scripted_call {
+  upstream_failure connect = upstream_failure::none;
+  duration connect_takes{};
+  upstream_failure send = upstream_failure::none;
+  bool stale = false;
+  int status = 200;
+  header_list headers = {{"content-type", "application/json"}};
+  std::vector<std::string> pieces = {"{}"};
+  upstream_failure after_pieces = upstream_failure::none;
+  std::function<void()> on_read;
+};
+
+class fake_upstream final : public upstream_port {
+ public:
+  explicit fake_upstream(fake_clock& time) : time_(time) {}
+  std::deque<scripted_call> script;
+  std::vector<bool> fresh;
+  std::vector<std::string> bodies;
+
+  upstream_failure connect(const provider_config&, time_point, bool is_fresh, cancellation&,
+                           std::unique_ptr<upstream_exchange>& out, yield) override {
+    fresh.push_back(is_fresh);
+    if (script.empty()) return upstream_failure::connect;
+    scripted_call c = std::move(script.front());
+    script.pop_front();
+    time_.time += c.connect_takes;
+    if (c.connect != upstream_failure::none) return c.connect;
+    out = std::make_unique<exchange>(*this, std::move(c));
+    return upstream_failure::none;
+  }
+
+ private:
+  class exchange final : public upstream_exchange {
+   public:
+    exchange(fake_upstream& owner, scripted_call c) : owner_(owner), call_(std::move(c)) {}
+    upstream_failure send(const upstream_request& r, time_point, upstream_head& head, yield) override {
+      owner_.bodies.emplace_back(r.body);
+      head.status = call_.status;
+      head.headers = call_.headers;
+      return call_.send;
+    }
+    upstream_failure read(std::string& out, time_point, yield) override {
+      out.clear();
+      if (call_.on_read) call_.on_read();
+      if (next_ < call_.pieces.size()) {
+        out = call_.pieces[next_++];
+        return upstream_failure::none;
+      }
+      return call_.after_pieces;
+    }
+    bool stale() const override { return call_.stale; }
+
+   private:
+    fake_upstream& owner_;
+    scripted_call call_;
+    size_t next_ = 0;
+  };
+  fake_clock& time_;
+};
+
+/// A dialect of one-letter events: "p" preamble, "c" content, "d" done, "x" failed.
+class fake_dialect final : public dialect {
+ public:
+  class reader final : public stream_reader {
+   public:
+    state feed(std::string_view bytes, std::string& out) override {
+      for (const char c : bytes) {
+        if (c == 'x') return state_ = state::failed;
+        out.push_back(c);
+        if (c == 'c') state_ = state::content;
+        if (c == 'd') state_ = state::done;
+      }
+      return state_;
+    }
+    const usage& seen_usage() const override { return usage_; }
+    const std::string& failure() const override { return failure_; }
+    int failure_status() const override { return 500; }
+
+   private:
+    state state_ = state::preamble;
+    usage usage_{10, 20, 0, 0, true};
+    std::string failure_ = "boom";
+  };
+  bool read_request(route_kind, std::string_view, request_facts&, api_error&) const override { return true; }
+  void encode_request(route_kind, std::string_view body, const request_facts&, std::string_view model,
+                      std::string& out) const override {
+    out = std::string(model) + ":" + std::string(body);
+  }
+  std::string request_path(route_kind, const provider_config&) const override {
+    return "/v1/chat/completions";
+  }
+  void add_credentials(const secret&, header_list&) const override {}
+  bool rewrite_answer(std::string_view body, std::string_view, std::string& out, usage& used) const override {
+    out = body;
+    used = {10, 20, 0, 0, true};
+    return body.starts_with("{");
+  }
+  std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
+    return std::make_unique<reader>();
+  }
+  limit_hint read_limits(const upstream_head&) const override { return {}; }
+  duration read_retry_after(const upstream_head& head) const override {
+    return head.header("retry-after").empty() ? duration{} : duration{std::chrono::seconds(7)};
+  }
+  bool speaks_of_credit(std::string_view body) const override {
+    return body.find("credit") != std::string::npos;
+  }
+  std::string error_body(const api_error& e) const override { return "error:" + e.code; }
+  std::string error_event(const api_error& e) const override { return "event:" + e.code; }
+};
+
+class fake_observer final : public observer {
+ public:
+  struct request {
+    int status;
+    std::string code;
+    int attempts;
+    double cost_usd;
+    bool fallback;
+  };
+  std::vector<request> requests;
+  std::vector<std::string> attempts;
+  void request_done(const request_record& r) override {
+    requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost_usd, r.fallback});
+  }
+  void attempt_done(const attempt_record& r) override { attempts.emplace_back(r.reason); }
+};
+
+/// One pipeline over fakes. Model `m` has targets a/m and b/m.
+class flight_world {
+ public:
+  fake_clock time;
+  fake_permits permits;
+  fake_upstream upstream{time};
+  fake_dialect format;
+  fake_observer watch;
+  retry_budget budget;
+  cancellation gone;
+  config_ptr config = make_config();
+  bool stream = false;
+  duration patience = std::chrono::minutes(1);
+
+  /// Runs one request; `after` continues on the coroutine with the answer, to read its stream.
+  answer run(const std::function<void(answer&, yield)>& after = {}) {
+    answer result;
+    boost::asio::io_context io;
+    boost::asio::spawn(io, [&](yield y) {
+      pipeline p({permits, upstream, time, format, watch, budget});
+      call c;
+      c.config = config;
+      c.id = "req_1";
+      c.body = "question";
+      c.facts.model = "m";
+      c.facts.stream = stream;
+      c.client = &config->clients.front();
+      c.received = time.now();
+      c.deadline = time.now() + patience;
+      c.gone = &gone;
+      result = p.run(std::move(c), y);
+      if (after) after(result, y);
+      result.stream.reset();
+    });
+    io.run();
+    return result;
+  }
+  acquire_reply grant(size_t target = 0, size_t key = 0) const {
+    const auto& t = config->models[0].targets[target];
+    acquire_reply r;
+    r.verdict = verdict::granted;
+    r.target = t.name;
+    r.model = 0;
+    r.target_index = target;
+    r.key = config->providers[t.provider].keys[key].name;
+    r.valid_for = std::chrono::seconds(2);
+    r.fallback = target > 0;
+    return r;
+  }
+
+ private:
+  static config_ptr make_config() {
+    config_builder b;
+    b.provider("a", {{}, {}}).provider("b", {{}}).model("m", {0, 1}).client("c", unlimited, unlimited);
+    return b.build();
+  }
+};
+
+}  // namespace millrace::engine
