@@ -22,7 +22,7 @@ class tls_context {
  public:
   explicit tls_context(std::string extra_ca_file) : extra_ca_file_(std::move(extra_ca_file)) {}
 
-  /// Null when the trust store cannot be read. Reading it takes tens of milliseconds, at the first call only.
+  /// Null when the trust store cannot be read. The first call reads it, which may take tens of milliseconds.
   SSL_CTX* get();
 
  private:

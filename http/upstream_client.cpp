@@ -14,7 +14,7 @@ namespace millrace::http {
 using engine::upstream_failure;
 
 struct upstream_client::state {
-  state(boost::asio::io_context& i, upstream_options o)
+  state(boost::asio::io_context& i, const upstream_options& o)
       : io(i),
         tls(o.tls ? o.tls : make_tls_context()),
         names(i, o.lookup),
@@ -32,8 +32,8 @@ struct upstream_client::state {
   upstream_pool pool;
 };
 
-upstream_client::upstream_client(boost::asio::io_context& io, upstream_options options)
-    : state_(std::make_unique<state>(io, std::move(options))) {}
+upstream_client::upstream_client(boost::asio::io_context& io, const upstream_options& options)
+    : state_(std::make_unique<state>(io, options)) {}
 
 upstream_client::~upstream_client() = default;
 

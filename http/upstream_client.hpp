@@ -61,7 +61,7 @@ class upstream_client final : public engine::upstream_port {
  public:
   /// Throws std::invalid_argument when a proxy variable cannot be understood; the message names the variable
   /// only.
-  explicit upstream_client(boost::asio::io_context& io, upstream_options options = {});
+  explicit upstream_client(boost::asio::io_context& io, const upstream_options& options = {});
   ~upstream_client() override;
   upstream_client(const upstream_client&) = delete;
   upstream_client& operator=(const upstream_client&) = delete;
