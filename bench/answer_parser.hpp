@@ -28,8 +28,8 @@ class answer_parser {
   bool saw_done() const { return saw_done_; }  ///< the stream's "[DONE]"
 
  private:
-  static constexpr size_t max_head_bytes = 64 * 1024;
-  static constexpr size_t max_line_bytes = 4 * 1024 * 1024;
+  static constexpr size_t max_head_bytes = size_t{64} * 1024;
+  static constexpr size_t max_line_bytes = size_t{4} * 1024 * 1024;
   static constexpr std::int64_t until_close = -1;
 
   bool read_head();

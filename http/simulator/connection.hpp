@@ -29,7 +29,7 @@ class connection : public std::enable_shared_from_this<connection> {
  private:
   /// Output is handed to the kernel in pieces of about this size; more is not made before the client took
   /// that.
-  static constexpr size_t batch_bytes = 64 * 1024;
+  static constexpr size_t batch_bytes = size_t{64} * 1024;
   static constexpr size_t drip_bytes = 16;
 
   enum class phase : std::uint8_t {

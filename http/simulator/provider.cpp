@@ -17,7 +17,6 @@
 namespace millrace::http::simulation {
 namespace {
 
-using engine::api_error;
 using engine::route_kind;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;

@@ -8,7 +8,7 @@ namespace millrace::http::simulation {
 namespace {
 
 constexpr size_t initial_bytes = 4096;
-constexpr size_t shrink_above_bytes = 64 * 1024;
+constexpr size_t shrink_above_bytes = size_t{64} * 1024;
 constexpr size_t least_room_bytes = 1024;
 
 bool equals_ignoring_case(std::string_view text, std::string_view lower) {

@@ -22,12 +22,12 @@ struct http_request {
 /// a request stay for the next one. Not thread-safe.
 class request_reader {
  public:
-  static constexpr size_t max_head_bytes = 64 * 1024;
+  static constexpr size_t max_head_bytes = size_t{64} * 1024;
   /// Bytes that may be read, not used, behind a body: what simdjson asks for.
   static constexpr size_t padding_bytes = 64;
-  static constexpr size_t max_body_bytes = 64 * 1024 * 1024;
+  static constexpr size_t max_body_bytes = size_t{64} * 1024 * 1024;
   /// Reads stop while more than this waits behind the request being answered.
-  static constexpr size_t max_pipelined_bytes = 1024 * 1024;
+  static constexpr size_t max_pipelined_bytes = size_t{1024} * 1024;
 
   enum class result { incomplete, ready, bad, too_large };
 
