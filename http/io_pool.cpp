@@ -55,7 +55,7 @@ void nothing() {}
 
 }  // namespace
 
-void spawn(asio::io_context& context, std::function<void(engine::yield)> body, size_t stack_bytes) {
+void start_coroutine(asio::io_context& context, std::function<void(engine::yield)> body, size_t stack_bytes) {
   // The handler's type is yield_context's own; binding it to the context's bare executor is what avoids the
   // strand.
   asio::executor_binder<void (*)(), asio::any_io_executor> handler(asio::executor_arg_t{},

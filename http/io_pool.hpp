@@ -57,7 +57,7 @@ class io_pool {
 /// `boost::asio::spawn` on a context it makes no strand: a context of the pool has one thread. What `body`
 /// throws is logged and ends it. A suspended coroutine must never be destroyed: make it return before its
 /// context goes.
-void spawn(boost::asio::io_context& context, std::function<void(engine::yield)> body,
-           size_t stack_bytes = coroutine_stack_bytes);
+void start_coroutine(boost::asio::io_context& context, std::function<void(engine::yield)> body,
+                     size_t stack_bytes = coroutine_stack_bytes);
 
 }  // namespace millrace::http
