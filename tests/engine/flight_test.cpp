@@ -136,7 +136,7 @@ TEST(Flight, AFailedTargetIsLeftForAnother) {
 
 TEST(Flight, WithNothingElseToTryTheSameTargetIsRepeatedAfterAPause) {
   flight_world w;
-  w.permits.script = {w.grant(), {.verdict = verdict::no_candidate}, w.grant()};
+  w.permits.script = {w.grant(), acquire_reply{}, w.grant()};
   w.upstream.script = {json_answer(503), json_answer()};
   EXPECT_EQ(w.run().status, 200);
   ASSERT_EQ(w.time.slept.size(), 1U);
@@ -146,7 +146,7 @@ TEST(Flight, WithNothingElseToTryTheSameTargetIsRepeatedAfterAPause) {
 
 TEST(Flight, RepeatsEndWithTheConfiguredAttempts) {
   flight_world w;
-  const acquire_reply nothing{.verdict = verdict::no_candidate};
+  const acquire_reply nothing;
   w.permits.script = {w.grant(), nothing, w.grant(), nothing, w.grant(), nothing, w.grant()};
   for (int i = 0; i < 5; ++i) w.upstream.script.push_back(json_answer(500));
   const answer a = w.run();
@@ -311,7 +311,7 @@ TEST(Flight, WhateverHappensEveryPermitIsSettledOnceAndEveryRequestCountedOnce) 
     w.stream = pick(2) == 0;
     for (int i = 0; i < 40; ++i) {
       w.permits.script.push_back(pick(4) > 0 ? w.grant(static_cast<size_t>(pick(2)))
-                                             : acquire_reply{.verdict = verdict::no_candidate});
+                                             : acquire_reply{});
       constexpr std::array failures = {upstream_failure::none,    upstream_failure::reset,
                                        upstream_failure::timeout, upstream_failure::protocol,
                                        upstream_failure::none,    upstream_failure::none};

@@ -44,7 +44,11 @@ class fake_permits final : public permit_port {
   acquire_reply acquire(const acquire_request& r, cancellation&, yield) override {
     asked.push_back(r);
     if (before_reply) before_reply();
-    if (script.empty()) return {.id = r.id, .verdict = verdict::no_candidate};
+    if (script.empty()) {
+      acquire_reply nothing;
+      nothing.id = r.id;
+      return nothing;
+    }
     acquire_reply reply = script.front();
     script.pop_front();
     if (reply.id == 0) reply.id = r.id;
