@@ -53,10 +53,10 @@ class io_pool {
   std::vector<std::unique_ptr<io_thread>> threads_;
 };
 
-/// Starts a coroutine on `context`, on the current stack when called from its thread. Unlike
-/// `boost::asio::spawn` on a context it makes no strand: a context of the pool has one thread. What `body`
-/// throws is logged and ends it. A suspended coroutine must never be destroyed: make it return before its
-/// context goes.
+/// Starts a coroutine on `context`; at once when called from its thread. Unlike `boost::asio::spawn` on a
+/// context it makes no strand: a context of the pool has one thread. Not named `spawn`, because a lambda
+/// would then choose boost's through its argument. What `body` throws is logged and ends it. A suspended
+/// coroutine must never be destroyed: make it return before its context goes.
 void start_coroutine(boost::asio::io_context& context, std::function<void(engine::yield)> body,
                      size_t stack_bytes = coroutine_stack_bytes);
 
