@@ -128,7 +128,7 @@ TEST_F(upstream_resolver_test, an_address_that_does_not_answer_holds_nobody_up) 
   known = addresses({"127.0.0.2", "127.0.0.1"});
   run([&](engine::yield y) {
     std::unique_ptr<engine::upstream_exchange> e;
-    EXPECT_EQ(client().connect(provider(s.port(), "api.test"), in(900ms), false, gone, e, y),
+    EXPECT_EQ(client().connect(provider(s.port(), "api.test"), in(10s), false, gone, e, y),
               upstream_failure::none);
   });
   EXPECT_EQ(client().counters().open, 0);

@@ -87,12 +87,12 @@ TEST_F(upstream_wait_test, an_old_deadline_does_not_end_a_later_wait) {
     p.read_request();
     p.write(ok_answer);
     p.read_request();
-    p.pause(60ms);
+    p.pause(600ms);
     p.write(ok_answer);
     p.wait_closed();
   });
   run([&](engine::yield y) {
-    for (const auto patience : {engine::duration(30ms), engine::duration(10s)}) {
+    for (const auto patience : {engine::duration(500ms), engine::duration(10s)}) {
       exchange_ptr e;
       call c;
       ASSERT_EQ(client().connect(provider(s.port()), in(10s), false, gone, e, y), upstream_failure::none);
