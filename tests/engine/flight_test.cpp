@@ -310,8 +310,7 @@ TEST(Flight, WhateverHappensEveryPermitIsSettledOnceAndEveryRequestCountedOnce) 
     flight_world w;
     w.stream = pick(2) == 0;
     for (int i = 0; i < 40; ++i) {
-      w.permits.script.push_back(pick(4) > 0 ? w.grant(static_cast<size_t>(pick(2)))
-                                             : acquire_reply{});
+      w.permits.script.push_back(pick(4) > 0 ? w.grant(static_cast<size_t>(pick(2))) : acquire_reply{});
       constexpr std::array failures = {upstream_failure::none,    upstream_failure::reset,
                                        upstream_failure::timeout, upstream_failure::protocol,
                                        upstream_failure::none,    upstream_failure::none};
