@@ -11,6 +11,8 @@ namespace {
 constexpr size_t max_answer_bytes = 64u << 20;
 /// The largest part of a refusal's body that is read and passed on.
 constexpr size_t max_error_bytes = 1u << 20;
+/// The most a stream may send before its first content: role, comments, nothing more.
+constexpr size_t max_preamble_bytes = 1u << 20;
 /// How long the end of the HTTP body may follow the stream's terminal marker for its connection to be reused.
 constexpr duration trailer_patience = 50ms;
 
@@ -288,6 +290,10 @@ flight::step flight::start_stream(answer& out, yield y) {
       return fail_io(upstream_failure::reset, "starting its stream");
     }
     state = reader_->feed(piece, pending_);
+    if (state == stream_reader::state::preamble && pending_.size() > max_preamble_bytes) {
+      reader_.reset();
+      return fail_io(upstream_failure::too_large, "starting its stream");
+    }
   }
   first_token_ = ports_.time.now() - attempt_start_;
   client_first_token_ = ports_.time.now() - call_.received;

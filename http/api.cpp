@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <ctime>
-#include <random>
 
 #include <fmt/format.h>
 
 #include "http/answers.hpp"
 #include "http/openai.hpp"
+#include "http/request_id.hpp"
 
 namespace millrace::http {
 
@@ -26,20 +26,6 @@ constexpr std::array<std::string_view, 7> forwarded_headers = {
 
 /// The longest time that may be asked for in x-millrace-timeout-ms.
 constexpr std::int64_t max_timeout_ms = 24LL * 3600 * 1000;
-
-bool valid_request_id(std::string_view id) {
-  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  });
-}
-
-std::string request_id(const edge_request& r) {
-  const auto given = r.header("x-request-id");
-  if (valid_request_id(given)) return std::string(given);
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  return fmt::format("req_{:016x}{:016x}", random(), random());
-}
 
 /// The client whose key the request carries. Every configured key is compared, so that the time taken tells
 /// nothing about which one matched.
@@ -73,7 +59,7 @@ api_error invalid_key() {
 class plain_request {
  public:
   plain_request(api_services& services, const edge_request& request)
-      : services_(services), request_(request), id_(request_id(request)) {}
+      : services_(services), request_(request), id_(request_id(request.header("x-request-id"))) {}
 
   const std::string& id() const { return id_; }
   void set_client(const engine::client_config& c) { client_ = &c; }

@@ -10,6 +10,7 @@
 #include <boost/coroutine/exceptions.hpp>
 
 #include "http/cors.hpp"
+#include "http/request_id.hpp"
 
 namespace millrace::http {
 
@@ -308,6 +309,11 @@ engine::answer connection::error_answer(const fault& f) const {
   e.message = f.message;
   engine::answer a;
   a.status = e.status;
+  std::string_view given;
+  for (const auto& field : in_.head.fields) {
+    if (field.name == "x-request-id") given = field.value;
+  }
+  a.headers.emplace_back("x-request-id", request_id(given));
   if (f.reason == refusal::overloaded) {
     e.retry_after = overload_pause;
     a.headers.emplace_back("Retry-After", std::to_string(overload_pause.count()));

@@ -254,6 +254,14 @@ TEST(Flight, AStreamThatBreaksAfterContentSaysSoAndIsNotTriedAgain) {
   }
 }
 
+TEST(Flight, AStreamThatNeverGetsToThePointIsAFailure) {
+  flight_world w;
+  w.stream = true;
+  w.permits.script = {w.grant(0), w.grant(1)};
+  w.upstream.script = {event_stream({std::string((1U << 20) + 1, 'p'), "c", "d"}), event_stream({"c", "d"})};
+  w.run([&](answer& a, yield y) { EXPECT_EQ(drain(a, y), "cd"); });
+}
+
 TEST(Flight, ADroppedStreamIsSettledAsCancelled) {
   flight_world w;
   w.stream = true;

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace millrace::http {
+
+/// The client's own x-request-id if it matches [A-Za-z0-9._-]{1,128}, else a new one. Thread-safe.
+std::string request_id(std::string_view given);
+
+}  // namespace millrace::http
