@@ -105,7 +105,7 @@ export function connect(url, apiKey = 'sdk-key', options = {}) {
     counted.calls += 1;
     return fetch(...args);
   };
-  counted.sdk = new OpenAI.OpenAI({ baseURL: url, apiKey, fetch: fetched, ...options });
+  counted.sdk = new OpenAI.OpenAI({ baseURL: url, apiKey, fetch: fetched, timeout: PATIENCE_MS, ...options });
   return counted;
 }
 

@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-from harness import (Gateway, RecordingUpstream, Simulator, TestCase, provider,  # noqa: E402, F401
+from harness import (PATIENCE, Gateway, RecordingUpstream, Simulator, TestCase, provider,  # noqa: E402, F401
                      reply, target, wait_until)
 
 import openai  # noqa: E402
@@ -58,6 +58,7 @@ class World(TestCase):
 
     def client(self, key="sdk-key", **options):
         options.setdefault("base_url", self.url)
+        options.setdefault("timeout", PATIENCE)
         return self.own(openai.OpenAI(api_key=key, **options))
 
     def calls(self, model):
