@@ -86,6 +86,7 @@ engine::acquire_reply bridge::acquire(const engine::acquire_request& request, en
 }
 
 std::shared_ptr<const dispatcher_view> bridge::status(engine::cancellation& gone, engine::yield y) {
+  if (gone.cancelled()) return nullptr;
   waiter w;
   w.id = new_ticket();
   outgoing(hurry::yes).status.push_back(w.id);

@@ -20,7 +20,9 @@ void ensure(pointer self, const std::string& name, const Settings& settings, std
   if (entry.home) {
     self->send(caf::actor_cast<Handle>(entry.home), settings);
   } else {
-    entry.home = caf::actor_cast<caf::strong_actor_ptr>(self->spawn(behaviour, name, settings));
+    const auto spawned = self->spawn(behaviour, name, settings);
+    self->monitor(spawned);
+    entry.home = caf::actor_cast<caf::strong_actor_ptr>(spawned);
   }
 }
 
@@ -46,9 +48,19 @@ void apply(pointer self, const engine::config& c) {
   });
 }
 
+/// A home that failed is replaced, as long as the newest configuration names it.
+void replace(pointer self, const caf::actor_addr& lost) {
+  auto& s = self->state;
+  const auto gone = std::erase_if(s.entries, [&](const auto& named) {
+    return caf::actor_cast<caf::actor_addr>(named.second.home) == lost;
+  });
+  if (gone != 0) apply(self, *s.config);
+}
+
 }  // namespace
 
 directory_actor::behavior_type directory(pointer self) {
+  self->set_down_handler([self](const caf::down_msg& down) { replace(self, down.source); });
   self->set_exit_handler([self](caf::exit_msg& msg) {
     for (const auto& [name, entry] : self->state.entries) self->send_exit(entry.home, msg.reason);
     self->quit(msg.reason);
@@ -58,7 +70,10 @@ directory_actor::behavior_type directory(pointer self) {
         const auto it = self->state.entries.find(question.name);
         return it == self->state.entries.end() ? nullptr : it->second.home;
       },
-      [=](const engine::config_ptr& c) { apply(self, *c); },
+      [=](const engine::config_ptr& c) {
+        self->state.config = c;
+        apply(self, *c);
+      },
   };
 }
 
