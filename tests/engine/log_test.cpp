@@ -280,9 +280,11 @@ TEST(log, a_reader_that_does_not_read_holds_nobody_up_and_loses_the_oldest_lines
 }
 
 TEST(log, the_end_does_not_wait_for_ever_for_a_reader) {
-  pipe_pair ends;
+  // Never closed: the writer that was given up may still be writing.
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
   {
-    logging log(level("info"), ends.fds[1]);
+    logging log(level("info"), ends[1]);
     const std::string padding(1000, 'x');
     for (int i = 0; i < 1000; ++i) log_event(log_level::info, "e", {{"padding", padding}});
   }
