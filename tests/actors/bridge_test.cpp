@@ -83,11 +83,11 @@ struct bridge_test : testing::Test {
   void spawn(const std::function<void(engine::yield)>& body) {
     boost::asio::spawn(io, [body](engine::yield y) { body(y); });
   }
-  /// Runs the I/O thread until `done`; gives up after far too long.
-  void run_until(const std::function<bool()>& done) {
+  /// Runs the I/O thread until `done`; false after far too long.
+  [[nodiscard]] bool run_until(const std::function<bool()>& done) {
     const auto limit = engine::clock::now() + 30s;
     while (!done() && engine::clock::now() < limit) io.run_one_for(1s);
-    ASSERT_TRUE(done());
+    return done();
   }
 };
 
@@ -104,7 +104,7 @@ TEST_F(bridge_test, QuestionsOfOneRoundTravelTogether) {
       granted += reply.verdict == verdict::granted ? 1 : 0;
     });
   }
-  run_until([&] { return granted == 10; });
+  ASSERT_TRUE(run_until([&] { return granted == 10; }));
   ASSERT_EQ(batches.size(), 1U);
   EXPECT_EQ(batches[0]->acquires.size(), 10U);
 }
@@ -124,7 +124,7 @@ TEST_F(bridge_test, WhoeverGoesWhileWaitingGivesBackWhatArrivesLater) {
     EXPECT_EQ(desk->acquire(r, gone, y).verdict, verdict::no_candidate);
     back = true;
   });
-  run_until([&] { return back && batches.size() == 2; });
+  ASSERT_TRUE(run_until([&] { return back && batches.size() == 2; }));
   EXPECT_EQ(batches[1]->cancelled, std::vector<engine::ticket>{asked});
   EXPECT_TRUE(batches[1]->settled.empty());
 }
@@ -138,12 +138,12 @@ TEST_F(bridge_test, WhoeverIsGoneAlreadyAsksNothing) {
     EXPECT_EQ(desk->status(gone, y), nullptr);
     back = true;
   });
-  run_until([&] { return back; });
+  ASSERT_TRUE(run_until([&] { return back; }));
   engine::settlement bad;
   bad.id = desk->new_ticket();
   bad.outcome = engine::attempt_outcome::failed;
   desk->settle(bad);
-  run_until([&] { return !batches.empty(); });
+  ASSERT_TRUE(run_until([&] { return !batches.empty(); }));
   EXPECT_TRUE(batches[0]->acquires.empty());
   EXPECT_TRUE(batches[0]->status.empty());
 }
@@ -155,7 +155,7 @@ TEST_F(bridge_test, WhatNobodyWaitsForArrivesByItself) {
   engine::settlement well;
   well.id = t;
   desk->settle(well);
-  run_until([&] { return !batches.empty(); });
+  ASSERT_TRUE(run_until([&] { return !batches.empty(); }));
   ASSERT_EQ(batches[0]->sent.size(), 1U);
   EXPECT_GE(batches[0]->sent[0].age, 0ms);
   ASSERT_EQ(batches[0]->settled.size(), 1U);
@@ -183,7 +183,7 @@ TEST_F(bridge_test, ARealNodeGrantsAndTellsItsState) {
     desk->sent({reply.id, {}});
     view = desk->status(gone, y);
   });
-  run_until([&] { return view != nullptr; });
+  ASSERT_TRUE(run_until([&] { return view != nullptr; }));
   EXPECT_EQ(view->config, config);
   ASSERT_EQ(view->status.keys.size(), 1U);
   EXPECT_EQ(view->status.keys[0].granted, 1U);
