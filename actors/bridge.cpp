@@ -74,7 +74,7 @@ engine::acquire_reply bridge::acquire(const engine::acquire_request& request, en
     if (const auto spare = spares_.take(request, engine::clock::now())) return *spare;
     auto& asked = outgoing(hurry::yes).acquires.emplace_back(request);
     if (engine::spare_permits::suits(request)) {
-      asked.spares = engine::dispatcher_machine::max_spares;
+      asked.spares = spares_.wish();
       asked.first_spare = new_ticket();
       last_ticket_ += asked.spares;
     }
@@ -149,7 +149,7 @@ desk_batch& bridge::outgoing(hurry h) {
 /// Sees to it that what waits for company goes soon, and that unused spares go back.
 void bridge::arm() {
   if (std::exchange(timer_armed_, true)) return;
-  timer_.expires_after(lazy_delay);
+  timer_.expires_after(spares_.empty() ? lazy_delay : lazier_delay);
   timer_.async_wait([this](const boost::system::error_code& error) {
     timer_armed_ = false;
     if (error) return;

@@ -23,6 +23,8 @@ class bridge final : public engine::permit_port {
  public:
   static constexpr std::uint16_t max_desks = 1024;
   static constexpr engine::duration lazy_delay = std::chrono::milliseconds(1);
+  /// While spares are held, and so nobody waits for what comes back.
+  static constexpr engine::duration lazier_delay = std::chrono::milliseconds(5);
   static constexpr std::size_t lazy_items = 512;  ///< more than so many do not wait
 
   bridge(caf::actor_system& system, dispatcher_actor dispatcher, boost::asio::io_context& io,

@@ -95,7 +95,7 @@ class dispatcher_machine {
   /// Configurations remembered for requests that started under an older one.
   static constexpr size_t max_snapshots = 8;
   /// Most spare permits granted with one request, and the part of a key's permits in hand they may be.
-  static constexpr std::int64_t max_spares = 32;
+  static constexpr std::int64_t max_spares = 128;
   static constexpr std::int64_t spare_part = 8;
   /// Requests known at once; more are refused with `queue_full`.
   static constexpr size_t max_tickets = 20000;

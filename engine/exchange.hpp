@@ -7,11 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/spawn.hpp>
+#include "engine/coroutine.hpp"
 
 namespace millrace::engine {
-
-using yield = boost::asio::yield_context;
 
 /// Header fields in order; names as they go on the wire.
 using header_list = std::vector<std::pair<std::string, std::string>>;

@@ -1,6 +1,7 @@
 #include "engine/spare_permits.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace millrace::engine {
 
@@ -28,6 +29,10 @@ bool spare_permits::suits(const acquire_request& r) {
   return r.first && r.tried.empty() && r.tried_keys.empty() && !r.retry_tried;
 }
 
+std::uint8_t spare_permits::wish() {
+  return static_cast<std::uint8_t>(std::exchange(wish_, std::min(2 * wish_, most_wished)));
+}
+
 void spare_permits::add(const acquire_reply& grant, time_point now, std::vector<ticket>& back) {
   if (held_.size() >= max_held) {
     back.push_back(grant.id);
@@ -53,11 +58,12 @@ std::optional<acquire_reply> spare_permits::take(const acquire_request& r, time_
 }
 
 void spare_permits::drop_ended(time_point now, std::vector<ticket>& back) {
-  std::erase_if(held_, [&](const spare& s) {
+  const auto unused = std::erase_if(held_, [&](const spare& s) {
     if (s.until > now) return false;
     back.push_back(s.grant.id);
     return true;
   });
+  if (unused > 0) wish_ = std::max(1, wish_ / 2);
 }
 
 void spare_permits::drop_all(std::vector<ticket>& back) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -18,10 +19,14 @@ class spare_permits {
  public:
   static constexpr duration life = std::chrono::milliseconds(100);
   static constexpr size_t max_held = 512;
+  static constexpr int most_wished = 128;
 
   /// Whether permits may be asked for on behalf of `r`: a first attempt, with nothing tried yet.
   static bool suits(const acquire_request& r);
 
+  /// How many to ask for with a request that found none: twice as many each time they run out, half as many
+  /// when some were not used, so that a busy thread asks rarely and a quiet one does not ask in vain.
+  std::uint8_t wish();
   /// Keeps a spare grant; when there is no room it goes to `back` at once.
   void add(const acquire_reply& grant, time_point now, std::vector<ticket>& back);
   /// A permit for `r`, if one of its class is held whose reservation covers it without much waste.
@@ -40,6 +45,7 @@ class spare_permits {
     time_point until;        ///< when it goes back
   };
   std::vector<spare> held_;
+  int wish_ = 1;
 };
 
 }  // namespace millrace::engine

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
+#include <fmt/compile.h>
 #include <httplib.h>
+#include <boost/beast/http/status.hpp>
 
 namespace millrace::http {
 
@@ -12,14 +15,49 @@ namespace {
 
 constexpr std::string_view clean_get = "GET / HTTP/1.1\r\n\r\n";
 constexpr std::string_view clean_head = "HEAD / HTTP/1.1\r\n\r\n";
+constexpr size_t head_bytes = 512;  ///< enough for most heads
 
 bool has_no_body(int status) {
   return status < 200 || status == 204 || status == 304;
 }
 
+/// A line that would end early is left out, as cpp-httplib does.
+void add_line(std::string& lines, std::string_view name, std::string_view value) {
+  const auto ends_line = [](char c) { return c == '\r' || c == '\n' || c == '\0'; };
+  if (std::ranges::any_of(name, ends_line) || std::ranges::any_of(value, ends_line)) return;
+  lines.append(name).append(": ").append(value).append("\r\n");
+}
+
+/// The lines that do not frame the answer, and the end of the head.
+void add_lines(std::string& lines, const engine::answer& a, const answer_framing& framing) {
+  add_line(lines, "Date", framing.date);
+  for (const auto& [name, value] : a.headers) add_line(lines, name, value);
+  lines += "\r\n";
+}
+
+/// Writes an answer whose length is known.
+bool write_whole(const engine::answer& a, const answer_framing& framing, answer_sink& sink) {
+  const bool empty = has_no_body(a.status);
+  const auto reason = boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(a.status));
+  std::string head;
+  head.reserve(head_bytes);
+  fmt::format_to(std::back_inserter(head), FMT_COMPILE("HTTP/1.1 {} {}\r\n"), a.status,
+                 std::string_view(reason.data(), reason.size()));
+  if (!framing.keep_alive) {
+    head += "Connection: close\r\n";
+  } else if (framing.old) {
+    head += "Connection: keep-alive\r\n";
+  }
+  if (!empty) {
+    fmt::format_to(std::back_inserter(head), FMT_COMPILE("Content-Length: {}\r\n"), a.body.size());
+    if (!a.content_type.empty()) add_line(head, "Content-Type", a.content_type);
+  }
+  add_lines(head, a, framing);
+  return sink.write(head) && (empty || framing.without_body || sink.write(a.body));
+}
+
 /// Reads the clean request; writes into the sink. The answer's own header lines are put in here, behind those
-/// that frame it: through cpp-httplib each would cost a map node and a printf, which was a third of the
-/// edge's work.
+/// that frame it: through cpp-httplib each would cost a map node and a printf.
 class sink_stream : public httplib::Stream {
  public:
   sink_stream(const engine::answer& a, const answer_framing& framing, answer_sink& sink)
@@ -51,20 +89,11 @@ class sink_stream : public httplib::Stream {
   /// cpp-httplib writes the head whole, in one go.
   bool write_head(std::string_view head) {
     constexpr std::string_view line_end = "\r\n";
-    std::string lines;
-    lines.reserve(512);
-    add_line(lines, "Date", framing_.date);
-    for (const auto& [name, value] : answer_.headers) add_line(lines, name, value);
-    lines += line_end;
     head.remove_suffix(line_end.size());
+    std::string lines;
+    lines.reserve(head_bytes);
+    add_lines(lines, answer_, framing_);
     return sink_.write(head) && sink_.write(lines);
-  }
-
-  /// A line that would end early is left out, as cpp-httplib does.
-  static void add_line(std::string& lines, std::string_view name, std::string_view value) {
-    const auto ends_line = [](char c) { return c == '\r' || c == '\n' || c == '\0'; };
-    if (std::ranges::any_of(name, ends_line) || std::ranges::any_of(value, ends_line)) return;
-    lines.append(name).append(": ").append(value).append("\r\n");
   }
 
   std::string_view request_;
@@ -93,7 +122,7 @@ class answer_writer::server : public httplib::Server {
     });
   }
 
-  bool write(engine::answer& a, const answer_framing& framing, answer_sink& sink) {
+  bool write(const engine::answer& a, const answer_framing& framing, answer_sink& sink) {
     sink_stream stream(a, framing, sink);
     answer_ = &a;
     framing_ = &framing;
@@ -107,42 +136,39 @@ class answer_writer::server : public httplib::Server {
   // Both run before the first byte is written, so no other coroutine can have replaced the three pointers.
   void fill(httplib::Response& res) {
     res.status = answer_->status;
-    if (answer_->stream && !framing_->without_body) {
-      auto provider = [sink = sink_, bytes = std::string()](size_t, httplib::DataSink& to) mutable {
-        switch (sink->pull(bytes)) {
-          case answer_sink::pulled::bytes:
-            return to.write(bytes.data(), bytes.size());
-          case answer_sink::pulled::end:
-            to.done();
-            return true;
-          case answer_sink::pulled::failed:
-            break;
-        }
-        return false;
-      };
-      if (framing_->old) {
-        res.set_content_provider(answer_->content_type, std::move(provider));
-      } else {
-        res.set_chunked_content_provider(answer_->content_type, std::move(provider));
-      }
+    if (framing_->without_body) {
+      res.set_header("Content-Type", answer_->content_type);
       return;
     }
-    if (!answer_->content_type.empty() && !has_no_body(res.status)) {
-      res.set_header("Content-Type", answer_->content_type);
+    auto provider = [sink = sink_, bytes = std::string()](size_t, httplib::DataSink& to) mutable {
+      switch (sink->pull(bytes)) {
+        case answer_sink::pulled::bytes:
+          return to.write(bytes.data(), bytes.size());
+        case answer_sink::pulled::end:
+          to.done();
+          return true;
+        case answer_sink::pulled::failed:
+          break;
+      }
+      return false;
+    };
+    if (framing_->old) {
+      res.set_content_provider(answer_->content_type, std::move(provider));
+    } else {
+      res.set_chunked_content_provider(answer_->content_type, std::move(provider));
     }
-    if (!has_no_body(res.status)) res.body = std::move(answer_->body);
   }
 
   void correct(httplib::Response& res) {
     if (framing_->without_body) res.headers.erase("Accept-Ranges");
-    if (has_no_body(res.status) || answer_->stream) res.headers.erase("Content-Length");
+    res.headers.erase("Content-Length");
     if (framing_->keep_alive) {
       res.headers.erase("Connection");
       if (framing_->old) res.set_header("Connection", "keep-alive");
     }
   }
 
-  engine::answer* answer_ = nullptr;
+  const engine::answer* answer_ = nullptr;
   const answer_framing* framing_ = nullptr;
   answer_sink* sink_ = nullptr;
 };
@@ -150,8 +176,8 @@ class answer_writer::server : public httplib::Server {
 answer_writer::answer_writer() : server_(std::make_unique<server>()) {}
 answer_writer::~answer_writer() = default;
 
-bool answer_writer::write(engine::answer& a, const answer_framing& framing, answer_sink& sink) {
-  return server_->write(a, framing, sink);
+bool answer_writer::write(const engine::answer& a, const answer_framing& framing, answer_sink& sink) {
+  return a.stream ? server_->write(a, framing, sink) : write_whole(a, framing, sink);
 }
 
 }  // namespace millrace::http

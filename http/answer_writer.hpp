@@ -29,10 +29,10 @@ struct answer_framing {
   std::string_view date;  ///< IMF-fixdate
 };
 
-/// Writes answers as HTTP/1.1: status line, header fields, body or chunks. cpp-httplib does it: a subclass of
-/// its server serves a fixed, clean request whose bytes never come from a client, on a stream that ends in
-/// the sink. So none of its parsing meets hostile bytes (see the folder's README). One thread; used by all
-/// its connections, also while some of them are suspended inside.
+/// Writes answers as HTTP/1.1: status line, header fields, body or chunks. Streams are cpp-httplib's: a
+/// subclass of its server serves a fixed, clean request whose bytes never come from a client, on a stream
+/// that ends in the sink. So none of its parsing meets hostile bytes (see the folder's README). Whole answers
+/// are written here. One thread; used by all its connections, also while some of them are suspended inside.
 class answer_writer {
  public:
   answer_writer();
@@ -40,8 +40,8 @@ class answer_writer {
   answer_writer(const answer_writer&) = delete;
   answer_writer& operator=(const answer_writer&) = delete;
 
-  /// True when the whole answer, with its proper end, went into the sink. Takes `a.body`.
-  bool write(engine::answer& a, const answer_framing& framing, answer_sink& sink);
+  /// True when the whole answer, with its proper end, went into the sink.
+  bool write(const engine::answer& a, const answer_framing& framing, answer_sink& sink);
 
  private:
   class server;

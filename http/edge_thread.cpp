@@ -73,7 +73,7 @@ void edge_thread::adopt(int native_socket, std::string remote, bool refuse) {
   auto c = std::make_shared<connection>(*this, std::move(socket), std::move(remote), refuse);
   lists_->slots[next_slot_++ % lists_->slots.size()].push_back(*c);
   start_ticking();
-  start_coroutine(context, [c = std::move(c)](engine::yield y) { c->run(y); });
+  engine::start_coroutine(context, [c = std::move(c)](engine::yield y) { c->run(y); });
 }
 
 void edge_thread::drain() {

@@ -1,11 +1,8 @@
 #include "http/io_pool.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <latch>
 
-#include <spdlog/spdlog.h>
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/post.hpp>
 
 namespace millrace::http {
@@ -47,29 +44,6 @@ void io_pool::on_each(const std::function<void(size_t)>& f) {
     });
   }
   done.wait();
-}
-
-namespace {
-
-void nothing() {}
-
-}  // namespace
-
-void start_coroutine(asio::io_context& context, std::function<void(engine::yield)> body, size_t stack_bytes) {
-  // The handler's type is yield_context's own; binding it to the context's bare executor is what avoids the
-  // strand.
-  asio::executor_binder<void (*)(), asio::any_io_executor> handler(asio::executor_arg_t{},
-                                                                   context.get_executor(), &nothing);
-  asio::spawn(
-      std::move(handler),
-      [body = std::move(body)](engine::yield y) {
-        try {
-          body(y);
-        } catch (const std::exception& e) {
-          spdlog::error("coroutine ended by an exception: {}", e.what());
-        }
-      },
-      boost::coroutines::attributes(stack_bytes));
 }
 
 }  // namespace millrace::http

@@ -10,13 +10,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "engine/exchange.hpp"
-
 namespace millrace::http {
-
-/// Stack of a request's coroutine. Only touched pages count as resident memory; the deepest known path
-/// (handler, JSON, logging, TLS) stays well below half of it.
-inline constexpr size_t coroutine_stack_bytes = 128 * 1024;
 
 /// The I/O threads, each with an `io_context` of its own. Whatever belongs to a connection stays on its
 /// thread, so nothing in here needs a lock. The threads run from `start` to `stop`.
@@ -52,12 +46,5 @@ class io_pool {
   };
   std::vector<std::unique_ptr<io_thread>> threads_;
 };
-
-/// Starts a coroutine on `context`; at once when called from its thread. Unlike `boost::asio::spawn` on a
-/// context it makes no strand: a context of the pool has one thread. Not named `spawn`, because a lambda
-/// would then choose boost's through its argument. What `body` throws is logged and ends it. A suspended
-/// coroutine must never be destroyed: make it return before its context goes.
-void start_coroutine(boost::asio::io_context& context, std::function<void(engine::yield)> body,
-                     size_t stack_bytes = coroutine_stack_bytes);
 
 }  // namespace millrace::http

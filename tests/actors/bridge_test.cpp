@@ -9,7 +9,6 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/spawn.hpp>
 
 #include "actors/directory_actor.hpp"
 #include "actors/dispatcher_actor.hpp"
@@ -80,9 +79,7 @@ struct bridge_test : testing::Test {
     r.first = false;
     return r;
   }
-  void spawn(const std::function<void(engine::yield)>& body) {
-    boost::asio::spawn(io, [body](engine::yield y) { body(y); });
-  }
+  void spawn(const std::function<void(engine::yield)>& body) { engine::start_coroutine(io, body); }
   /// Runs the I/O thread until `done`; false after far too long.
   [[nodiscard]] bool run_until(const std::function<bool()>& done) {
     const auto limit = engine::clock::now() + 30s;

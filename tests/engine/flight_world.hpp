@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/spawn.hpp>
 
 #include "dispatch_world.hpp"
 #include "engine/pipeline.hpp"
@@ -206,7 +205,7 @@ class flight_world {
   answer run(const std::function<void(answer&, yield)>& after = {}) {
     answer result;
     boost::asio::io_context io;
-    boost::asio::spawn(io, [&](yield y) {
+    start_coroutine(io, [&](yield y) {
       pipeline p({permits, upstream, time, format, watch, budget});
       call c;
       c.config = config;

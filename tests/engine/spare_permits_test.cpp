@@ -93,5 +93,20 @@ TEST_F(SparePermits, AreBounded) {
   EXPECT_EQ(back.size(), spare_permits::max_held);
 }
 
+TEST_F(SparePermits, AreAskedForInStepWithTheirUse) {
+  EXPECT_EQ(spares.wish(), 1);
+  EXPECT_EQ(spares.wish(), 2);
+  for (int i = 0; i < 20; ++i) (void)spares.wish();
+  EXPECT_EQ(spares.wish(), spare_permits::most_wished);
+  spares.add(grant(7), now, back);
+  spares.drop_ended(now + 10min, back);
+  EXPECT_EQ(spares.wish(), spare_permits::most_wished / 2);
+  for (int i = 0; i < 20; ++i) {
+    spares.add(grant(7), now, back);
+    spares.drop_ended(now + 10min, back);
+  }
+  EXPECT_EQ(spares.wish(), 1);
+}
+
 }  // namespace
 }  // namespace millrace::engine

@@ -122,7 +122,7 @@ void test_server::accept() {
     p->socket_.set_option(tcp::no_delay(true));
     peers_.push_back(p);
     ++running_;
-    asio::spawn(io_, [this, p](engine::yield y) {
+    engine::start_coroutine(io_, [this, p](engine::yield y) {
       p->y_ = &y;
       script_(*p);
       p->close();
@@ -207,7 +207,7 @@ upstream_client& upstream_test::client() {
 
 void upstream_test::run(const std::function<void(engine::yield)>& body) {
   bool done = false;
-  asio::spawn(io, [&](engine::yield y) {
+  engine::start_coroutine(io, [&](engine::yield y) {
     body(y);
     done = true;
     io.stop();

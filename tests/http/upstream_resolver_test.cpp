@@ -40,7 +40,7 @@ TEST_F(upstream_resolver_test, a_name_is_asked_for_once_and_remembered) {
   auto s = serve(answer_all);
   int done = 0;
   for (int i = 0; i < 3; ++i) {
-    boost::asio::spawn(io, [&](engine::yield y) {
+    engine::start_coroutine(io, [&](engine::yield y) {
       EXPECT_EQ(exchange(provider(s.port(), "api.test"), y).body, "ok");
       ++done;
     });

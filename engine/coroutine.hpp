@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/spawn.hpp>
+
+namespace millrace::engine {
+
+/// A stackful coroutine of one I/O thread. Bound to the plain executor of the thread's io_context: with the
+/// type-erased one of `boost::asio::yield_context` every operation copies it and allocates to resume.
+using yield = boost::asio::basic_yield_context<
+    boost::asio::executor_binder<void (*)(), boost::asio::io_context::executor_type>>;
+
+/// Stack of a request's coroutine. Only touched pages count as resident memory; the deepest known path
+/// (handler, JSON, logging, TLS) stays well below half of it.
+inline constexpr std::size_t coroutine_stack_bytes = 128 * 1024;
+
+/// Starts a coroutine on `context`, which must have one thread (so it makes no strand); at once when called
+/// from that thread. Not named `spawn`, because a lambda would then choose boost's through its argument. What
+/// `body` throws is logged and ends it. A suspended coroutine must never be destroyed: make it return before
+/// its context goes.
+void start_coroutine(boost::asio::io_context& context, std::function<void(yield)> body,
+                     std::size_t stack_bytes = coroutine_stack_bytes);
+
+}  // namespace millrace::engine
