@@ -101,15 +101,18 @@ void bridge::sent(const engine::sent_report& report) {
 
 void bridge::settle(const engine::settlement& s) {
   const bool well = s.outcome == engine::attempt_outcome::ok;
-  outgoing(well ? hurry::no : hurry::yes).settled.push_back(s);
-  const bool trouble = !well && s.outcome != engine::attempt_outcome::cancelled &&
-                       s.outcome != engine::attempt_outcome::unused;
-  if (trouble) {
+  outgoing(hurry::no).settled.push_back(s);
+  if (well && !s.probe) return;
+  if (!well && s.outcome != engine::attempt_outcome::cancelled &&
+      s.outcome != engine::attempt_outcome::unused) {
     // What was plenty a moment ago may be spoilt: the next request shall ask.
     back_.clear();
     spares_.drop_all(back_);
-    give_back(back_, hurry::yes);
+    give_back(back_, hurry::no);
   }
+  // At once, before the client can see the answer: its next request may come through another thread, and must
+  // find what this one learned.
+  flush();
 }
 
 void bridge::give_back(const std::vector<engine::ticket>& spares, hurry h) {

@@ -56,6 +56,7 @@ void flight::settle(attempt_outcome outcome, std::string_view reason) {
   s.total = now - attempt_start_;
   s.retry_after = retry_after_;
   s.hint = hint_;
+  s.probe = grant_.probe;
   ports_.permits.settle(s);
   exchange_.reset();
   if (outcome == attempt_outcome::unused) return;

@@ -294,6 +294,7 @@ struct settlement {
   duration total{};
   duration retry_after{};
   limit_hint hint;
+  bool probe = false;  ///< of a call that was a probe
 };
 
 }  // namespace millrace::engine

@@ -159,6 +159,26 @@ TEST_F(bridge_test, WhatNobodyWaitsForArrivesByItself) {
   EXPECT_EQ(batches[0]->settled[0].id, t);
 }
 
+TEST_F(bridge_test, AFailureAndAProbeAreToldBeforeAnythingElseHappens) {
+  play_dispatcher();
+  engine::settlement news;
+  for (const bool probe : {false, true}) {
+    batches.clear();
+    news.id = desk->new_ticket();
+    news.outcome = probe ? engine::attempt_outcome::ok : engine::attempt_outcome::failed;
+    news.probe = probe;
+    desk->settle(news);
+    // As another thread's bridge would, for the same client's next request.
+    auto next = std::make_shared<desk_batch>();
+    next->cancelled = {99};
+    caf::anon_send(dispatcher, next);
+    ASSERT_TRUE(run_until([&] { return batches.size() == 2; }));
+    ASSERT_EQ(batches[0]->settled.size(), 1U);
+    EXPECT_EQ(batches[0]->settled[0].id, news.id);
+    EXPECT_EQ(batches[1], next);
+  }
+}
+
 TEST_F(bridge_test, ARealNodeGrantsAndTellsItsState) {
   engine::config_builder b;
   b.provider("p", {engine::rpm(6000)}).model("m", {0});

@@ -61,7 +61,7 @@ class Breaker(TestCase):
         self.assertEqual(self.simulator.key("k")["max_in_flight"], 1)
         self.assertEqual({a.status for a in answers}, {200, 503})
         self.assertEqual([a.status for a in answers].count(200), self.arrived() - before)
-        self.assertEqual(gateway.breaker("p/m"), "closed")
+        wait_until(lambda: gateway.breaker("p/m") == "closed", "the breaker closes")
         self.assertEqual({a.status for a in at_once([lambda: gateway.chat("m")] * 8)}, {200})
 
     def test_a_failed_probe_opens_it_for_another_interval(self):
