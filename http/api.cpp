@@ -1,6 +1,7 @@
 #include "http/api.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <ctime>
 
@@ -55,6 +56,14 @@ api_error invalid_key() {
           true};
 }
 
+/// Whether the body could not even be read, as against one that asks for something it may not have. Whoever
+/// sends such bodies gets an answer and no second try on the same connection.
+bool unreadable(const api_error& e) {
+  constexpr std::array<std::string_view, 4> codes = {"duplicate_key", "invalid_json", "invalid_utf8",
+                                                     "json_too_deep"};
+  return e.status == 415 || std::find(codes.begin(), codes.end(), e.code) != codes.end();
+}
+
 /// Answers a request that never reached the pipeline, and counts it.
 class plain_request {
  public:
@@ -67,6 +76,7 @@ class plain_request {
   answer refuse(const api_error& e) {
     answer a;
     a.status = e.status;
+    a.close = unreadable(e);
     a.body = format_error(e, request_.path);
     if (e.no_retry) a.headers.emplace_back("x-should-retry", "false");
     if (e.status == 401) a.headers.emplace_back("www-authenticate", "Bearer");

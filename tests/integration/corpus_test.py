@@ -157,22 +157,32 @@ class BadInput(TestCase):
     def test_deep_and_odd_json(self):
         depth = 100_000
         bodies = [b"[" * depth, b'{"a":' * depth, b'{"model":"chat","messages":' + b"[" * depth + b"]" * depth + b"}",
-                  b'{"model":"chat","messages":[],' + b'"a":{' * 200 + b"}" * 201,
+                  b'{"model":"chat","messages":["a"],' + b'"a":{' * 200 + b"}" * 201,
                   b'{"model":"chat","n":1' + b"0" * 100_000 + b"x}", b'"' + b"\\" * 99_999, b"\xef\xbb\xbf{}", b"\x00" * 1000]
         for body in bodies:
             answer = self.gateway_post(body)
             self.assertEqual(answer.status, 400, body[:40])
             self.assertTrue(answer.error["message"])
 
-    def gateway_post(self, body):
+    def gateway_post(self, body, *lines):
+        """The answer, behind which the connection must end."""
         with RawClient(self.gateway.port) as client:
-            client.send(post_bytes("/v1/chat/completions", body))
-            return client.read_answer()
+            client.send(post_bytes("/v1/chat/completions", body, *lines))
+            answer = client.read_answer()
+            self.assertEqual(answer.header("connection"), "close")
+            self.assertEqual(client.read_all(), b"")
+            return answer
 
     def test_compressed_bodies_are_not_taken(self):
+        bomb = b"\x1f\x8b\x08" + b"\0" * 50
+        self.assertEqual(self.gateway_post(bomb, "Content-Encoding: gzip").status, 415)
+        self.assertEqual(self.gateway_post(bomb).status, 400)
+
+    def test_a_mistaken_request_keeps_its_connection(self):
         with RawClient(self.gateway.port) as client:
-            client.send(post_bytes("/v1/chat/completions", b"\x1f\x8b\x08" + b"\0" * 50, "Content-Encoding: gzip"))
-            self.assertIn(client.read_answer().status, (400, 415))
+            for body in (b"{}", b'{"model":"unknown","messages":[]}', b'{"model":"chat","messages":1}'):
+                client.send(post_bytes("/v1/chat/completions", body))
+                self.assertIn(client.read_answer().status, (400, 404))
 
 
 class Crowd(TestCase):
