@@ -188,6 +188,8 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
     upstream_time_ += ports_.time.now() - start;
     const bool stale = failure != upstream_failure::none && exchange_ && exchange_->stale();
     if (!stale || fresh) return failure;
+    // The provider may have read the request before it reset the connection, so this is one more call to it.
+    if (!ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget)) return failure;
   }
 }
 

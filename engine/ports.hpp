@@ -71,7 +71,8 @@ class upstream_exchange {
   /// before the framing says so is `reset`. `until`: latest time for at least one byte.
   virtual upstream_failure read(std::string& out, time_point until, yield y) = 0;
   /// True when the request was written on a reused connection which failed before any byte of an answer: the
-  /// call may be repeated once on a fresh connection without counting as an attempt.
+  /// call may be repeated once on a fresh connection without counting as an attempt, if the node's retry
+  /// budget allows.
   virtual bool stale() const = 0;
 };
 

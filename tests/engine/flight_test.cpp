@@ -168,6 +168,17 @@ TEST(Flight, AStaleConnectionIsReplacedOnceWithinTheSamePermit) {
   EXPECT_EQ(header(a, "x-millrace-attempts"), "1");
 }
 
+TEST(Flight, AStaleConnectionIsNotReplacedBeyondTheNodesRetryBudget) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  while (w.budget.try_retry(w.time.now(), 0)) continue;
+  scripted_call stale = broken(upstream_failure::reset);
+  stale.stale = true;
+  w.upstream.script = {stale, json_answer()};
+  EXPECT_EQ(w.run().status, 502);
+  EXPECT_EQ(w.upstream.fresh, (std::vector<bool>{false}));
+}
+
 TEST(Flight, APermitThatRanOutWhileConnectingIsGivenBackUnsent) {
   flight_world w;
   w.permits.script = {w.grant(), w.grant()};
