@@ -24,14 +24,17 @@ class Failed(Exception):
 
 
 class Server:
-    """A server in a process group of its own, so that its workers are counted and ended with it."""
+    """A server in a process group of its own, so that its workers are counted and ended with it.
 
-    def __init__(self, name, command, log, env=None):
+    What it prints goes to `log`; its standard output to `output`, where that is given.
+    """
+
+    def __init__(self, name, command, log, env=None, output=None):
         self.name = name
         self.log = pathlib.Path(log)
-        with self.log.open("wb") as out:
-            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                          start_new_session=True, env={**os.environ, **(env or {})})
+        with self.log.open("wb") as errors, pathlib.Path(output or os.devnull).open("wb") as out:
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out if output else errors,
+                                          stderr=errors, start_new_session=True, env={**os.environ, **(env or {})})
 
     def wait_ready(self, port, method="GET", path="/", body=None, headers=None, seconds=60):
         """Returns the seconds until the first answer below 300; raises Failed with the log's end."""
@@ -76,6 +79,10 @@ class Server:
 
     def rss_mib(self):
         return sum(int(fields[21]) for fields in self._stats()) * PAGE_BYTES / 2**20
+
+    def open_files(self):
+        """Open descriptors of the process itself, without its children's."""
+        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
 
     def stop(self):
         if self.child.poll() is None:

@@ -1,0 +1,98 @@
+"""Bad input (R12): whether all of it is refused, and what good clients feel of it."""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from judging import row
+from node import Load, Node, Simulator, provider
+from process import Failed
+from upstream_down import numbered
+
+SLOWER = 1.2  # good clients' p99 beside bad ones, at most so many times their p99 without them
+SETTLE = 0.5  # seconds from the start of bad clients until they count, for their slow ones to be there
+BAD_CLIENTS = str(pathlib.Path(__file__).resolve().parent / "bad_clients.py")
+# phase -> whom the bad clients of this phase send to
+PHASES = {"without": None, "elsewhere": "decoy", "beside": "millrace"}
+
+
+def bad_clients(port, *options):
+    # What is to be measured is what a server's good clients feel of bad ones, not what sharing two cores with their
+    # program costs: it gets the time that nobody else wants.
+    return subprocess.Popen([sys.executable, "-B", BAD_CLIENTS, str(port), "--idle", *options],
+                            stdout=subprocess.PIPE, text=True)
+
+
+def outcome(child, seconds):
+    try:
+        return json.loads(child.communicate(timeout=seconds)[0])
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+def merge(into, more):
+    for what in ("sent", "wrong"):
+        for kind, count in more[what].items():
+            into[what][kind] = into[what].get(kind, 0) + count
+    into["examples"] |= more["examples"]
+
+
+def good_clients(a, node):
+    """p50 and p99 in ms of clients that ask at a steady rate, from when each request was due."""
+    r = Load(a.loadgen, node.url(), numbered("m"), "-c", "32", "-r", str(a.good_rate), "-d", f"{a.bad_seconds:g}",
+             "--drain", "5").result(a.bad_seconds + 60)
+    if r["ok"] < 0.999 * r["sent"]:
+        raise Failed(f"good clients' answers: {r['status']} {r['errors']}")
+    return {q: r["latency_us"][q] / 1000 for q in ("p50", "p99")} | {"requests": r["ok"]}
+
+
+def phase(a, nodes, whom, book):
+    if not whom:
+        return good_clients(a, nodes["millrace"])
+    bad = bad_clients(nodes[whom].port, "--seconds", f"{a.bad_seconds + 2 * SETTLE:g}")
+    try:
+        time.sleep(SETTLE)
+        felt = good_clients(a, nodes["millrace"])
+        merge(book, outcome(bad, a.bad_seconds + 60))
+    finally:
+        if bad.poll() is None:
+            bad.kill()
+            bad.wait()
+    return felt
+
+
+def measure(a):
+    """(everything seen, rows of the table)."""
+    book = {"sent": {}, "wrong": {}, "examples": {}}
+    rounds = []
+    with tempfile.TemporaryDirectory() as work, Simulator(a.millrace, work, "--latency", a.good_latency) as upstream:
+        config = {"http": {"header_timeout": "2s"}, "providers": {"p": provider(upstream.port, "k")},
+                  "models": {"m": {"targets": [{"provider": "p", "model": "m"}]}}}
+        with Node(a.millrace, work, config) as node, Node(a.millrace, work, config, "decoy") as decoy:
+            nodes = {"millrace": node, "decoy": decoy}
+            merge(book, outcome(bad_clients(node.port), 90))
+            good_clients(a, node)  # Does not count: caches and connections.
+            for number in range(a.bad_rounds):
+                # In turn, and the other way round every second time, so that a drift of the machine hits all alike.
+                order = list(PHASES)[::1 if number % 2 == 0 else -1]
+                felt = {name: phase(a, nodes, PHASES[name], book) for name in order}
+                rounds.append(felt)
+    p99 = {name: statistics.median(r[name]["p99"] for r in rounds) for name in PHASES}
+    ratio = p99["beside"] / p99["without"]
+    sent, wrong = sum(book["sent"].values()), sum(book["wrong"].values())
+    result = {"refused": book, "rounds": rounds, "p99_ms": p99, "ratio": ratio,
+              "ratio_to_elsewhere": p99["beside"] / p99["elsewhere"]}
+    said = f"{1 - wrong / sent:.2%} of {sent:,}" + "".join(f"; {k}: {v}" for k, v in book["examples"].items())
+    provider_takes = f", provider {a.good_latency}"
+    rows = [row("R12 bad input refused with a clear 4xx (505 for a wrong version) and closed", "100 %", said, not wrong),
+            row(f"R12 good clients' p99 beside bad ones / without{provider_takes}", f"<= {SLOWER}x",
+                f"{ratio:.2f}x ({p99['beside']:.2f} / {p99['without']:.2f} ms, median of {a.bad_rounds})", ratio <= SLOWER),
+            row("R12 the same / with the bad ones at another node on this machine", "-",
+                f"{result['ratio_to_elsewhere']:.2f}x ({p99['elsewhere']:.2f} ms)", None)]
+    return {"bad_input": result}, rows
