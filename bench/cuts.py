@@ -10,7 +10,7 @@ import time
 
 from judging import busy, row, spread
 from node import CHAT, Node, Simulator, chat_body, provider, wait_until
-from process import PAGE_BYTES, Failed
+from process import Failed
 
 CANCELLED = 0.1  # seconds from a client's leaving to the provider's seeing its call end
 RSS_GROWTH = 0.05  # that 10,000 cuts may leave behind
@@ -217,8 +217,8 @@ def rest(node, upstream):
     """Waits until nothing is under way, and returns what the node holds then."""
     def quiet():
         b = busy(node.metrics())
-        return (b.pop("millrace_connections") == 1 and not any(b.values()) and node.status()["connections"]["serving"] == 1
-                and upstream.stats()["in_flight"] == 0)
+        ours_only = b.pop("millrace_connections") == 1 and node.status()["connections"]["serving"] == 1
+        return ours_only and not any(b.values()) and upstream.stats()["in_flight"] == 0
 
     try:
         wait_until(quiet, 2 * PATIENCE, "nothing is under way")
@@ -227,15 +227,9 @@ def rest(node, upstream):
         calm = False
     m = node.metrics()
     idle = m['millrace_upstream_connections{state="idle"}']
-    rss = sum(sorted(resident(node.child.pid) for _ in range(5))[2:3])
     return {"calm": calm, "gauges": busy(m), "upstream_in_flight": upstream.stats()["in_flight"], "upstream_idle": idle,
             # Idle connections to the provider are kept on purpose, and the one that asks is ours.
-            "descriptors": m["process_open_fds"] - idle - m["millrace_connections"], "rss_mib": rss}
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * PAGE_BYTES / 2**20
+            "descriptors": m["process_open_fds"] - idle - m["millrace_connections"], "rss_mib": node.rss_mib()}
 
 
 def leaks(a):
