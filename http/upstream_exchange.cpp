@@ -94,7 +94,11 @@ upstream_failure http_exchange::read(std::string& out, engine::time_point until,
 }
 
 upstream_failure http_exchange::fail(upstream_failure why) {
-  if (why == upstream_failure::reset) stale_ = reused_ && !answered_;
+  if (why == upstream_failure::reset && reused_ && !answered_) {
+    stale_ = true;
+    // Where one kept connection died the others of its age did, too: without this each would cost a call.
+    pool_.forget_idle(*origin_);
+  }
   connection_.reset();
   return failure_ = why;
 }

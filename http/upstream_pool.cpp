@@ -48,10 +48,12 @@ void upstream_pool::put(upstream_origin& origin, std::shared_ptr<upstream_connec
   arm_sweep();
 }
 
+void upstream_pool::forget_idle(upstream_origin& origin) {
+  while (!origin.idle.empty()) drop(origin, origin.idle.size() - 1);
+}
+
 void upstream_pool::close_idle() {
-  for (auto& [k, origin] : origins_) {
-    while (!origin->idle.empty()) drop(*origin, origin->idle.size() - 1);
-  }
+  for (auto& [k, origin] : origins_) forget_idle(*origin);
   sweeper_.cancel();
 }
 

@@ -53,6 +53,8 @@ class upstream_pool {
   void put(upstream_origin& origin, std::shared_ptr<upstream_connection> connection,
            engine::duration at_most);
 
+  /// Closes the idle connections to one origin.
+  void forget_idle(upstream_origin& origin);
   void close_idle();
 
  private:

@@ -98,6 +98,29 @@ TEST_F(upstream_client_test, a_reused_connection_that_fails_without_an_answer_is
   }
 }
 
+TEST_F(upstream_client_test, where_one_kept_connection_died_the_others_are_not_tried) {
+  auto s = serve([&](peer& p) {
+    p.read_request();
+    p.write(ok_answer);
+    p.read_request();
+    p.reset();
+  });
+  run([&](engine::yield y) {
+    int answered = 0;
+    for (int i = 0; i < 3; ++i) {
+      engine::start_coroutine(io, [&](engine::yield inner) {
+        EXPECT_EQ(exchange(provider(s.port()), inner).body, "ok");
+        ++answered;
+      });
+    }
+    wait_until([&] { return answered == 3; }, y);
+    EXPECT_EQ(client().counters().idle, 3);
+    EXPECT_TRUE(exchange(provider(s.port()), y).stale);
+    EXPECT_EQ(client().counters().idle, 0);
+    EXPECT_EQ(exchange(provider(s.port()), y).body, "ok");
+  });
+}
+
 TEST_F(upstream_client_test, nothing_else_is_stale) {
   auto fresh = serve([](peer& p) { p.read_request(); });
   auto partial = serve([](peer& p) {
