@@ -1,6 +1,7 @@
 #include "engine/flight.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace millrace::engine {
@@ -36,7 +37,9 @@ flight::flight(pipeline::ports& ports, call c)
 flight::~flight() {
   // The edge dropped the stream before its end: the client is gone or too slow.
   if (!settled_) settle(attempt_outcome::cancelled, "cancelled");
-  if (!finished_) finish(reader_ ? 200 : 499, "client_gone");
+  // A request whose handler threw is reported by the edge, with the 500 that it gets.
+  const bool threw = !reader_ && std::uncaught_exceptions() > 0;
+  if (!finished_ && !threw) finish(reader_ ? 200 : 499, "client_gone");
 }
 
 answer flight::run(yield y) {

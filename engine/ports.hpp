@@ -190,7 +190,7 @@ class dialect {
 struct request_record {
   std::string_view id;
   std::string_view method;
-  std::string_view route;  ///< the route's pattern, never the raw path
+  std::string_view route;  ///< the route's pattern, never the raw path; empty when there is none
   std::string_view model;  ///< configured name; empty when unknown
   std::string_view tenant;
   std::string_view client;

@@ -275,8 +275,7 @@ engine::answer connection::handle(const engine::yield& y) {
   } catch (...) {
     spdlog::error("the handler of {} {} threw", head.method, in_.route->pattern);
   }
-  thread_.counters.refused[static_cast<size_t>(handler_failed.reason)].add(1);
-  return error_answer(handler_failed);
+  return error_answer(handler_failed, request.received);
 }
 
 bool connection::answer_options(std::string_view allow, const engine::yield& y) {
@@ -292,8 +291,7 @@ bool connection::answer_options(std::string_view allow, const engine::yield& y) 
 
 /// Answers in place of a handler; always false. Unless `keep`, the connection ends after it.
 bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::string_view allow) {
-  thread_.counters.refused[static_cast<size_t>(f.reason)].add(1);
-  auto a = error_answer(f);
+  auto a = error_answer(f, engine::clock::now());
   a.close = linger_ = !keep;
   if (!allow.empty()) a.headers.emplace_back("Allow", allow);
   socket_.clear_deadline();
@@ -301,7 +299,8 @@ bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::
   return false;
 }
 
-engine::answer connection::error_answer(const fault& f) const {
+/// The answer to a request that has no other, counted and reported.
+engine::answer connection::error_answer(const fault& f, engine::time_point received) {
   engine::api_error e;
   e.status = status_of(f.reason);
   e.type = e.status < 500 ? "invalid_request_error" : "server_error";
@@ -319,6 +318,16 @@ engine::answer connection::error_answer(const fault& f) const {
     a.headers.emplace_back("Retry-After", std::to_string(overload_pause.count()));
   }
   a.body = thread_.common.format_error(e, in_.head.path);
+  thread_.counters.refused[static_cast<size_t>(f.reason)].add(1);
+  engine::request_record r;
+  r.id = a.headers.front().second;
+  r.method = in_.head.method;
+  if (in_.route != nullptr) r.route = in_.route->pattern;
+  r.error_code = e.code;
+  r.status = e.status;
+  r.total = engine::clock::now() - received;
+  r.overhead = r.total;
+  thread_.common.watch.request_done(r);
   return a;
 }
 

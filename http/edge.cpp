@@ -55,7 +55,7 @@ bool edge_request::has_header(std::string_view lower_name) const {
 class edge::implementation {
  public:
   implementation(io_pool& pool, std::vector<route> routes, error_formatter format_error,
-                 const engine::http_config& config, edge_limits limits);
+                 engine::observer& watch, const engine::http_config& config, edge_limits limits);
   ~implementation();
   implementation(const implementation&) = delete;
   implementation& operator=(const implementation&) = delete;
@@ -86,12 +86,14 @@ class edge::implementation {
 };
 
 edge::implementation::implementation(io_pool& pool, std::vector<route> routes, error_formatter format_error,
-                                     const engine::http_config& config, edge_limits limits)
+                                     engine::observer& watch, const engine::http_config& config,
+                                     edge_limits limits)
     : pool_(pool),
       host_(config.host),
       port_(config.port),
       common_{.routes = route_table(std::move(routes)),
               .format_error = std::move(format_error),
+              .watch = watch,
               .limits = limits,
               .bodies_bytes_per_thread = limits.bodies_bytes / static_cast<std::int64_t>(pool.size()),
               .mutex = {},
@@ -241,10 +243,10 @@ edge_statistics edge::implementation::statistics() const {
   return s;
 }
 
-edge::edge(io_pool& pool, std::vector<route> routes, error_formatter format_error,
+edge::edge(io_pool& pool, std::vector<route> routes, error_formatter format_error, engine::observer& watch,
            const engine::http_config& config, edge_limits limits)
     : implementation_(std::make_unique<implementation>(pool, std::move(routes), std::move(format_error),
-                                                       config, limits)) {}
+                                                       watch, config, limits)) {}
 
 edge::~edge() = default;
 

@@ -93,8 +93,10 @@ struct edge_statistics {
 /// come from the thread that owns the program.
 class edge {
  public:
-  /// Routes must not repeat a method and pattern (std::invalid_argument).
-  edge(io_pool& pool, std::vector<route> routes, error_formatter format_error,
+  /// Routes must not repeat a method and pattern (std::invalid_argument). `watch` hears of every request that
+  /// the edge answers with an error itself; what a handler answers, the handler reports. It outlives the
+  /// edge.
+  edge(io_pool& pool, std::vector<route> routes, error_formatter format_error, engine::observer& watch,
        const engine::http_config& config, edge_limits limits = {});
   /// Drains with a deadline of zero if need be. The pool must still run.
   ~edge();

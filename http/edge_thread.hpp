@@ -55,6 +55,7 @@ struct edge_counters {
 struct edge_common {
   route_table routes;
   error_formatter format_error;
+  engine::observer& watch;
   edge_limits limits;
   std::int64_t bodies_bytes_per_thread = 0;
 

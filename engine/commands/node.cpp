@@ -46,7 +46,8 @@ node::node(engine::config_ptr c)
   services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) {
     return look(thread, gone, y);
   };
-  edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, config_->http);
+  edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, watch_,
+                                       config_->http);
 }
 
 node::~node() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <stdexcept>
 
 #include <gtest/gtest.h>
 
@@ -70,6 +71,13 @@ TEST(Flight, ReportsUnderTheTicketOfTheGrant) {
   w.run();
   EXPECT_EQ(w.permits.sent_tickets.at(0), 4711U);
   EXPECT_EQ(w.permits.settled.at(0).id, 4711U);
+}
+
+TEST(Flight, ARequestWhoseHandlerThrowsIsLeftToTheEdgeToReport) {
+  flight_world w;
+  w.permits.before_reply = [] { throw std::runtime_error("no memory"); };
+  w.run();
+  EXPECT_TRUE(w.watch.requests.empty());
 }
 
 TEST(Flight, TheClientsOwnMistakeIsPassedOnByteForByte) {

@@ -108,7 +108,7 @@ void edge_test::start() {
   const auto format = [](const engine::api_error& e, std::string_view path) {
     return "{\"code\":\"" + e.code + "\",\"path\":\"" + std::string(path) + "\"}";
   };
-  server = std::make_unique<edge>(pool, routes, format, config, limits);
+  server = std::make_unique<edge>(pool, routes, format, watch, config, limits);
   port = server->listen();
 }
 

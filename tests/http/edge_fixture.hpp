@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +64,29 @@ class piece_stream : public engine::answer_stream {
   size_t next_ = 0;
 };
 
+/// What an edge reported about the requests that it refused.
+class refusal_recorder : public engine::observer {
+ public:
+  struct line {
+    std::string id, method, route, code;
+    int status;
+  };
+  void request_done(const engine::request_record& r) override {
+    const std::lock_guard lock(mutex_);
+    lines_.push_back({std::string(r.id), std::string(r.method), std::string(r.route),
+                      std::string(r.error_code), r.status});
+  }
+  void attempt_done(const engine::attempt_record&) override {}
+  std::vector<line> lines() const {
+    const std::lock_guard lock(mutex_);
+    return lines_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<line> lines_;
+};
+
 /// An edge on port 0 with a few routes.
 class edge_test : public ::testing::Test {
  protected:
@@ -88,6 +112,7 @@ class edge_test : public ::testing::Test {
   engine::http_config config;
   edge_limits limits;
   std::vector<route> routes;
+  refusal_recorder watch;
   io_pool pool{2};
   std::unique_ptr<edge> server;
   std::uint16_t port = 0;

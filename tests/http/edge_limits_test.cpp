@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -94,6 +95,45 @@ TEST_F(edge_limits_test, bodies_together_are_bounded) {
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
   EXPECT_THAT(answer, HasSubstr("Retry-After: 1\r\n"));
   EXPECT_TRUE(eventually([&] { return server->statistics().bodies_bytes == 0; }));
+}
+
+TEST_F(edge_limits_test, reports_each_refusal_once_and_never_the_raw_path) {
+  config.max_body_bytes = 10;
+  on("GET", "/throw",
+     [](const edge_request&, engine::yield) -> engine::answer { throw std::runtime_error("secret"); });
+  start();
+  const auto ask = [&](const std::string& bytes) {
+    const auto before = watch.lines().size();
+    raw_client c(port);
+    c.send(bytes);
+    const auto answer = c.read_answer();
+    if (watch.lines().size() != before + 1) return std::string("not one line");
+    const auto line = watch.lines().back();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 " + std::to_string(line.status) + " "));
+    EXPECT_THAT(answer, HasSubstr("x-request-id: " + line.id + "\r\n"));
+    EXPECT_THAT(answer, HasSubstr("\"" + line.code + "\""));
+    return std::to_string(line.status) + " " + line.method + " " + line.route;
+  };
+  EXPECT_EQ(ask("GET /secret HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n"), "404 GET ");
+  EXPECT_EQ(watch.lines().back().id, "mine");
+  EXPECT_EQ(ask("PUT /hello HTTP/1.1\r\nHost: a\r\n\r\n"), "405 PUT ");
+  EXPECT_EQ(ask("GET /hello HTTP/1.1\r\n\r\n"), "400 GET ");
+  EXPECT_EQ(ask("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"), "413 POST /echo");
+  EXPECT_EQ(ask("GET /throw HTTP/1.1\r\nHost: a\r\n\r\n"), "500 GET /throw");
+  config.max_connections = 0;
+  server->set_config(config);
+  pool.on_each([](size_t) {});
+  EXPECT_EQ(ask(""), "503  ");
+}
+
+TEST_F(edge_limits_test, what_a_handler_answers_is_not_reported_by_the_edge) {
+  start();
+  raw_client c(port);
+  c.send(get_hello);
+  c.read_answer();
+  c.send("OPTIONS /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+  c.read_until("\r\n\r\n");
+  EXPECT_TRUE(watch.lines().empty());
 }
 
 TEST_F(edge_limits_test, a_head_that_drips_is_cut_at_its_deadline) {
