@@ -303,12 +303,9 @@ flight::step flight::start_stream(answer& out, yield y) {
   first_token_ = ports_.time.now() - attempt_start_;
   client_first_token_ = ports_.time.now() - call_.received;
   if (state == stream_reader::state::failed) {
-    upstream_head as_answer;
-    as_answer.status = reader_->failure_status() >= 400 ? reader_->failure_status() : 502;
-    auto failure = judge_status(as_answer, reader_->failure(), ports_.format);
+    auto failure = stream_failure();
     reader_.reset();
-    if (!failure) failure = judge_status({502, {}}, {}, ports_.format);
-    return fail(std::move(*failure));
+    return fail(std::move(failure));
   }
   stream_over_ = state == stream_reader::state::done;
   out.status = 200;

@@ -56,6 +56,7 @@ class flight {
   step fail_io(upstream_failure failure, std::string_view phase);
   bool break_stream(attempt_failure failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
+  attempt_failure stream_failure() const;
   answer refuse(const acquire_reply& reply);
   answer refuse(const api_error& error);
   void add_headers(answer& a, bool with_cost);

@@ -65,6 +65,21 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
   return f;
 }
 
+/// What a stream that failed before its first content means. What a provider says of its key counts as in an
+/// answer; anything else is the provider's failure, told in the provider's words.
+attempt_failure flight::stream_failure() const {
+  if (auto f = judge_status({reader_->failure_status(), {}}, reader_->failure(), ports_.format);
+      f && f->outcome != attempt_outcome::failed) {
+    return *f;
+  }
+  attempt_failure f;
+  f.reason = "server_error";
+  f.error = {502, "upstream_error", "upstream_error", "", "", {}, true};
+  f.error.message =
+      "The provider's stream failed before any content; try again later. What failed: " + reader_->failure();
+  return f;
+}
+
 answer flight::refuse(const acquire_reply& reply) {
   api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
   switch (reply.verdict) {

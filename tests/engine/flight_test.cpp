@@ -254,6 +254,37 @@ TEST(Flight, AStreamThatFailsBeforeContentFallsBackUnseen) {
   }
 }
 
+TEST(Flight, AStreamThatFailsBeforeContentIsToldInTheProvidersWords) {
+  for (const int status : {0, 400, 500, 503}) {
+    flight_world w;
+    w.stream = true;
+    w.format.failure_status = status;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {event_stream({"p", "xc"})};
+    EXPECT_EQ(w.run().status, 502) << status;
+    EXPECT_EQ(w.format.told.type, "upstream_error");
+    EXPECT_EQ(w.format.told.code, "upstream_error");
+    EXPECT_NE(w.format.told.message.find("stream failed"), std::string::npos) << w.format.told.message;
+    EXPECT_NE(w.format.told.message.find("boom"), std::string::npos) << w.format.told.message;
+    EXPECT_EQ(w.format.told.message.find("status"), std::string::npos) << "there was none";
+    EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
+  }
+}
+
+TEST(Flight, WhatAStreamSaysOfTheKeyBeforeContentCountsAsInAnAnswer) {
+  for (const auto& [status, outcome] :
+       {std::pair{401, attempt_outcome::unauthorized}, std::pair{402, attempt_outcome::no_credit},
+        std::pair{429, attempt_outcome::rate_limited}}) {
+    flight_world w;
+    w.stream = true;
+    w.format.failure_status = status;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {event_stream({"x"})};
+    EXPECT_EQ(w.run().status, status == 429 ? 429 : 502);
+    EXPECT_EQ(w.permits.settled.at(0).outcome, outcome);
+  }
+}
+
 TEST(Flight, AStreamThatBreaksAfterContentSaysSoAndIsNotTriedAgain) {
   for (const auto& bad :
        {event_stream({"c"}, upstream_failure::reset), event_stream({"c", "x"}), event_stream({"c"})}) {

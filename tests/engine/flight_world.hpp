@@ -122,8 +122,12 @@ class fake_upstream final : public upstream_port {
 /// A dialect of one-letter events: "p" preamble, "c" content, "d" done, "x" failed.
 class fake_dialect final : public dialect {
  public:
+  int failure_status = 500;  ///< of failed streams
+  mutable api_error told;    ///< the last error that became a body
+
   class reader final : public stream_reader {
    public:
+    explicit reader(int failure_status) : failure_status_(failure_status) {}
     state feed(std::string_view bytes, std::string& out) override {
       for (const char c : bytes) {
         if (c == 'x') return state_ = state::failed;
@@ -135,12 +139,13 @@ class fake_dialect final : public dialect {
     }
     const usage& seen_usage() const override { return usage_; }
     const std::string& failure() const override { return failure_; }
-    int failure_status() const override { return 500; }
+    int failure_status() const override { return failure_status_; }
 
    private:
     state state_ = state::preamble;
     usage usage_{10, 20, 0, 0, true};
     std::string failure_ = "boom";
+    int failure_status_;
   };
   bool read_request(route_kind, std::string_view, request_facts&, api_error&) const override { return true; }
   void encode_request(route_kind, std::string_view body, const request_facts&, std::string_view model,
@@ -157,7 +162,7 @@ class fake_dialect final : public dialect {
     return body.starts_with("{");
   }
   std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
-    return std::make_unique<reader>();
+    return std::make_unique<reader>(failure_status);
   }
   limit_hint read_limits(const upstream_head&) const override { return {}; }
   duration read_retry_after(const upstream_head& head) const override {
@@ -166,7 +171,10 @@ class fake_dialect final : public dialect {
   bool speaks_of_credit(std::string_view body) const override {
     return body.find("credit") != std::string::npos;
   }
-  std::string error_body(const api_error& e) const override { return "error:" + e.code; }
+  std::string error_body(const api_error& e) const override {
+    told = e;
+    return "error:" + e.code;
+  }
   std::string error_event(const api_error& e) const override { return "event:" + e.code; }
 };
 
