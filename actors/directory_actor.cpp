@@ -9,52 +9,70 @@ namespace {
 
 using pointer = directory_actor::stateful_pointer<directory_state>;
 
-/// Spawns the actor `name` with `settings`, or hands it the settings.
-template <class Handle, class Settings, class Behaviour>
+void lose(directory_state::entry& e, engine::time_point now) {
+  e.home = nullptr;
+  e.ended = now;
+}
+
+/// Hands the actor `name` its settings; spawns it where there is none.
+template <class Handle, class Settings, class Spawn>
 void ensure(pointer self, const std::string& name, const Settings& settings, std::uint64_t version,
-            Behaviour behaviour) {
+            Spawn spawn) {
   auto& entry = self->state.entries[name];
   // Two models may share one target: its breaker hears of a configuration once.
-  if (entry.last_version == version) return;
+  if (entry.home && entry.last_version == version) return;
   entry.last_version = version;
   if (entry.home) {
     self->send(caf::actor_cast<Handle>(entry.home), settings);
   } else {
-    const auto spawned = self->spawn(behaviour, name, settings);
+    const auto spawned = spawn(name, settings, entry);
     self->monitor(spawned);
     entry.home = caf::actor_cast<caf::strong_actor_ptr>(spawned);
   }
 }
 
+/// Until when a key's permits that an earlier home granted may be used.
+engine::time_point others_until(const directory_state::entry& e) {
+  return e.ended == engine::time_point::min() ? e.ended : e.ended + engine::key_machine::lease_life;
+}
+
 void apply(pointer self, const engine::config& c) {
+  using entry = directory_state::entry;
+  const auto spawn_key = [&](const std::string& name, const key_settings& settings, const entry& e) {
+    return self->spawn(key, name, settings, others_until(e));
+  };
+  const auto spawn_breaker = [&](const std::string& name, const breaker_settings& settings, const entry&) {
+    return self->spawn(breaker, name, settings);
+  };
   for (const auto& provider : c.providers) {
     for (const auto& k : provider.keys) {
       ensure<key_actor>(self, c.names->text(k.name),
-                        key_settings{k.limits, c.limits.margin, c.limits.quarantine}, c.version, key);
+                        key_settings{k.limits, c.limits.margin, c.limits.quarantine}, c.version, spawn_key);
     }
   }
   for (const auto& model : c.models) {
     for (const auto& target : model.targets) {
       ensure<breaker_actor>(self, c.names->text(target.name),
-                            breaker_settings{c.providers[target.provider].breaker}, c.version, breaker);
+                            breaker_settings{c.providers[target.provider].breaker}, c.version, spawn_breaker);
     }
   }
   // Requests in flight plan with the configuration they started under, as long as the dispatcher keeps it.
-  std::erase_if(self->state.entries, [&](const auto& named) {
-    const auto& entry = named.second;
-    if (entry.last_version + engine::dispatcher_machine::max_snapshots > c.version) return false;
-    self->send_exit(entry.home, caf::exit_reason::user_shutdown);
-    return true;
-  });
+  for (auto& [name, e] : self->state.entries) {
+    if (!e.home || e.last_version + engine::dispatcher_machine::max_snapshots > c.version) continue;
+    self->send_exit(e.home, caf::exit_reason::user_shutdown);
+    lose(e, self->clock().now());
+  }
 }
 
 /// A home that failed is replaced, as long as the newest configuration names it.
 void replace(pointer self, const caf::actor_addr& lost) {
   auto& s = self->state;
-  const auto gone = std::erase_if(s.entries, [&](const auto& named) {
-    return caf::actor_cast<caf::actor_addr>(named.second.home) == lost;
-  });
-  if (gone != 0) apply(self, *s.config);
+  for (auto& [name, e] : s.entries) {
+    if (!e.home || caf::actor_cast<caf::actor_addr>(e.home) != lost) continue;
+    lose(e, self->clock().now());
+    apply(self, *s.config);
+    return;
+  }
 }
 
 }  // namespace
@@ -62,7 +80,9 @@ void replace(pointer self, const caf::actor_addr& lost) {
 directory_actor::behavior_type directory(pointer self) {
   self->set_down_handler([self](const caf::down_msg& down) { replace(self, down.source); });
   self->set_exit_handler([self](caf::exit_msg& msg) {
-    for (const auto& [name, entry] : self->state.entries) self->send_exit(entry.home, msg.reason);
+    for (const auto& [name, entry] : self->state.entries) {
+      if (entry.home) self->send_exit(entry.home, msg.reason);
+    }
     self->quit(msg.reason);
   });
   return {

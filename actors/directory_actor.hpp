@@ -10,9 +10,12 @@ namespace millrace::actors {
 
 struct directory_state {
   struct entry {
-    caf::strong_actor_ptr home;
+    caf::strong_actor_ptr home;      ///< null when it failed or was stopped
     std::uint64_t last_version = 0;  ///< the newest configuration that names it
+    /// When the last home ended; time_point::min() when there was none before.
+    engine::time_point ended = engine::time_point::min();
   };
+  /// Every name ever configured: a name's next home has to know that it is not the first.
   std::unordered_map<std::string, entry> entries;
   /// The newest one.
   engine::config_ptr config;
@@ -20,7 +23,7 @@ struct directory_state {
 };
 
 /// Knows every actor that has one home, by name. On a node alone, every home is here.
-/// One that fails is replaced by a fresh one, which knows nothing of what its predecessor granted.
+/// One that fails is replaced by a fresh one, which waits out what its predecessor may have granted.
 directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self);
 
 }  // namespace millrace::actors

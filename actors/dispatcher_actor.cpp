@@ -100,18 +100,23 @@ engine::name_id id_of(const dispatcher_state& s, const std::string& name) {
   return s.config->names->find(name);
 }
 
-/// Forgets a home that went away; the next message looks it up again.
-void lose(dispatcher_state& s, const caf::actor_addr& address) {
+/// Forgets a home that went away; what its successor has to hear looks that up.
+void lose(pointer self, const caf::actor_addr& address) {
+  auto& s = self->state;
+  const auto now = self->clock().now();
   for (auto& [name, p] : s.peers) {
-    if (p.home && caf::actor_cast<caf::actor_addr>(p.home) == address) p.home = nullptr;
+    if (!p.home || caf::actor_cast<caf::actor_addr>(p.home) != address) continue;
+    p.home = nullptr;
+    s.machine.on_home_lost(name, now, s.out);
   }
+  deliver(self, now);
 }
 
 }  // namespace
 
 dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directory) {
   self->state.directory = std::move(directory);
-  self->set_down_handler([self](const caf::down_msg& down) { lose(self->state, down.source); });
+  self->set_down_handler([self](const caf::down_msg& down) { lose(self, down.source); });
   return {
       [=](const desk_batch_ptr& batch) { take_batch(self, *batch); },
       [=](const join_desk& join) {

@@ -1,5 +1,7 @@
 #include "actors/key_actor.hpp"
 
+#include <random>
+
 namespace millrace::actors {
 
 namespace {
@@ -27,9 +29,14 @@ void learn_node(pointer self, const std::string& node) {
 
 }  // namespace
 
-key_actor::behavior_type key(pointer self, std::string name, key_settings settings) {
+key_actor::behavior_type key(pointer self, std::string name, key_settings settings,
+                             engine::time_point others_until) {
+  std::random_device seed;
+  // Small enough never to run over.
+  std::uniform_int_distribution<std::uint64_t> first_lease(1, std::uint64_t{1} << 62);
   self->state.machine = std::make_unique<engine::key_machine>(
-      std::move(name), settings.limits, settings.margin, settings.quarantine, self->clock().now());
+      std::move(name), settings.limits, settings.margin, settings.quarantine, self->clock().now(),
+      engine::key_machine::origin{first_lease(seed), others_until});
   return {
       [=](const engine::lease_request& request) {
         const auto now = self->clock().now();

@@ -20,8 +20,9 @@ struct key_state {
   const char* name = "key";
 };
 
-/// Home of one provider key: grants its permits to nodes.
+/// Home of one provider key: grants its permits to nodes. `others_until`: until when permits of an earlier
+/// home may be used; time_point::min() when there was none.
 key_actor::behavior_type key(key_actor::stateful_pointer<key_state> self, std::string name,
-                             key_settings settings);
+                             key_settings settings, engine::time_point others_until);
 
 }  // namespace millrace::actors

@@ -35,6 +35,7 @@ class dispatcher_machine::impl {
   void on_grant(name_id key, const lease_grant& g, time_point now, effects& out);
   void on_key_notice(const key_notice& n, time_point now, effects& out);
   void on_breaker_notice(const breaker_notice& n, time_point now, effects& out);
+  void on_home_lost(name_id name, time_point now, effects& out);
   void on_probe_granted(name_id target, time_point now, effects& out);
   void on_probe_refused(name_id target, time_point now, effects& out);
   void tick(time_point now, effects& out);

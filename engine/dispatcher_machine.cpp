@@ -160,6 +160,23 @@ void dispatcher_machine::impl::on_breaker_notice(const breaker_notice& n, time_p
   finish(now, out);
 }
 
+void dispatcher_machine::impl::on_home_lost(name_id name, time_point now, effects& out) {
+  if (known_key* k = find_key(name)) {
+    k->book.new_home(k->in_flight, now);
+    // What it was asked for nobody knows any more; whoever waits asks again.
+    k->asked_permits = 0;
+    k->asked_waiting = 0;
+    k->answered = true;
+    k->notice_due = false;
+    touch(*k);
+  } else if (known_target* t = find_target(name)) {
+    t->probe_asked = false;
+    pass_needed_ = true;
+    send_outcomes(*t, {}, out);
+  }
+  finish(now, out);
+}
+
 void dispatcher_machine::impl::on_probe_granted(name_id target, time_point now, effects& out) {
   known_target* t = find_target(target);
   if (t == nullptr) return;
@@ -233,6 +250,9 @@ void dispatcher_machine::on_key_notice(const key_notice& n, time_point now, effe
 }
 void dispatcher_machine::on_breaker_notice(const breaker_notice& n, time_point now, effects& out) {
   impl_->on_breaker_notice(n, now, out);
+}
+void dispatcher_machine::on_home_lost(name_id name, time_point now, effects& out) {
+  impl_->on_home_lost(name, now, out);
 }
 void dispatcher_machine::on_probe_granted(name_id target, time_point now, effects& out) {
   impl_->on_probe_granted(target, now, out);

@@ -120,6 +120,8 @@ class dispatcher_machine {
   void on_grant(name_id key, const lease_grant& g, time_point now, effects& out);
   void on_key_notice(const key_notice& n, time_point now, effects& out);
   void on_breaker_notice(const breaker_notice& n, time_point now, effects& out);
+  /// The home of a key or breaker is gone with all that it was told: its successor gets to know this node.
+  void on_home_lost(name_id name, time_point now, effects& out);
   /// Answers to `probe_requests`. A refusal should come with (or after) a breaker_notice.
   void on_probe_granted(name_id target, time_point now, effects& out);
   void on_probe_refused(name_id target, time_point now, effects& out);

@@ -33,7 +33,7 @@ token_count bounded(const token_count& t) {
 }  // namespace
 
 key_machine::key_machine(std::string name, const key_limits& limits, duration margin, duration quarantine_for,
-                         time_point now)
+                         time_point now, const origin& from)
     : name_(std::move(name)),
       limits_(limits),
       quarantine_for_(quarantine_for),
@@ -42,7 +42,17 @@ key_machine::key_machine(std::string name, const key_limits& limits, duration ma
       output_(limits.tpm_output, with_margin(minute, margin), paced_window::pacing::even, now),
       total_(limits.tpm, with_margin(minute, margin), paced_window::pacing::even, now),
       day_(limits.rpd, with_margin(whole_day, margin), paced_window::pacing::none, now),
-      not_before_(now) {}
+      others_until_(from.others_until),
+      next_lease_(from.first_lease),
+      not_before_(now) {
+  assume_spent(now);
+}
+
+/// Fills the windows with what an earlier home may have granted.
+void key_machine::assume_spent(time_point now) {
+  if (others_until_ == time_point::min()) return;
+  for (paced_window* w : {&requests_, &input_, &output_, &total_, &day_}) w->assume_spent(others_until_, now);
+}
 
 void key_machine::reconfigure(const key_limits& limits, duration margin, duration quarantine_for,
                               time_point now, outbox& out) {
@@ -53,6 +63,7 @@ void key_machine::reconfigure(const key_limits& limits, duration margin, duratio
   output_.set_limit(limits.tpm_output, margin, now);
   total_.set_limit(limits.tpm, margin, now);
   day_.set_limit(limits.rpd, margin, now);
+  assume_spent(now);
   health_.lift_quarantine();
   for (auto& [name, n] : nodes_) {
     if (!ever_fits(n.demand.head)) drop_demand(n);
@@ -269,7 +280,7 @@ duration key_machine::next_permit(const node_state* n, time_point now) {
     wanted.tokens.input += static_cast<std::int64_t>(static_cast<double>(d.tokens.input) * part);
     wanted.tokens.output += static_cast<std::int64_t>(static_cast<double>(d.tokens.output) * part);
   }
-  time_point when = when_ready(wanted, now);
+  time_point when = std::max(when_ready(wanted, now), others_until_);
   if (in_line) when = std::max({when, health_.ready_at(n->demand.target), now + min_wakeup});
   return when == time_point::max() ? never : std::max(when - now, duration::zero());
 }

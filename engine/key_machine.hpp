@@ -64,6 +64,15 @@ auto inspect(Inspector& f, key_status& x) {
 /// that `advance` is called then. `now` never goes back. Not thread-safe.
 class key_machine {
  public:
+  /// What a new home has to know of the one before it, whose books are lost.
+  struct origin {
+    /// Numbers of leases begin here: at random, so that an old lease is not taken for one of this home's. >
+    /// 0.
+    std::uint64_t first_lease = 1;
+    /// Until when permits of an earlier home may be used; time_point::min() when there was none. Nothing is
+    /// granted before, and the windows hold all they may until what was used then has left them.
+    time_point others_until = time_point::min();
+  };
   static constexpr duration lease_life = 2s;
   /// How long after its life a lease is remembered, so that late reports still find it. What is silent for
   /// longer stays counted in the windows, and is taken for no call in flight.
@@ -85,7 +94,7 @@ class key_machine {
   /// `name` is "key/<provider>/<id>". `margin` is added to each window; a quarantined key gets a probe every
   /// `quarantine_for`.
   key_machine(std::string name, const key_limits& limits, duration margin, duration quarantine_for,
-              time_point now);
+              time_point now, const origin& from);
 
   /// A reload: new limits, quarantine lifted and all nodes told; windows, leases and cooldowns are kept.
   void reconfigure(const key_limits& limits, duration margin, duration quarantine_for, time_point now,
@@ -148,6 +157,7 @@ class key_machine {
   void drop_demand(node_state& n);
   bool ever_fits(const token_count& head) const;
 
+  void assume_spent(time_point now);
   void serve(time_point now, outbox& out);
   bool serve_waiting(time_point now, outbox& out);
   void serve_stock(time_point now, outbox& out);
@@ -187,9 +197,10 @@ class key_machine {
   key_health health_;
 
   std::map<std::string, node_state> nodes_;  ///< addresses are stable
-  std::deque<node_state*> line_;  ///< those with demand, in the order of their turns; at most max_nodes
-  lease_map leases_;              ///< by number, which is also the order in which they end
-  std::uint64_t next_lease_ = 1;
+  std::deque<node_state*> line_;   ///< those with demand, in the order of their turns; at most max_nodes
+  lease_map leases_;               ///< by number, which is also the order in which they end
+  const time_point others_until_;  ///< permits of an earlier home may be used until then
+  std::uint64_t next_lease_;
   std::int64_t leased_ = 0;     ///< permits of all leases
   std::int64_t in_flight_ = 0;  ///< calls of all nodes
   time_point not_before_;       ///< demand that waits for a window is not looked at again before this

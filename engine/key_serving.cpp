@@ -35,6 +35,7 @@ token_count plus(const token_count& a, const token_count& b) {
 void key_machine::serve(time_point now, outbox& out) {
   while (!leases_.empty() && leases_.begin()->second.end() + lease_memory <= now)
     forget_lease(leases_.begin());
+  if (now < others_until_) return;
   const size_t before = out.size();
   if (health_.quarantined()) {
     serve_probe(now, out);
@@ -230,7 +231,7 @@ time_point key_machine::next_wakeup(time_point now) {
       wake = std::min(wake, when_served(d, now));
     }
   }
-  return wake;
+  return std::max(wake, others_until_);
 }
 
 /// When the first of the line should be looked at again.

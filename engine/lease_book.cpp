@@ -190,6 +190,14 @@ void lease_book::hint(const limit_hint& h, time_point now) {
   tell(now);
 }
 
+void lease_book::new_home(std::int64_t in_flight, time_point now) {
+  constexpr std::uint64_t unknown_lease = 0;
+  std::int64_t told = in_flight + finished_;
+  for (const use& u : used_) told -= u.permits;
+  if (told > 0) used_.insert(used_.begin(), {unknown_lease, now, told, {}});
+  tell(now, duration{});
+}
+
 void lease_book::event(key_event e, time_point now) {
   if (events_.size() < max_events) events_.push_back(std::move(e));
   tell(now, duration{});

@@ -82,6 +82,8 @@ class lease_book {
   void finished(time_point now);
   void debt(const token_count& d, time_point now);
   void hint(const limit_hint& h, time_point now);
+  /// The key has a new home, which heard nothing of what was told before: the calls in flight are told again.
+  void new_home(std::int64_t in_flight, time_point now);
   /// An event is told at once.
   void event(key_event e, time_point now);
   /// When `collect` is due; time_point::max() when there is nothing to tell.

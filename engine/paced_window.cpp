@@ -91,6 +91,12 @@ void paced_window::give_back(std::int64_t amount, time_point at, time_point now)
   burst_ += returned;
 }
 
+void paced_window::assume_spent(time_point at, time_point now) {
+  if (limit_ == unlimited) return;
+  window_.add(limit_ - window_.total(now), at, now);
+  stale_ = true;
+}
+
 void paced_window::charge(std::int64_t amount, time_point now) {
   if (amount <= 0) return;
   take(amount, now, now);

@@ -43,6 +43,8 @@ class paced_window {
   void move(std::int64_t amount, time_point from, time_point to, time_point now);
   /// What was taken at `at` turns out not to be used.
   void give_back(std::int64_t amount, time_point at, time_point now);
+  /// Somebody else may have used all that is left until `at`, and nobody can tell.
+  void assume_spent(time_point at, time_point now);
   /// Counts now what nobody asked leave for.
   void charge(std::int64_t amount, time_point now);
 

@@ -186,18 +186,61 @@ TEST(node, AKeyThatDiesIsReplacedAndLookedUpAgain) {
   const auto alive = w.find(key_name);
   ASSERT_NE(alive, nullptr);
   EXPECT_NE(alive, dead);
-  w.acquire(2, 5s);
-  w.pass(5s);
+  w.acquire(2, 70s);
+  w.pass(50s);
+  EXPECT_EQ(w.reply(2), nullptr) << "nobody knows what the one before granted within the last minute";
+  w.pass(15s);
   EXPECT_TRUE(w.granted(2));
 }
 
-TEST(node, ABreakerThatDiesIsReplaced) {
-  node_world w(one_target({rpm(6000)}));
+TEST(node, ANewHomeLearnsWhichCallsAreInFlightAndWhoWaits) {
+  node_world w(one_target({one_at_a_time()}));
+  w.acquire(1);
+  w.pass(100ms);
+  ASSERT_TRUE(w.granted(1));
+  w.sent(1);
+  w.acquire(2);
+  w.pass(100ms);
+  w.end(caf::actor_cast<caf::actor>(w.find(key_name)));
+  w.pass(10s);
+  EXPECT_EQ(w.reply(2), nullptr) << "one at a time, whoever counts";
+  w.settle(1, attempt_outcome::ok);
+  w.pass(500ms);
+  EXPECT_TRUE(w.granted(2));
+}
+
+TEST(node, ANameThatIsDroppedAndConfiguredAgainHasAPast) {
+  node_world w(one_target({rpm(6000), rpm(6000)}));
+  const auto second = w.builder.c.providers[0].keys.back();
+  w.builder.c.providers[0].keys.pop_back();
+  for (std::size_t i = 0; i < engine::dispatcher_machine::max_snapshots; ++i) w.reload();
+  ASSERT_EQ(w.find("key/p/k2"), nullptr);
+  w.builder.c.providers[0].keys = {second};
+  w.reload();
+  w.acquire(1, 70s);
+  w.pass(50s);
+  EXPECT_EQ(w.reply(1), nullptr);
+  w.pass(15s);
+  EXPECT_TRUE(w.granted(1));
+}
+
+TEST(node, ABreakerThatDiesIsReplacedAndToldOfFailuresAgain) {
+  node_world w(one_target({rpm(60000)}));
+  const auto fail = [&](engine::ticket t) {
+    w.acquire(t);
+    w.pass(100ms);
+    ASSERT_TRUE(w.granted(t));
+    w.call(t, attempt_outcome::failed);
+  };
+  fail(1);
   const auto dead = w.find(target_name);
   w.end(caf::actor_cast<caf::actor>(dead));
   const auto alive = w.find(target_name);
   ASSERT_NE(alive, nullptr);
   EXPECT_NE(alive, dead);
+  for (engine::ticket t = 2; t <= 6; ++t) fail(t);
+  w.pass(50ms);
+  EXPECT_EQ(w.status()->status.targets.at(0).breaker, engine::breaker_state::open);
 }
 
 TEST(node, TheDirectoryTakesItsHomesWithIt) {

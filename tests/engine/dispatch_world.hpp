@@ -164,6 +164,10 @@ class dispatch_world {
     out.clear();
     machine.on_breaker_notice({"breaker/" + target, state, retry_in, 5}, now, out);
   }
+  void lose_home(const std::string& name) {
+    out.clear();
+    machine.on_home_lost(id(name), now, out);
+  }
   /// Lets time pass, ticking when the machine wants to.
   void pass(duration d) {
     out.clear();

@@ -41,7 +41,7 @@ struct setup {
 class saturation {
  public:
   explicit saturation(const setup& s)
-      : setup_(s), random_(s.seed), key_("key/a/k1", s.limits, margin, 10min, now_), nodes_(s.nodes) {
+      : setup_(s), random_(s.seed), key_("key/a/k1", s.limits, margin, 10min, now_, {}), nodes_(s.nodes) {
     for (size_t n = 0; n < s.nodes; ++n) {
       config_builder b;
       b.c.node.id = "n" + std::to_string(n + 1);

@@ -29,7 +29,8 @@ inline lease_request ask(const std::string& node, std::int64_t permits, token_co
 
 /// One key and the nodes that lease from it, with the answers collected.
 struct harness {
-  explicit harness(const key_limits& limits) : key("key/openai/k1", limits, 500ms, 10min, start) {}
+  explicit harness(const key_limits& limits, const key_machine::origin& from = {})
+      : key("key/openai/k1", limits, 500ms, 10min, start, from) {}
 
   std::int64_t request(const lease_request& r) {
     out.clear();

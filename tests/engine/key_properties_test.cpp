@@ -45,7 +45,7 @@ class referee {
 class simulation {
  public:
   simulation(const key_limits& limits, unsigned seed)
-      : random(seed), key("key/p/k", limits, margin, 10min, start) {}
+      : random(seed), key("key/p/k", limits, margin, 10min, start, {}) {}
   virtual ~simulation() = default;
 
   void at(time_point t, std::function<void()> what) { events_.emplace(t, std::move(what)); }
