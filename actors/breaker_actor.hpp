@@ -3,9 +3,9 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <unordered_map>
 
 #include "actors/actors.hpp"
+#include "actors/known_nodes.hpp"
 #include "engine/breaker_machine.hpp"
 
 namespace millrace::actors {
@@ -15,8 +15,8 @@ struct breaker_state {
   std::unique_ptr<engine::breaker_machine> machine;
   /// "breaker/<provider>/<model>", as it appears in answers.
   std::string target;
-  /// Nodes that ever reported or asked: they hear of every change.
-  std::unordered_map<std::string, dispatcher_actor> nodes;
+  /// Nodes that reported or asked: they hear of every change.
+  known_nodes nodes;
   /// Spreads the times breakers stay open.
   std::mt19937_64 random;
   const char* name = "breaker";

@@ -14,17 +14,25 @@ void deliver(pointer self, engine::time_point now) {
   auto& s = self->state;
   for (auto& message : s.out) {
     const auto node = s.nodes.find(message.node);
-    if (node == s.nodes.end()) continue;
-    if (message.grant) self->send(node->second, key_grant{message.notice.key, *message.grant});
-    self->send(node->second, std::move(message.notice));
+    if (!node) continue;
+    if (message.grant) self->send(node, key_grant{message.notice.key, *message.grant});
+    self->send(node, std::move(message.notice));
   }
   s.out.clear();
   s.wakeup.set(self, s.machine->next_wakeup(now), now);
 }
 
-void learn_node(pointer self, const std::string& node) {
-  auto& handle = self->state.nodes[node];
-  if (!handle) handle = caf::actor_cast<dispatcher_actor>(self->current_sender());
+/// A dispatcher that replaces another starts anew, without the calls and the demand of the old one.
+void learn_node(pointer self, const std::string& node, engine::time_point now) {
+  if (self->state.nodes.learn(self, node)) self->state.machine->forget_node(node, now);
+}
+
+void drop_nodes(pointer self, const caf::actor_addr& ended) {
+  auto& s = self->state;
+  const auto now = self->clock().now();
+  for (const auto& node : s.nodes.drop(ended)) s.machine->forget_node(node, now);
+  s.machine->advance(now, s.out);
+  deliver(self, now);
 }
 
 }  // namespace
@@ -37,16 +45,18 @@ key_actor::behavior_type key(pointer self, std::string name, key_settings settin
   self->state.machine = std::make_unique<engine::key_machine>(
       std::move(name), settings.limits, settings.margin, settings.quarantine, self->clock().now(),
       engine::key_machine::origin{first_lease(seed), others_until});
+  self->set_down_handler([self](const caf::down_msg& down) { drop_nodes(self, down.source); });
   return {
       [=](const engine::lease_request& request) {
         const auto now = self->clock().now();
-        learn_node(self, request.node);
+        learn_node(self, request.node, now);
+        if (!self->state.nodes.find(request.node)) return;  // what it was granted would be lost
         self->state.machine->request(request, now, self->state.out);
         deliver(self, now);
       },
       [=](const engine::lease_report& report) {
         const auto now = self->clock().now();
-        learn_node(self, report.node);
+        learn_node(self, report.node, now);
         self->state.machine->report(report, now, self->state.out);
         deliver(self, now);
       },

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "actors/actors.hpp"
+#include "actors/known_nodes.hpp"
 #include "engine/key_machine.hpp"
 
 namespace millrace::actors {
@@ -12,8 +12,8 @@ namespace millrace::actors {
 struct key_state {
   /// The deciding machine; set before the behaviour is returned.
   std::unique_ptr<engine::key_machine> machine;
-  /// Nodes that ever asked, and where to answer them.
-  std::unordered_map<std::string, dispatcher_actor> nodes;
+  /// Nodes that asked or reported, and where to answer them.
+  known_nodes nodes;
   /// Reused between messages.
   std::vector<engine::key_machine::outgoing> out;
   alarm wakeup;

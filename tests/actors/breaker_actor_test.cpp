@@ -1,50 +1,18 @@
 #include "actors/breaker_actor.hpp"
 
 #include "actors_world.hpp"
+#include "listener.hpp"
 
 namespace millrace::actors {
 namespace {
 
-/// A dispatcher that only listens.
-struct listener {
-  dispatcher_actor handle;
-  std::vector<std::string> heard;  ///< in order: states and answers
-};
-
 struct breaker_actor_test : testing::Test {
   actors_world w;
   breaker_actor home = w.system.spawn(breaker, std::string("breaker/p/m"), breaker_settings{});
-  listener a;
-  listener b;
+  listener a{w};
+  listener b{w};
 
-  void SetUp() override {
-    listen(a);
-    listen(b);
-  }
-  void TearDown() override {
-    caf::anon_send_exit(a.handle, caf::exit_reason::user_shutdown);
-    caf::anon_send_exit(b.handle, caf::exit_reason::user_shutdown);
-    w.end(home);
-  }
-  void listen(listener& l) {
-    l.handle = w.system.spawn([&l](dispatcher_actor::pointer) -> dispatcher_actor::behavior_type {
-      return {
-          [](const desk_batch_ptr&) {},
-          [](const join_desk&) {},
-          [](const key_grant&) {},
-          [](const engine::key_notice&) {},
-          [&l](const engine::breaker_notice& n) {
-            EXPECT_EQ(n.target, "breaker/p/m");
-            l.heard.push_back(n.state == engine::breaker_state::open     ? "open"
-                              : n.state == engine::breaker_state::closed ? "closed"
-                                                                         : "half-open");
-          },
-          [&l](const probe_answer& answer) { l.heard.push_back(answer.granted ? "granted" : "refused"); },
-          [](const engine::config_ptr&) {},
-          [](const tick&) {},
-      };
-    });
-  }
+  void TearDown() override { w.end(home); }
   template <class Message>
   void say(const listener& from, Message message) {
     caf::send_as(from.handle, home, std::move(message));
@@ -85,6 +53,25 @@ TEST_F(breaker_actor_test, OneNodeGetsTheProbeAndTheStateComesBeforeTheAnswer) {
   say(b, outcomes("b", 1, 0, true));
   EXPECT_EQ(a.heard.back(), "closed");
   EXPECT_EQ(b.heard.back(), "closed");
+}
+
+TEST_F(breaker_actor_test, ANodeThatRestartsHearsAtItsNewPlaceOnly) {
+  say(a, outcomes("a", 1, 0));
+  say(b, outcomes("a", 0, 5));
+  EXPECT_TRUE(a.heard.empty());
+  EXPECT_EQ(b.heard, words{"open"});
+}
+
+TEST_F(breaker_actor_test, NodesBeyondTheLimitCountButHearNothingUntilOthersLeft) {
+  for (std::size_t i = 0; i < known_nodes::max_nodes; ++i) say(a, outcomes(std::to_string(i), 1, 0));
+  say(b, outcomes("b", 0, 5));
+  say(b, probe_request{"b"});
+  EXPECT_EQ(a.heard.size(), known_nodes::max_nodes);
+  EXPECT_TRUE(b.heard.empty());
+  w.end(a.handle);
+  w.pass(73s);
+  say(b, probe_request{"b"});
+  EXPECT_EQ(b.heard, (words{"half-open", "granted"}));
 }
 
 TEST_F(breaker_actor_test, NewThresholdsCount) {
