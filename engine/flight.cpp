@@ -82,9 +82,9 @@ bool flight::may_repeat(yield y) {
   q.client_gone = call_.gone->cancelled();
   q.time_left = call_.deadline - now;
   q.retry_after = last_failure_->retry_after;
-  const retry_decision d = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
-  if (d.step != retry_step::retry_same || !ports_.time.sleep(d.delay, *call_.gone, y)) return false;
-  waited_ += d.delay;
+  const auto pause = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
+  if (!pause || !ports_.time.sleep(*pause, *call_.gone, y)) return false;
+  waited_ += *pause;
   return true;
 }
 

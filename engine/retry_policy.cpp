@@ -86,45 +86,21 @@ retry_budget::counts retry_budget::in_window(time_point now) const {
 
 namespace {
 
-bool is_final(const retry_question& q) {
-  switch (q.outcome) {
-    case attempt_outcome::ok:
-    case attempt_outcome::out_of_time:
-    case attempt_outcome::cancelled:
-      return true;
-    default:
-      break;
-  }
-  return q.content_started || q.client_gone || q.time_left <= duration::zero() ||
-         q.attempts_made >= max_calls_per_request;
-}
-
-/// A second call to something that was called before and may work now.
-retry_decision try_again(const retry_question& q, const retry_config& c, double random01,
-                         retry_budget& budget, time_point now) {
-  if (q.attempts_made >= c.attempts) return {};
-  retry_decision again{retry_step::retry_same, {}};
-  if (q.outcome == attempt_outcome::rate_limited && q.has_other_key) {
-    again.step = retry_step::other_key;
-  } else {
-    again.delay = backoff_delay(c, q.attempts_made - 1, random01, q.retry_after);
-  }
-  // The budget is asked last: what is not made must not be counted.
-  if (again.delay >= q.time_left || !budget.try_retry(now, c.budget)) return {};
-  return again;
+bool may_help(attempt_outcome o) {
+  return o == attempt_outcome::rate_limited || o == attempt_outcome::failed ||
+         o == attempt_outcome::timed_out;
 }
 
 }  // namespace
 
-retry_decision decide_retry(const retry_question& q, const retry_config& c, double random01,
-                            retry_budget& budget, time_point now) {
-  if (is_final(q)) return {};
-  if (q.outcome == attempt_outcome::unused) return {retry_step::retry_same, {}};
-  if (q.has_untried_target) return {retry_step::next_target, {}};
-  if (q.outcome == attempt_outcome::unauthorized || q.outcome == attempt_outcome::no_credit) {
-    return {q.has_other_key ? retry_step::other_key : retry_step::answer, {}};
-  }
-  return try_again(q, c, random01, budget, now);
+std::optional<duration> decide_retry(const retry_question& q, const retry_config& c, double random01,
+                                     retry_budget& budget, time_point now) {
+  if (!may_help(q.outcome) || q.client_gone) return std::nullopt;
+  if (q.attempts_made >= std::min(c.attempts, max_calls_per_request)) return std::nullopt;
+  const duration delay = backoff_delay(c, q.attempts_made - 1, random01, q.retry_after);
+  // The budget is asked last: what is not made must not be counted.
+  if (delay >= q.time_left || !budget.try_retry(now, c.budget)) return std::nullopt;
+  return delay;
 }
 
 }  // namespace millrace::engine

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "engine/config.hpp"
 #include "engine/messages.hpp"
@@ -52,47 +53,28 @@ class retry_budget {
   std::array<std::atomic<std::uint64_t>, slots> ring_{};
 };
 
-/// What became of an attempt, and what is left to try.
+/// A failed attempt of a request that has no other target and no other key left.
 struct retry_question {
-  attempt_outcome outcome = attempt_outcome::ok;
-  int attempts_made = 0;         ///< upstream calls made for this request, the judged one included
-  bool content_started = false;  ///< the client has received content
+  attempt_outcome outcome = attempt_outcome::failed;
+  int attempts_made = 0;  ///< upstream calls made for this request, the judged one included
   bool client_gone = false;
-  bool has_untried_target = false;  ///< of the request's plan
-  bool has_other_key = false;       ///< the target's provider has a key that has not refused this request
-  duration time_left{};             ///< until the request's deadline
-  duration retry_after{};           ///< what the provider asked for; 0: nothing
-};
-
-enum class retry_step : std::uint8_t {
-  answer = 1,   ///< tell the client what happened
-  next_target,  ///< acquire at once, without tried targets
-  other_key,    ///< acquire at once with tried targets allowed; the key that refused stays excluded
-  retry_same,   ///< wait `delay`, then acquire with tried targets allowed; a key that was rate limited may be
-                ///< used again
-};
-
-struct retry_decision {
-  retry_step step = retry_step::answer;
-  duration delay{};  ///< of retry_same
+  duration time_left{};    ///< until the request's deadline
+  duration retry_after{};  ///< what the provider asked for; 0: nothing
 };
 
 /// More attempts than this are never made for one request, whatever the configuration.
 inline constexpr int max_calls_per_request = 32;
 
-/// Decides what follows a finished attempt.
-/// - Answered, cancelled, out of time, content already sent, client gone, no time left: answer.
-/// - A target not yet tried is always taken first, at once; the plan bounds that, not the budgets.
-/// - 401, 402, 403: another key of the same provider, at once: a refused key is quarantined, so that cannot
-/// go on
-///   for long.
-/// - 429: another key, else the same after its cooldown; 5xx, reset, cut, timeout: the same after a backoff.
-/// Both
-///   only while fewer than `retry.attempts` calls were made, if the delay ends before the deadline, and if
-///   the node's budget has a retry left.
-/// - A permit that was never used: acquire again at once; nothing was tried.
-/// Spends one retry of `budget` when it says so. Thread-safe as far as `budget` is.
-retry_decision decide_retry(const retry_question& q, const retry_config& c, double random01,
-                            retry_budget& budget, time_point now);
+/// Decides whether something that was called before is called again, and after which pause; nullopt: the
+/// client is told what happened. Another target or key is not asked about here: the plan bounds those, not
+/// the budget.
+/// - Answered, cancelled, out of time, client gone, no time left: no.
+/// - 401, 402, 403: no; the key is quarantined.
+/// - 429: after the key's cooldown; 5xx, reset, cut, timeout: after a backoff. Both only while fewer than
+///   `retry.attempts` calls were made, if the pause ends before the deadline, and if the node's budget has a
+///   retry left.
+/// Spends one retry of `budget` when it says yes. Thread-safe as far as `budget` is.
+std::optional<duration> decide_retry(const retry_question& q, const retry_config& c, double random01,
+                                     retry_budget& budget, time_point now);
 
 }  // namespace millrace::engine

@@ -142,6 +142,17 @@ TEST(Flight, AFailedTargetIsLeftForAnother) {
   EXPECT_TRUE(w.time.slept.empty()) << "another target needs no pause";
 }
 
+TEST(Flight, AnotherTargetOrKeyNeedsNoRetryBudget) {
+  for (const int status : {429, 500}) {
+    flight_world w;
+    while (w.budget.try_retry(w.time.now(), 0)) {
+    }
+    w.permits.script = {w.grant(0), w.grant(1)};
+    w.upstream.script = {json_answer(status), json_answer()};
+    EXPECT_EQ(w.run().status, 200) << status;
+  }
+}
+
 TEST(Flight, WithNothingElseToTryTheSameTargetIsRepeatedAfterAPause) {
   flight_world w;
   w.permits.script = {w.grant(), acquire_reply{}, w.grant()};

@@ -119,110 +119,69 @@ struct decide_retry_test : testing::Test {
     q.attempts_made = 1;
     q.time_left = 60s;
   }
-  retry_decision decide() { return decide_retry(q, defaults, 0.5, budget, now); }
+  std::optional<duration> decide() { return decide_retry(q, defaults, 0.5, budget, now); }
 };
 
-TEST_F(decide_retry_test, AnUntriedTargetIsTakenAtOnceAndCostsNoBudget) {
-  take_all(budget, now);
-  q.has_untried_target = true;
-  q.attempts_made = 7;
-  for (const auto o : {attempt_outcome::failed, attempt_outcome::timed_out, attempt_outcome::rate_limited,
-                       attempt_outcome::unauthorized, attempt_outcome::no_credit}) {
-    q.outcome = o;
-    EXPECT_EQ(decide().step, retry_step::next_target);
-    EXPECT_EQ(decide().delay, 0s);
-  }
-}
-
 TEST_F(decide_retry_test, ATransientFailureIsRetriedAfterABackoff) {
-  EXPECT_EQ(decide().step, retry_step::retry_same);
-  EXPECT_EQ(decide().delay, 125ms);
+  EXPECT_EQ(decide(), 125ms);
   q.attempts_made = 2;
   q.outcome = attempt_outcome::timed_out;
-  EXPECT_EQ(decide().delay, 250ms);
-  EXPECT_EQ(budget.in_window(now).retries, 3);
+  EXPECT_EQ(decide(), 250ms);
+  EXPECT_EQ(budget.in_window(now).retries, 2);
 }
 
 TEST_F(decide_retry_test, AttemptsAreBounded) {
   q.attempts_made = 3;
-  EXPECT_EQ(decide().step, retry_step::answer);
+  EXPECT_EQ(decide(), std::nullopt);
   EXPECT_EQ(budget.in_window(now).retries, 0);
+}
+
+TEST_F(decide_retry_test, AttemptsAreBoundedWhateverTheConfiguration) {
+  retry_config many = defaults;
+  many.attempts = 1000;
+  q.attempts_made = max_calls_per_request;
+  EXPECT_EQ(decide_retry(q, many, 0.5, budget, now), std::nullopt);
+  q.attempts_made = max_calls_per_request - 1;
+  EXPECT_NE(decide_retry(q, many, 0.5, budget, now), std::nullopt);
 }
 
 TEST_F(decide_retry_test, TheNodesBudgetBounds) {
   take_all(budget, now);
-  EXPECT_EQ(decide().step, retry_step::answer);
+  EXPECT_EQ(decide(), std::nullopt);
 }
 
-TEST_F(decide_retry_test, NothingFollowsAnAnswerOrAnEnd) {
-  q.has_untried_target = true;
-  q.has_other_key = true;
-  for (const auto o : {attempt_outcome::ok, attempt_outcome::out_of_time, attempt_outcome::cancelled}) {
+TEST_F(decide_retry_test, NothingFollowsAnAnswerAnEndOrARefusedKey) {
+  for (const auto o : {attempt_outcome::ok, attempt_outcome::out_of_time, attempt_outcome::cancelled,
+                       attempt_outcome::unauthorized, attempt_outcome::no_credit}) {
     q.outcome = o;
-    EXPECT_EQ(decide().step, retry_step::answer);
+    EXPECT_EQ(decide(), std::nullopt);
   }
+  EXPECT_EQ(budget.in_window(now).retries, 0);
 }
 
-TEST_F(decide_retry_test, NeverAfterContentOrWithoutClientOrTime) {
-  q.has_untried_target = true;
-  q.has_other_key = true;
+TEST_F(decide_retry_test, NeverWithoutClientOrTime) {
   const retry_question good = q;
-  q.content_started = true;
-  EXPECT_EQ(decide().step, retry_step::answer);
-  q = good;
   q.client_gone = true;
-  EXPECT_EQ(decide().step, retry_step::answer);
+  EXPECT_EQ(decide(), std::nullopt);
   q = good;
   q.time_left = 0s;
-  EXPECT_EQ(decide().step, retry_step::answer);
-  q = good;
-  q.attempts_made = max_calls_per_request;
-  EXPECT_EQ(decide().step, retry_step::answer);
+  EXPECT_EQ(decide(), std::nullopt);
 }
 
 TEST_F(decide_retry_test, NoRetryThatCouldNotFinish) {
   q.time_left = 125ms;
-  EXPECT_EQ(decide().step, retry_step::answer);
+  EXPECT_EQ(decide(), std::nullopt);
   EXPECT_EQ(budget.in_window(now).retries, 0) << "what is not made costs nothing";
   q.time_left = 126ms;
-  EXPECT_EQ(decide().step, retry_step::retry_same);
+  EXPECT_EQ(decide(), 125ms);
 }
 
-TEST_F(decide_retry_test, ARateLimitedKeyMakesWayForAnother) {
+TEST_F(decide_retry_test, ARateLimitedKeyIsUsedAfterItsCooldown) {
   q.outcome = attempt_outcome::rate_limited;
   q.retry_after = 20s;
-  q.has_other_key = true;
-  EXPECT_EQ(decide().step, retry_step::other_key);
-  EXPECT_EQ(decide().delay, 0s);
-  EXPECT_EQ(budget.in_window(now).retries, 2);
-}
-
-TEST_F(decide_retry_test, ALoneRateLimitedKeyIsUsedAfterItsCooldown) {
-  q.outcome = attempt_outcome::rate_limited;
-  q.retry_after = 20s;
-  EXPECT_EQ(decide().step, retry_step::retry_same);
-  EXPECT_EQ(decide().delay, 20125ms);
+  EXPECT_EQ(decide(), 20125ms);
   q.time_left = 20s;
-  EXPECT_EQ(decide().step, retry_step::answer);
-}
-
-TEST_F(decide_retry_test, ARefusedKeyIsNeverUsedAgain) {
-  for (const auto o : {attempt_outcome::unauthorized, attempt_outcome::no_credit}) {
-    q.outcome = o;
-    q.has_other_key = false;
-    EXPECT_EQ(decide().step, retry_step::answer);
-    q.has_other_key = true;
-    q.attempts_made = 5;
-    EXPECT_EQ(decide().step, retry_step::other_key);
-  }
-  EXPECT_EQ(budget.in_window(now).retries, 0);
-}
-
-TEST_F(decide_retry_test, AnUnusedPermitIsReplacedAtOnce) {
-  q.outcome = attempt_outcome::unused;
-  EXPECT_EQ(decide().step, retry_step::retry_same);
-  EXPECT_EQ(decide().delay, 0s);
-  EXPECT_EQ(budget.in_window(now).retries, 0);
+  EXPECT_EQ(decide(), std::nullopt);
 }
 
 // --- MEASURES R8
@@ -268,7 +227,7 @@ totals simulate(int rate, duration length, duration dies, bool with_breaker, uns
     q.attempts_made = attempt + 1;
     q.time_left = 30s;
     const auto next = decide_retry(q, defaults, random01(random), budget, now);
-    if (next.step == retry_step::retry_same) events.push({now + next.delay, attempt + 1});
+    if (next) events.push({now + *next, attempt + 1});
   }
   return sum;
 }
