@@ -87,6 +87,14 @@ inline key_limits tpm(std::int64_t n) {
   return l;
 }
 
+inline config_ptr one_key(key_limits limits = rpm(60)) {
+  return config_builder().provider("a", {limits}).model("m", {0}).build();
+}
+/// Model m with a cheap target a and a dear one b.
+inline config_ptr two_providers() {
+  return config_builder().provider("a", {rpm(20)}).provider("b", {rpm(20)}).model("m", {0, 1}).build();
+}
+
 /// A dispatcher whose keys and breakers are played by the test.
 class dispatch_world {
  public:

@@ -1,16 +1,8 @@
-#include <algorithm>
-
 #include "dispatch_world.hpp"
 
 /// What a dispatcher does when a key or breaker gets a new home, which knows nothing.
 namespace millrace::engine {
 namespace {
-
-config_ptr one_key() {
-  config_builder b;
-  b.provider("a", {rpm(6000)}).model("m", {0});
-  return b.build();
-}
 
 std::int64_t permits(const lease_report& r) {
   std::int64_t sum = 0;
@@ -19,7 +11,7 @@ std::int64_t permits(const lease_report& r) {
 }
 
 TEST(dispatcher_homes, calls_in_flight_are_told_again_each_once) {
-  dispatch_world w(one_key());
+  dispatch_world w(one_key(rpm(6000)));
   for (ticket t = 1; t <= 3; ++t) w.acquire(t);
   w.grant("key/a/k1", 3);
   w.sent(1);
@@ -40,7 +32,7 @@ TEST(dispatcher_homes, calls_in_flight_are_told_again_each_once) {
 }
 
 TEST(dispatcher_homes, whoever_waits_is_asked_for_again) {
-  dispatch_world w(one_key());
+  dispatch_world w(one_key(rpm(6000)));
   w.acquire(1);
   w.no_room("key/a/k1", 5s);
   w.pass(100ms);
@@ -50,7 +42,7 @@ TEST(dispatcher_homes, whoever_waits_is_asked_for_again) {
 }
 
 TEST(dispatcher_homes, a_new_breaker_gets_to_know_the_node_and_is_asked_for_a_probe_again) {
-  dispatch_world w(one_key());
+  dispatch_world w(one_key(rpm(6000)));
   w.breaker("a/m", breaker_state::open);
   w.acquire(1);
   ASSERT_EQ(w.out.probe_requests.size(), 1U);

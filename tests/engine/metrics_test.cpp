@@ -7,6 +7,8 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/engine/finished_request.hpp"
+
 namespace millrace::engine {
 namespace {
 
@@ -25,31 +27,9 @@ models:
                       "c.yaml", [](const std::string&) { return std::nullopt; });
 }
 
-request_record good_request() {
-  request_record r;
-  r.id = "r1";
-  r.method = "POST";
-  r.route = "/v1/chat/completions";
-  r.model = "mini";
-  r.tenant = "acme";
-  r.client = "a";
-  r.provider = "openai";
-  r.upstream_model = "gpt-mini";
-  r.key = "k1";
-  r.status = 200;
-  r.attempts = 1;
-  r.used = {10, 20, 5, 0, true};
-  r.cost_usd = 0.25;
-  r.total = 3ms;
-  r.overhead = 70us;
-  r.first_token = 2ms;
-  return r;
-}
-
 /// Value of one series in the rendered text; nullopt when it is not there.
 std::optional<double> value_of(const std::string& text, const std::string& series) {
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
+  for (const std::string& line : lines_of(text)) {
     if (line.starts_with(series + " ")) return std::stod(line.substr(series.size() + 1));
   }
   return std::nullopt;
@@ -57,7 +37,7 @@ std::optional<double> value_of(const std::string& text, const std::string& serie
 
 TEST(metrics, a_request_counts_in_every_family_it_concerns) {
   metrics m(test_config());
-  request_record r = good_request();
+  request_record r = finished_request();
   m.request_done(r);
   r.retries = 2;
   r.fallback = true;
@@ -91,7 +71,7 @@ TEST(metrics, a_request_counts_in_every_family_it_concerns) {
 
 TEST(metrics, buckets_reach_from_microseconds_to_ten_minutes) {
   metrics m(test_config());
-  m.request_done(good_request());
+  m.request_done(finished_request());
   const std::string text = m.render({});
   EXPECT_THAT(
       text,
@@ -138,7 +118,7 @@ TEST(metrics, what_clients_send_never_becomes_a_label) {
   metrics m(test_config());
   for (int i = 0; i < 10'000; ++i) {
     const std::string canary = "canary-" + std::to_string(i);
-    request_record r = good_request();
+    request_record r = finished_request();
     r.model = canary;
     r.tenant = canary;
     r.provider = canary;
@@ -160,7 +140,7 @@ TEST(metrics, a_wildcard_target_is_shown_as_a_star) {
   const auto c = parse_config("providers: { openai: { base_url: http://h, keys: [ { id: k, secret: s } ] } }",
                               "c.yaml", [](const std::string&) { return std::nullopt; });
   metrics m(c);
-  request_record r = good_request();
+  request_record r = finished_request();
   r.model = "openai/*";
   r.tenant = "default";
   r.upstream_model = "gpt-of-the-day";
@@ -182,7 +162,7 @@ TEST(metrics, families_are_bounded_and_the_rest_is_other) {
 
 TEST(metrics, another_configuration_brings_other_names_and_keeps_counts) {
   metrics m(test_config());
-  request_record r = good_request();
+  request_record r = finished_request();
   r.tenant = "beta";
   m.request_done(r);
   m.apply(test_config("beta"));
@@ -197,9 +177,9 @@ TEST(metrics, another_configuration_brings_other_names_and_keeps_counts) {
 TEST(metrics, two_objects_on_one_thread_do_not_share_series) {
   metrics one(test_config());
   metrics two(test_config());
-  one.request_done(good_request());
-  two.request_done(good_request());
-  one.request_done(good_request());
+  one.request_done(finished_request());
+  two.request_done(finished_request());
+  one.request_done(finished_request());
   const std::string series =
       R"(millrace_requests_total{model="mini",route="/v1/chat/completions",status="200",tenant="acme"})";
   EXPECT_EQ(value_of(one.render({}), series), 2);
@@ -212,7 +192,7 @@ TEST(metrics, nothing_is_lost_between_threads_scrapes_and_reloads) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < each; ++i) m.request_done(good_request());
+      for (int i = 0; i < each; ++i) m.request_done(finished_request());
     });
   }
   for (int i = 0; i < 20; ++i) {
@@ -284,15 +264,14 @@ TEST(metrics, the_process_describes_itself) {
 
 TEST(metrics, the_text_is_well_formed) {
   metrics m(test_config());
-  m.request_done(good_request());
+  m.request_done(finished_request());
   m.attempt_done({"openai", "gpt-mini", "k1", "ok", 1s});
   node_gauges node;
   node.keys = {{"openai", "k1", {{"rpm", 1, 1}}, 0, false}};
-  std::istringstream lines(m.render(node));
   const std::regex sample(R"re(((?:millrace|process)_[a-z_]+)(\{([a-z_]+="[^"]*",?)+\})? [-+0-9.eInf]+)re");
   std::map<std::string, std::string> types;
   std::string described;
-  for (std::string line; std::getline(lines, line);) {
+  for (const std::string& line : lines_of(m.render(node))) {
     std::istringstream words(line);
     std::string hash;
     std::string kind;
