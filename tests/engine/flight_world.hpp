@@ -77,6 +77,7 @@ class fake_upstream final : public upstream_port {
   std::deque<scripted_call> script;
   std::vector<bool> fresh;
   std::vector<std::string> bodies;
+  std::vector<header_list> headers;
 
   upstream_failure connect(const provider_config&, time_point, bool is_fresh, cancellation&,
                            std::unique_ptr<upstream_exchange>& out, yield) override {
@@ -96,6 +97,7 @@ class fake_upstream final : public upstream_port {
     exchange(fake_upstream& owner, scripted_call c) : owner_(owner), call_(std::move(c)) {}
     upstream_failure send(const upstream_request& r, time_point, upstream_head& head, yield) override {
       owner_.bodies.emplace_back(r.body);
+      owner_.headers.push_back(r.headers);
       head.status = call_.status;
       head.headers = call_.headers;
       return call_.send;
