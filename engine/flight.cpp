@@ -338,7 +338,7 @@ bool flight::read(std::string& out, yield y) {
     if (state == stream_reader::state::failed) {
       auto failed = io_failure(upstream_failure::protocol, "sending its stream");
       if (!reader_->failure().empty())
-        failed.error.message = "The provider ended the stream with an error: " + reader_->failure();
+        failed.error.message = "The provider ended the stream with an error: " + provider_words();
       return break_stream(std::move(failed), out);
     }
     stream_over_ = state == stream_reader::state::done;

@@ -57,6 +57,7 @@ class flight {
   bool break_stream(attempt_failure failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   attempt_failure stream_failure() const;
+  std::string provider_words() const;
   answer refuse(const acquire_reply& reply);
   answer refuse(const api_error& error);
   void add_headers(answer& a, bool with_cost);

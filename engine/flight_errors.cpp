@@ -76,8 +76,16 @@ attempt_failure flight::stream_failure() const {
   f.reason = "server_error";
   f.error = {502, "upstream_error", "upstream_error", "", "", {}, true};
   f.error.message =
-      "The provider's stream failed before any content; try again later. What failed: " + reader_->failure();
+      "The provider's stream failed before any content; try again later. What failed: " + provider_words();
   return f;
+}
+
+/// What the provider said when its stream failed, unless it shows the key that it was called with.
+std::string flight::provider_words() const {
+  const std::string& words = reader_->failure();
+  const std::string& key = key_->key.reveal();
+  const bool shown = !key.empty() && words.find(key) != std::string::npos;
+  return shown ? "The provider's message is left out, because it shows a key." : words;
 }
 
 answer flight::refuse(const acquire_reply& reply) {

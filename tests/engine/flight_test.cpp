@@ -282,6 +282,25 @@ TEST(Flight, AStreamThatFailsBeforeContentIsToldInTheProvidersWords) {
   }
 }
 
+TEST(Flight, AProviderThatShowsItsKeyInAStreamIsNotQuoted) {
+  for (const char* stream : {"x", "cx"}) {
+    flight_world w;
+    auto c = std::make_shared<config>(*w.config);
+    c->providers[0].keys[0].key = secret("boom");
+    w.config = c;
+    w.stream = true;
+    w.permits.script = {w.grant()};
+    std::vector<std::string> pieces;
+    for (const char* p = stream; *p != 0; ++p) pieces.emplace_back(1, *p);
+    w.upstream.script = {event_stream(pieces)};
+    w.run([](answer& a, yield y) {
+      if (a.stream) drain(a, y);
+    });
+    EXPECT_NE(w.format.told.message, "");
+    EXPECT_EQ(w.format.told.message.find("boom"), std::string::npos) << w.format.told.message;
+  }
+}
+
 TEST(Flight, WhatAStreamSaysOfTheKeyBeforeContentCountsAsInAnAnswer) {
   for (const auto& [status, outcome] :
        {std::pair{401, attempt_outcome::unauthorized}, std::pair{402, attempt_outcome::no_credit},

@@ -125,7 +125,7 @@ class fake_upstream final : public upstream_port {
 class fake_dialect final : public dialect {
  public:
   int failure_status = 500;  ///< of failed streams
-  mutable api_error told;    ///< the last error that became a body
+  mutable api_error told;    ///< the last error that became a body or an event
 
   class reader final : public stream_reader {
    public:
@@ -177,7 +177,10 @@ class fake_dialect final : public dialect {
     told = e;
     return "error:" + e.code;
   }
-  std::string error_event(const api_error& e) const override { return "event:" + e.code; }
+  std::string error_event(const api_error& e) const override {
+    told = e;
+    return "event:" + e.code;
+  }
 };
 
 class fake_observer final : public observer {
