@@ -35,6 +35,17 @@ void check_accepted(route_kind route, std::string_view body, const millrace::eng
   require(again.input_tokens == facts.input_tokens && again.max_output_tokens == facts.max_output_tokens);
 }
 
+/// Whether there may be a number in `body` that is too large for a double: one with an exponent, or very long.
+bool huge_numbers(std::string_view body) {
+  constexpr size_t longest = 300;
+  size_t digits = 0;
+  for (const char c : body) {
+    digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+    if (digits > longest || c == 'e' || c == 'E') return true;
+  }
+  return false;
+}
+
 /// Where this scanner says yes, so must a tree parser, but for numbers and lone surrogates, which it cannot
 /// hold.
 void compare_parsers(std::string_view body) {
@@ -45,8 +56,7 @@ void compare_parsers(std::string_view body) {
     return;
   const bool other = nlohmann::json::accept(body);
   if (other) require(accepted || body.substr(0, 3) == "\xEF\xBB\xBF");
-  const bool same_reach =
-      body.find("\\u") == std::string_view::npos && body.find_first_of("eE") == std::string_view::npos;
+  const bool same_reach = body.find("\\u") == std::string_view::npos && !huge_numbers(body);
   if (accepted && same_reach) require(other);
 }
 
