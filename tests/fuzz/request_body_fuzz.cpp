@@ -35,7 +35,8 @@ void check_accepted(route_kind route, std::string_view body, const millrace::eng
   require(again.input_tokens == facts.input_tokens && again.max_output_tokens == facts.max_output_tokens);
 }
 
-/// Whether there may be a number in `body` that is too large for a double: one with an exponent, or very long.
+/// Whether there may be a number in `body` that is too large for a double: one with an exponent, or very
+/// long.
 bool huge_numbers(std::string_view body) {
   constexpr size_t longest = 300;
   size_t digits = 0;
