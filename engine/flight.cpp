@@ -61,13 +61,14 @@ answer flight::run(yield y) {
     const step done = attempt(out, y);
     if (done == step::answered) return out;
     if (done == step::permit_expired && ++expired_permits_ <= max_expired_permits) continue;
+    if (done == step::stale) continue;
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
     if (final_outcome(outcome)) return refuse(last_failure_->error);
     // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its
     // limit cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the
     // queue.
-    const int counted = attempts_ - static_cast<int>(tried_keys_.size());
+    const int counted = attempts_ - resends_ - static_cast<int>(tried_keys_.size());
     const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
     if (exhausted || attempts_ >= max_calls_per_request) return refuse(last_failure_->error);
   }
@@ -78,7 +79,7 @@ bool flight::may_repeat(yield y) {
   const time_point now = ports_.time.now();
   retry_question q;
   q.outcome = last_failure_->outcome;
-  q.attempts_made = attempts_;
+  q.attempts_made = attempts_ - resends_;
   q.client_gone = call_.gone->cancelled();
   q.time_left = call_.deadline - now;
   q.retry_after = last_failure_->retry_after;
@@ -116,22 +117,23 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
 bool flight::take_grant(const acquire_reply& reply) {
   grant_ = reply;
   settled_ = false;
-  const auto& models = call_.config->models;
-  target_ = nullptr;
-  key_ = nullptr;
-  if (reply.model < models.size() && reply.target_index < models[reply.model].targets.size()) {
-    target_ = &models[reply.model].targets[reply.target_index];
-  }
-  if (target_ && target_->name == reply.target) {
-    provider_ = &call_.config->providers[target_->provider];
-    const auto key = std::find_if(provider_->keys.begin(), provider_->keys.end(),
-                                  [&](const key_config& k) { return k.name == reply.key; });
-    if (key != provider_->keys.end()) key_ = &*key;
-  }
-  if (!key_) {
+  const auto unknown = [&] {
     settle(attempt_outcome::unused, "unused");
     return false;
-  }
+  };
+  const auto& models = call_.config->models;
+  if (reply.model >= models.size() || reply.target_index >= models[reply.model].targets.size())
+    return unknown();
+  const target_config& target = models[reply.model].targets[reply.target_index];
+  if (target.name != reply.target) return unknown();
+  const provider_config& provider = call_.config->providers[target.provider];
+  const auto key = std::find_if(provider.keys.begin(), provider.keys.end(),
+                                [&](const key_config& k) { return k.name == reply.key; });
+  if (key == provider.keys.end()) return unknown();
+  // Only now, all together: until then they name the attempt before, which the answer's headers tell of.
+  target_ = &target;
+  provider_ = &provider;
+  key_ = &*key;
   upstream_model_ = target_->model.empty() ? call_.model.upstream_model : target_->model;
   return true;
 }
@@ -151,7 +153,15 @@ flight::step flight::attempt(answer& out, yield y) {
     settle(attempt_outcome::unused, "unused");
     return step::permit_expired;
   }
-  if (failure != upstream_failure::none) return fail_io(failure, "answering");
+  if (failure != upstream_failure::none && exchange_ && exchange_->stale() && resends_ < max_resends) {
+    // The provider may have read the request before it reset the connection: that call counts, at the
+    // provider's limit and against the node's budget, which it may overdraw.
+    ++resends_;
+    ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget);
+    settle(attempt_outcome::cancelled, "stale_connection");
+    return step::stale;
+  }
+  if (failure != upstream_failure::none) return fail_io(failure, exchange_ ? "answering" : "connecting");
   hint_ = ports_.format.read_limits(head);
   return judge(head, out, y);
 }
@@ -165,35 +175,24 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
   ports_.format.encode_request(call_.route, call_.body, call_.facts, upstream_model_, body);
   request.body = body;
 
-  bool counted = false;
-  for (bool fresh = false;; fresh = true) {
-    const time_point start = ports_.time.now();
-    exchange_.reset();
-    upstream_failure failure = ports_.upstream.connect(*provider_, until(provider_->timeouts.connect), fresh,
-                                                       *call_.gone, exchange_, y);
-    if (failure == upstream_failure::none) {
-      const time_point now = ports_.time.now();
-      if (now > permit_until_ && !counted) {
-        // The connection took longer than the permit lives: writing now could break the provider's limit.
-        upstream_time_ += now - start;
-        permit_expired_ = true;
-        return upstream_failure::connect;
-      }
-      if (!std::exchange(counted, true)) {
-        ++attempts_;
-        ports_.permits.sent({grant_.id, {}});
-      }
-      failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
-    } else if (!counted) {
-      ++attempts_;
-      counted = true;
-    }
-    upstream_time_ += ports_.time.now() - start;
-    const bool stale = failure != upstream_failure::none && exchange_ && exchange_->stale();
-    if (!stale || fresh) return failure;
-    // The provider may have read the request before it reset the connection, so this is one more call to it.
-    if (!ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget)) return failure;
+  const time_point start = ports_.time.now();
+  exchange_.reset();
+  upstream_failure failure = ports_.upstream.connect(*provider_, until(provider_->timeouts.connect),
+                                                     resends_ > 0, *call_.gone, exchange_, y);
+  const time_point connected = ports_.time.now();
+  if (failure == upstream_failure::none && connected > permit_until_) {
+    // The connection took longer than the permit lives: writing now could break the provider's limit.
+    upstream_time_ += connected - start;
+    permit_expired_ = true;
+    return upstream_failure::connect;
   }
+  ++attempts_;
+  if (failure == upstream_failure::none) {
+    ports_.permits.sent({grant_.id, {}});
+    failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
+  }
+  upstream_time_ += ports_.time.now() - start;
+  return failure;
 }
 
 flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
@@ -244,12 +243,12 @@ bool flight::read_body(std::string& body, yield y) {
 flight::step flight::take_whole(const upstream_head& head, answer& out, yield y) {
   std::string body;
   if (!read_body(body, y)) return step::failed;
-  if (auto failure = judge_status(head, body, ports_.format)) return fail(std::move(*failure));
+  if (auto failure = judge_status(head, body, call_.body, ports_.format)) return fail(std::move(*failure));
   const auto content_type = head.header("content-type");
   out.status = head.status;
   if (head.status >= 400) {
     out.content_type = content_type.empty() ? "application/json" : std::string(content_type);
-    out.body = body.substr(0, max_error_bytes);
+    out.body = without_key(body.substr(0, max_error_bytes));
     settle(attempt_outcome::ok, "client_error");
     add_headers(out, true);
     finish(out.status, "upstream_refused");
@@ -282,9 +281,11 @@ flight::step flight::start_stream(answer& out, yield y) {
   pending_.clear();
   std::string piece;
   auto state = stream_reader::state::preamble;
+  // For all of it: comments and empty events do not buy more time.
+  const time_point latest = until(provider_->timeouts.first_token);
   while (state == stream_reader::state::preamble) {
     const time_point start = ports_.time.now();
-    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.first_token), y);
+    const upstream_failure failure = exchange_->read(piece, latest, y);
     upstream_time_ += ports_.time.now() - start;
     if (failure != upstream_failure::none) {
       reader_.reset();
@@ -338,7 +339,8 @@ bool flight::read(std::string& out, yield y) {
     if (state == stream_reader::state::failed) {
       auto failed = io_failure(upstream_failure::protocol, "sending its stream");
       if (!reader_->failure().empty())
-        failed.error.message = "The provider ended the stream with an error: " + provider_words();
+        failed.error.message =
+            "The provider ended the stream with an error: " + without_key(reader_->failure());
       return break_stream(std::move(failed), out);
     }
     stream_over_ = state == stream_reader::state::done;

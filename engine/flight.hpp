@@ -19,7 +19,7 @@ struct attempt_failure {
 /// Judges an upstream answer by its status and, for refusals, its body. Nullopt: the answer goes to the
 /// client.
 std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body,
-                                            const dialect& format);
+                                            std::string_view request, const dialect& format);
 
 /// One request's way through its attempts: owned by `pipeline::run`, later by the open stream.
 class flight {
@@ -37,10 +37,13 @@ class flight {
   bool broken() const { return broken_; }
 
  private:
-  enum class step : std::uint8_t { answered, failed, permit_expired };
+  enum class step : std::uint8_t { answered, failed, permit_expired, stale };
 
   /// A permit that ran out while its connection was made is given back and asked for again, so many times.
   static constexpr int max_expired_permits = 3;
+
+  /// A kept connection that is reset before it answered is replaced by a fresh one, so many times a request.
+  static constexpr int max_resends = 1;
 
   acquire_reply acquire(bool retry_tried, yield y);
   bool take_grant(const acquire_reply& reply);
@@ -57,7 +60,7 @@ class flight {
   bool break_stream(attempt_failure failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   attempt_failure stream_failure() const;
-  std::string provider_words() const;
+  std::string without_key(std::string text) const;
   answer refuse(const acquire_reply& reply);
   answer refuse(const api_error& error);
   void add_headers(answer& a, bool with_cost);
@@ -97,7 +100,8 @@ class flight {
   std::vector<name_id> tried_keys_;
   std::optional<attempt_failure> last_failure_;
   acquire_reply client_state_;
-  int attempts_ = 0;
+  int attempts_ = 0;  ///< calls made, resends among them
+  int resends_ = 0;
   int expired_permits_ = 0;
   bool fallback_ = false;
   bool asked_before_ = false;

@@ -68,31 +68,35 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
 /// What a stream that failed before its first content means. What a provider says of its key counts as in an
 /// answer; anything else is the provider's failure, told in the provider's words.
 attempt_failure flight::stream_failure() const {
-  if (auto f = judge_status({reader_->failure_status(), {}}, reader_->failure(), ports_.format);
+  if (auto f = judge_status({reader_->failure_status(), {}}, reader_->failure(), call_.body, ports_.format);
       f && f->outcome != attempt_outcome::failed) {
     return *f;
   }
   attempt_failure f;
   f.reason = "server_error";
   f.error = {502, "upstream_error", "upstream_error", "", "", {}, true};
-  f.error.message =
-      "The provider's stream failed before any content; try again later. What failed: " + provider_words();
+  f.error.message = "The provider's stream failed before any content; try again later. What failed: " +
+                    without_key(reader_->failure());
   return f;
 }
 
-/// What the provider said when its stream failed, unless it shows the key that it was called with.
-std::string flight::provider_words() const {
-  const std::string& words = reader_->failure();
+/// What the provider said, without the key that it was called with.
+std::string flight::without_key(std::string text) const {
   const std::string& key = key_->key.reveal();
-  const bool shown = !key.empty() && words.find(key) != std::string::npos;
-  return shown ? "The provider's message is left out, because it shows a key." : words;
+  // Shorter ones are no secrets, and would be found in common words.
+  constexpr size_t shortest_secret = 4;
+  if (key.size() < shortest_secret) return text;
+  for (size_t at = text.find(key); at != std::string::npos; at = text.find(key, at))
+    text.replace(at, key.size(), "[key]");
+  return text;
 }
 
 answer flight::refuse(const acquire_reply& reply) {
   api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
   switch (reply.verdict) {
     case verdict::client_limited: {
-      const bool tokens = reply.client_tokens.limit >= 0 && reply.client_requests.remaining > 0;
+      const bool requests = reply.client_requests.limit >= 0 && reply.client_requests.remaining <= 0;
+      const bool tokens = reply.client_tokens.limit >= 0 && !requests;
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "rate_limit_exceeded";
@@ -163,7 +167,7 @@ answer flight::refuse(const api_error& error) {
     a.headers.emplace_back("retry-after-ms", std::to_string(millis));
   }
   if (error.no_retry) a.headers.emplace_back("x-should-retry", "false");
-  add_headers(a, false);
+  add_headers(a, true);
   finish(error.status, error.code);
   return a;
 }

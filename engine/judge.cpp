@@ -22,11 +22,11 @@ attempt_failure upstream_error(attempt_outcome outcome, std::string_view reason,
 }  // namespace
 
 std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body,
-                                            const dialect& format) {
+                                            std::string_view request, const dialect& format) {
   const int status = head.status;
   if (status >= 200 && status < 300) return std::nullopt;
   const bool may_be_credit = status == 400 || status == 403 || status == 429;
-  if (status == 402 || (may_be_credit && format.speaks_of_credit(body))) {
+  if (status == 402 || (may_be_credit && format.speaks_of_credit(body, request))) {
     return upstream_error(
         attempt_outcome::no_credit, "no_credit", "upstream_no_credit",
         "The provider says that the account of this key has no credit left. Top it up or add "
@@ -50,9 +50,9 @@ std::optional<attempt_failure> judge_status(const upstream_head& head, std::stri
     return f;
   }
   if (status >= 500 || status == 408 || status == 425) {
-    auto f = upstream_error(attempt_outcome::failed, "server_error", "upstream_error",
-                            "The provider answered with status " + std::to_string(status) +
-                                ". Millrace has already retried; try again later.");
+    auto f =
+        upstream_error(attempt_outcome::failed, "server_error", "upstream_error",
+                       "The provider answered with status " + std::to_string(status) + ". Try again later.");
     f.retry_after = format.read_retry_after(head);
     return f;
   }

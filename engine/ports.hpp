@@ -71,8 +71,7 @@ class upstream_exchange {
   /// before the framing says so is `reset`. `until`: latest time for at least one byte.
   virtual upstream_failure read(std::string& out, time_point until, yield y) = 0;
   /// True when the request was written on a reused connection which failed before any byte of an answer: the
-  /// call may be repeated once on a fresh connection without counting as an attempt, if the node's retry
-  /// budget allows.
+  /// call may be repeated once on a fresh connection, under a permit of its own.
   virtual bool stale() const = 0;
 };
 
@@ -176,8 +175,9 @@ class dialect {
   /// Limit headers and retry hints of a provider's answer.
   virtual limit_hint read_limits(const upstream_head& head) const = 0;
   virtual duration read_retry_after(const upstream_head& head) const = 0;
-  /// True when an error body speaks of credit or billing.
-  virtual bool speaks_of_credit(std::string_view body) const = 0;
+  /// True when an error body says that the account has no credit, in words that are not quoted from
+  /// `request`.
+  virtual bool speaks_of_credit(std::string_view body, std::string_view request) const = 0;
   virtual std::string error_body(const api_error& e) const = 0;
   /// The same as an event inside a stream.
   virtual std::string error_event(const api_error& e) const = 0;

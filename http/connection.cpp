@@ -281,12 +281,21 @@ engine::answer connection::handle(const engine::yield& y) {
 bool connection::answer_options(std::string_view allow, const engine::yield& y) {
   engine::answer a;
   a.status = 204;
+  a.headers.emplace_back("x-request-id", given_request_id());
   if (!allow.empty()) {
     a.headers.emplace_back("Allow", allow);
     add_preflight(in_.head.fields, config_->cors_origins, allow, a.headers);
   }
   write_answer(a, y);
   return false;
+}
+
+std::string connection::given_request_id() const {
+  std::string_view given;
+  for (const auto& field : in_.head.fields) {
+    if (field.name == "x-request-id") given = field.value;
+  }
+  return request_id(given);
 }
 
 /// Answers in place of a handler; always false. Unless `keep`, the connection ends after it.
@@ -308,11 +317,7 @@ engine::answer connection::error_answer(const fault& f, engine::time_point recei
   e.message = f.message;
   engine::answer a;
   a.status = e.status;
-  std::string_view given;
-  for (const auto& field : in_.head.fields) {
-    if (field.name == "x-request-id") given = field.value;
-  }
-  a.headers.emplace_back("x-request-id", request_id(given));
+  a.headers.emplace_back("x-request-id", given_request_id());
   if (f.reason == refusal::overloaded) {
     e.retry_after = overload_pause;
     a.headers.emplace_back("Retry-After", std::to_string(overload_pause.count()));

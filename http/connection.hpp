@@ -63,6 +63,7 @@ class connection : public list_hook {
   engine::answer handle(const engine::yield& y);
   bool answer_options(std::string_view allow, const engine::yield& y);
   bool refuse(const fault& f, const engine::yield& y, bool keep = false, std::string_view allow = {});
+  std::string given_request_id() const;
   engine::answer error_answer(const fault& f, engine::time_point received);
   bool write_answer(engine::answer& a, const engine::yield& y);
   void forget_request();

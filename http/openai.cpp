@@ -57,7 +57,9 @@ class openai_dialect final : public engine::dialect {
     return read_retry_hint(head, std::chrono::system_clock::now());
   }
 
-  bool speaks_of_credit(std::string_view body) const override { return http::speaks_of_credit(body); }
+  bool speaks_of_credit(std::string_view body, std::string_view request) const override {
+    return http::speaks_of_credit(body, request);
+  }
 
   std::string error_body(const engine::api_error& e) const override {
     std::string out = "{\"error\":{\"message\":";

@@ -49,23 +49,11 @@ bool contains_any(std::string_view text, const std::array<std::string_view, N>& 
 }
 
 /// Wordings of OpenAI, Anthropic, DeepSeek, OpenRouter, xAI and Together for an empty account.
-constexpr std::array<std::string_view, 17> credit_wordings = {"credit balance",
-                                                              "insufficient credit",
-                                                              "insufficient balance",
-                                                              "insufficient funds",
-                                                              "insufficient_quota",
-                                                              "out of credit",
-                                                              "not enough credit",
-                                                              "no credit",
-                                                              "add credits",
-                                                              "more credits",
-                                                              "available credit",
-                                                              "credit limit",
-                                                              "billing",
-                                                              "current quota",
-                                                              "payment required",
-                                                              "spending limit",
-                                                              "account is not active"};
+constexpr std::array<std::string_view, 16> credit_wordings = {
+    "credit balance",     "insufficient credit", "insufficient balance", "insufficient funds",
+    "insufficient_quota", "out of credit",       "not enough credit",    "no credit",
+    "add credits",        "more credits",        "available credit",     "credit limit",
+    "current quota",      "payment required",    "spending limit",       "account is not active"};
 
 }  // namespace
 
@@ -152,7 +140,7 @@ provider_error read_openai_error(std::string_view value) {
   return e;
 }
 
-bool speaks_of_credit(const provider_error& e) {
+bool speaks_of_credit(const provider_error& e, std::string_view request) {
   const std::string code = lower(e.code);
   const std::string type = lower(e.type);
   constexpr std::array<std::string_view, 5> names = {"insufficient_quota", "insufficient_balance", "billing",
@@ -163,10 +151,15 @@ bool speaks_of_credit(const provider_error& e) {
     return false;
   if (type == "requests" || type == "tokens" || e.status == "RESOURCE_EXHAUSTED") return false;
   const bool own_code = code.find_first_not_of("0123456789") != std::string::npos;
-  return !own_code && !e.has_param && contains_any(lower(e.message), credit_wordings);
+  if (own_code || e.has_param) return false;
+  const std::string message = lower(e.message);
+  // What the request itself says may only be quoted: no client may talk a key into quarantine.
+  return std::any_of(credit_wordings.begin(), credit_wordings.end(), [&](std::string_view wording) {
+    return message.find(wording) != std::string::npos && lower(request).find(wording) == std::string::npos;
+  });
 }
 
-bool speaks_of_credit(std::string_view body) {
+bool speaks_of_credit(std::string_view body, std::string_view request) {
   json_scanner scanner(body);
   // Google's compatible endpoint wraps its errors in an array.
   if (scanner.enter_array() && !scanner.next_element()) return false;
@@ -178,7 +171,7 @@ bool speaks_of_credit(std::string_view body) {
     const std::string_view value = scanner.value();
     if (is_error) e = read_openai_error(value);
   }
-  return speaks_of_credit(e);
+  return speaks_of_credit(e, request);
 }
 
 }  // namespace millrace::http

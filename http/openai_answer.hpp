@@ -32,8 +32,8 @@ provider_error read_openai_error(std::string_view value);
 /// Whether an error says that the account has no credit left. Codes and types decide first; wording counts
 /// only where the error has no code of its own and points at no parameter, because there a client's own words
 /// may be quoted, and a key must not be given up for those.
-bool speaks_of_credit(const provider_error& e);
+bool speaks_of_credit(const provider_error& e, std::string_view request = {});
 /// The same for a whole error body; see `engine::dialect::speaks_of_credit`.
-bool speaks_of_credit(std::string_view body);
+bool speaks_of_credit(std::string_view body, std::string_view request);
 
 }  // namespace millrace::http

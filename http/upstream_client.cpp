@@ -48,7 +48,6 @@ upstream_failure upstream_client::connect(const engine::provider_config& provide
     bump(state_->counters.reused, 1);
   } else {
     const auto failure = state_->open(*origin, {until, gone, y}, connection);
-    if (failure == upstream_failure::timeout) return upstream_failure::connect;
     if (failure != upstream_failure::none) return failure;
   }
   out = std::make_unique<http_exchange>(state_->pool, origin, std::move(connection), reused, gone);

@@ -174,28 +174,78 @@ TEST(Flight, RepeatsEndWithTheConfiguredAttempts) {
   EXPECT_EQ(header(a, "x-should-retry"), "false");
 }
 
-TEST(Flight, AStaleConnectionIsReplacedOnceWithinTheSamePermit) {
+TEST(Flight, AStaleConnectionIsReplacedOnceUnderAPermitOfItsOwn) {
   flight_world w;
-  w.permits.script = {w.grant()};
+  w.permits.script = {w.grant(), w.grant(), w.grant()};
   scripted_call stale = broken(upstream_failure::reset);
   stale.stale = true;
   w.upstream.script = {stale, json_answer()};
   const answer a = w.run();
   EXPECT_EQ(a.status, 200);
   EXPECT_EQ(w.upstream.fresh, (std::vector<bool>{false, true}));
-  EXPECT_EQ(w.permits.sent_tickets.size(), 1U);
-  EXPECT_EQ(header(a, "x-millrace-attempts"), "1");
+  EXPECT_EQ(w.permits.sent_tickets.size(), 2U) << "the provider may have counted both";
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::cancelled) << "nothing is known of the target";
+  EXPECT_TRUE(w.permits.asked.at(1).tried.empty());
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "2");
+
+  w.permits.script = {w.grant(), w.grant()};
+  w.upstream.script = {stale, stale, json_answer()};
+  EXPECT_EQ(w.run().status, 502) << "once";
 }
 
-TEST(Flight, AStaleConnectionIsNotReplacedBeyondTheNodesRetryBudget) {
+TEST(Flight, AGrantThatTheRequestsConfigurationDoesNotKnowEndsItInGoodOrder) {
   flight_world w;
+  acquire_reply unknown = w.grant();
+  unknown.target = no_name;
+  w.permits.script = {w.grant(), unknown};
+  w.upstream.script = {broken(upstream_failure::reset)};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 502);
+  EXPECT_EQ(header(a, "x-millrace-provider"), w.config->providers[0].name);
+  EXPECT_EQ(w.permits.settled.back().outcome, attempt_outcome::unused);
+}
+
+TEST(Flight, ADeadlineThatEndsWhileConnectingIsNotTheTargetsFault) {
+  flight_world w;
+  w.patience = 1s;
   w.permits.script = {w.grant()};
-  while (w.budget.try_retry(w.time.now(), 0)) continue;
-  scripted_call stale = broken(upstream_failure::reset);
-  stale.stale = true;
-  w.upstream.script = {stale, json_answer()};
-  EXPECT_EQ(w.run().status, 502);
-  EXPECT_EQ(w.upstream.fresh, (std::vector<bool>{false}));
+  scripted_call slow;
+  slow.connect = upstream_failure::timeout;
+  slow.connect_takes = 1s;
+  w.upstream.script = {slow};
+  EXPECT_EQ(w.run().status, 504);
+  EXPECT_EQ(w.permits.settled.back().outcome, attempt_outcome::out_of_time);
+
+  w.patience = 1min;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {slow};
+  EXPECT_EQ(w.run().status, 504);
+  EXPECT_EQ(w.permits.settled.back().outcome, attempt_outcome::timed_out);
+}
+
+TEST(Flight, EventsWithoutContentDoNotExtendTheTimeToTheFirstToken) {
+  flight_world w;
+  w.stream = true;
+  w.permits.script = {w.grant()};
+  auto pings = event_stream({"p", "p", "p", "c", "d"});
+  pings.on_read = [&] { w.time.time += 1s; };
+  w.upstream.script = {pings};
+  w.run([](answer& a, yield y) { drain(a, y); });
+  ASSERT_GE(w.upstream.read_until.size(), 4U);
+  EXPECT_EQ(w.upstream.read_until[0], w.upstream.read_until[3]);
+}
+
+TEST(Flight, AProvidersRefusalIsPassedOnWithoutItsKey) {
+  flight_world w;
+  auto c = std::make_shared<config>(*w.config);
+  c->providers[0].keys[0].key = secret("sk-canary");
+  w.config = c;
+  w.permits.script = {w.grant()};
+  scripted_call refused = json_answer();
+  refused.status = 400;
+  refused.pieces = {"{bad key sk-can", "ary, sk-canary}"};
+  w.upstream.script = {refused};
+  EXPECT_EQ(w.run().body, "{bad key [key], [key]}");
 }
 
 TEST(Flight, APermitThatRanOutWhileConnectingIsGivenBackUnsent) {

@@ -76,6 +76,7 @@ class fake_upstream final : public upstream_port {
   explicit fake_upstream(fake_clock& time) : time_(time) {}
   std::deque<scripted_call> script;
   std::vector<bool> fresh;
+  std::vector<time_point> read_until;
   std::vector<std::string> bodies;
   std::vector<header_list> headers;
 
@@ -102,7 +103,8 @@ class fake_upstream final : public upstream_port {
       head.headers = call_.headers;
       return call_.send;
     }
-    upstream_failure read(std::string& out, time_point, yield) override {
+    upstream_failure read(std::string& out, time_point until, yield) override {
+      owner_.read_until.push_back(until);
       out.clear();
       if (call_.on_read) call_.on_read();
       if (next_ < call_.pieces.size()) {
@@ -170,7 +172,7 @@ class fake_dialect final : public dialect {
   duration read_retry_after(const upstream_head& head) const override {
     return head.header("retry-after").empty() ? duration{} : duration{std::chrono::seconds(7)};
   }
-  bool speaks_of_credit(std::string_view body) const override {
+  bool speaks_of_credit(std::string_view body, std::string_view) const override {
     return body.find("credit") != std::string::npos;
   }
   std::string error_body(const api_error& e) const override {

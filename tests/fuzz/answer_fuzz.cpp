@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
       std::abort();
     if (used.input_tokens < 0 || used.output_tokens < 0 || used.cached_tokens < 0) std::abort();
   }
-  dialect.speaks_of_credit(body);
+  dialect.speaks_of_credit(body, {});
   const std::string text(body);
   millrace::engine::upstream_head head;
   for (const char* name :

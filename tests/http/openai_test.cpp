@@ -97,7 +97,7 @@ TEST(openai, tells_empty_accounts_from_everything_else) {
        R"({"error":{"message":"Insufficient credits. Add more using https://openrouter.ai/credits","code":402}})",
        R"({"error":{"message":"Insufficient Balance","type":"unknown_error","param":null,"code":null}})",
        R"({"error":"You have run out of credits"})"}) {
-    EXPECT_TRUE(openai().speaks_of_credit(body)) << body;
+    EXPECT_TRUE(openai().speaks_of_credit(body, "{}")) << body;
   }
   for (
       const char* body :
@@ -109,8 +109,18 @@ TEST(openai, tells_empty_accounts_from_everything_else) {
        R"({"error":{"message":"Invalid value: 'credit balance'.","type":"invalid_request_error","param":"tools[0].type","code":null}})",
        R"({"error":{"message":"Invalid schema for function 'billing'","type":"invalid_request_error","param":null,"code":"invalid_function_parameters"}})",
        R"({"message":"billing"})", "billing", "", "[]", "[", R"({"error":null})"}) {
-    EXPECT_FALSE(openai().speaks_of_credit(body)) << body;
+    EXPECT_FALSE(openai().speaks_of_credit(body, "{}")) << body;
   }
+}
+
+TEST(openai, no_client_can_talk_a_key_out_of_credit) {
+  const std::string quoted =
+      R"({"error":{"message":"Unrecognized request argument supplied: Credit Balance","type":"invalid_request_error","param":null,"code":null}})";
+  EXPECT_FALSE(openai().speaks_of_credit(quoted, R"({"model":"m","credit balance":1})"));
+  EXPECT_TRUE(openai().speaks_of_credit(quoted, R"({"model":"m"})"));
+  EXPECT_FALSE(openai().speaks_of_credit(
+      R"({"error":{"message":"Unrecognized request argument supplied: billing","param":null,"code":null}})",
+      R"({"model":"m"})"));
 }
 
 TEST(openai, errors_have_the_shape_the_sdks_expect) {

@@ -27,11 +27,11 @@ TEST_F(upstream_wait_test, connecting_ends_at_its_deadline_in_every_phase) {
   run([&](engine::yield y) {
     exchange_ptr e;
     EXPECT_EQ(client().connect(provider(80, "slow.test"), in(20ms), false, gone, e, y),
-              upstream_failure::connect);
+              upstream_failure::timeout);
     EXPECT_EQ(client().connect(provider(deaf.port()), in(20ms), false, gone, e, y),
-              upstream_failure::connect);
+              upstream_failure::timeout);
     const auto tls = provider(mute.port(), "127.0.0.1", true);
-    EXPECT_EQ(client().connect(tls, in(20ms), false, gone, e, y), upstream_failure::connect);
+    EXPECT_EQ(client().connect(tls, in(20ms), false, gone, e, y), upstream_failure::timeout);
   });
   EXPECT_EQ(client().counters().open, 0);
 }
