@@ -68,7 +68,7 @@ answer flight::run(yield y) {
     // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its
     // limit cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the
     // queue.
-    const int counted = attempts_ - resends_ - static_cast<int>(tried_keys_.size());
+    const int counted = attempts_ - static_cast<int>(tried_keys_.size());
     const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
     if (exhausted || attempts_ >= max_calls_per_request) return refuse(last_failure_->error);
   }
@@ -79,7 +79,7 @@ bool flight::may_repeat(yield y) {
   const time_point now = ports_.time.now();
   retry_question q;
   q.outcome = last_failure_->outcome;
-  q.attempts_made = attempts_ - resends_;
+  q.attempts_made = attempts_;
   q.client_gone = call_.gone->cancelled();
   q.time_left = call_.deadline - now;
   q.retry_after = last_failure_->retry_after;

@@ -110,7 +110,7 @@ answer flight::refuse(const acquire_reply& reply) {
       e.code = "no_capacity";
       e.message =
           "No provider key had room before the deadline. Retry after the time given in retry-after, or allow "
-          "more time.";
+          "more time with queue.max_wait and x-millrace-timeout-ms.";
       break;
     case verdict::too_large:
       e.status = 429;
