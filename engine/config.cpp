@@ -39,6 +39,22 @@ class document_marks : public YAML::EventHandler {
   throw config_error(source + ":" + std::to_string(std::max(mark.line, 0) + 1) + ": " + problem);
 }
 
+/// What most likely led to a text that is not YAML; empty when nothing stands out.
+std::string advice(const std::string& yaml, const YAML::Exception& e) {
+  std::istringstream lines(yaml);
+  std::string line;
+  for (int i = 0; i <= e.mark.line && std::getline(lines, line); ++i) {
+  }
+  const size_t reference = line.find("${");
+  const bool bare = reference != std::string::npos &&
+                    (reference == 0 || (line[reference - 1] != '"' && line[reference - 1] != '\''));
+  if (bare) return "; put quotes around ${...} inside { }";
+  if (e.msg == YAML::ErrorMsg::BLOCK_ENTRY || e.msg == YAML::ErrorMsg::END_OF_MAP_FLOW ||
+      e.msg == YAML::ErrorMsg::END_OF_SEQ_FLOW)
+    return "; perhaps a { or [ above is not closed";
+  return {};
+}
+
 /// The single document of `yaml`. Throws config_error and YAML::Exception.
 YAML::Node load_document(const std::string& yaml, const std::string& source) {
   if (yaml.size() > max_config_bytes)
@@ -107,7 +123,7 @@ config_ptr parse_config(const std::string& yaml, const std::string& source, cons
   try {
     read_document(config_value(document, load_document(yaml, source), "", 1), c);
   } catch (const YAML::Exception& e) {
-    fail_at(source, e.mark, "this is not YAML: " + e.msg);
+    fail_at(source, e.mark, "this is not YAML: " + e.msg + advice(yaml, e));
   }
   if (c.providers.empty()) add_default_providers(c, env);
   if (c.models.empty()) add_wildcard_models(c);
@@ -121,7 +137,7 @@ config_ptr load_config(const std::string& path, const environment& env, const co
   std::string text(max_config_bytes + 1, '\0');
   if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!file.is_open() || file.bad())
-    throw config_error(path + ":1: cannot be read; check the path and its permissions");
+    throw config_error(path + ": cannot be read; check the path and its permissions");
   text.resize(static_cast<size_t>(file.gcount()));
   return parse_config(text, path, env, previous);
 }

@@ -39,14 +39,15 @@ key_config read_key(const config_value& value, std::set<std::string>& ids) {
   const config_value& id = s.require("id", "every provider key has one, it is what logs and headers show");
   key.id = id.identifier();
   if (!ids.insert(key.id).second) id.fail("another key of this provider has this id already; choose another");
-  key.key = s.require("secret", "write ${env:NAME} or ${file:/path}; any word where the provider wants none")
-                .credential();
-  s.read("rpm", key.limits.rpm, 1, max_count);
-  s.read("tpm", key.limits.tpm, 1, max_count);
-  s.read("tpm_input", key.limits.tpm_input, 1, max_count);
-  s.read("tpm_output", key.limits.tpm_output, 1, max_count);
-  s.read("rpd", key.limits.rpd, 1, max_count);
-  s.read("concurrency", key.limits.concurrency, 1, max_count);
+  static const std::string how =
+      "write " + std::string(reference_forms) + "; any word where the provider wants none";
+  key.key = s.require("secret", how).credential();
+  s.read_limit("rpm", key.limits.rpm);
+  s.read_limit("tpm", key.limits.tpm);
+  s.read_limit("tpm_input", key.limits.tpm_input);
+  s.read_limit("tpm_output", key.limits.tpm_output);
+  s.read_limit("rpd", key.limits.rpd);
+  s.read_limit("concurrency", key.limits.concurrency);
   if (const auto* tpm = s.find("tpm"); tpm && (s.find("tpm_input") || s.find("tpm_output"))) {
     tpm->fail("stands for input and output together; remove it, or remove `tpm_input` and `tpm_output`");
   }
@@ -131,7 +132,8 @@ void read_fallbacks(const config_value& value, const std::vector<std::string>& n
     const auto found = c.model_index.find(name);
     if (found == c.model_index.end()) {
       const std::string near = suggestion(name, names);
-      element.fail("there is no model of this name" + (near.empty() ? "; define it under `models`" : near));
+      element.fail("there is no model " + element.quoted() +
+                   (near.empty() ? "; define it under `models`" : near));
     }
     if (name == m.name) element.fail("a model cannot be its own fallback");
     const auto& listed = m.fallback_models;

@@ -43,6 +43,14 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+/// `$NAME`, which is never expanded here and would be sent as it stands.
+bool looks_like_variable(std::string_view text) {
+  const auto upper = [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; };
+  const auto fit = [&](char c) { return upper(c) || (c >= '0' && c <= '9'); };
+  return text.size() >= 2 && text[0] == '$' && upper(text[1]) &&
+         std::all_of(text.begin() + 2, text.end(), fit);
+}
+
 std::string number_text(double x) {
   char buffer[32];
   const auto end = std::to_chars(std::begin(buffer), std::end(buffer), x).ptr;
@@ -125,7 +133,7 @@ std::string config_value::expand(const std::string& raw) const {
   size_t from = 0;
   for (size_t open = raw.find("${"); open != std::string::npos; open = raw.find("${", from)) {
     const size_t close = raw.find('}', open);
-    if (close == std::string::npos) fail("`${` has no closing `}`; write ${env:NAME} or ${file:/path}");
+    if (close == std::string::npos) fail("`${` has no closing `}`; write " + std::string(reference_forms));
     out.append(raw, from, open - from).append(reference(raw.substr(open + 2, close - open - 2)));
     from = close + 1;
   }
@@ -136,7 +144,7 @@ std::string config_value::reference(const std::string& body) const {
   if (body.starts_with("env:")) {
     const std::string name = body.substr(4);
     auto text = source_->env(name);
-    if (!text) fail("the environment variable " + name + " is not set; set it, or write ${file:/path}");
+    if (!text) fail("the environment variable " + name + " is not set; set it, or write \"${file:/path}\"");
     return std::move(*text);
   }
   if (body.starts_with("file:")) {
@@ -147,7 +155,7 @@ std::string config_value::reference(const std::string& body) const {
       fail("the file " + path + " " + e.what());
     }
   }
-  fail("`${...}` must be ${env:NAME} or ${file:/path}");
+  fail("`${...}` must be " + std::string(reference_forms));
 }
 
 std::string config_value::text() const {
@@ -161,6 +169,8 @@ std::string config_value::text() const {
 
 secret config_value::credential() const {
   std::string out = text();
+  if (looks_like_variable(node_.Scalar()))
+    fail("is written like a variable of a shell; did you mean \"${env:NAME}\"?");
   const auto unfit = [](char c) { return c <= ' ' || static_cast<unsigned char>(c) > 0x7e; };
   if (std::any_of(out.begin(), out.end(), unfit)) {
     fail(
@@ -183,7 +193,7 @@ size_t config_value::choice(const std::vector<std::string>& choices) const {
   return static_cast<size_t>(found - choices.begin());
 }
 
-std::int64_t config_value::integer(std::int64_t least, std::int64_t most) const {
+std::int64_t config_value::integer(std::int64_t least, std::int64_t most, std::string_view instead) const {
   const std::string word = scalar("a whole number");
   std::int64_t out = 0;
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), out);
@@ -192,7 +202,7 @@ std::int64_t config_value::integer(std::int64_t least, std::int64_t most) const 
     fail(quoted() + " is not a whole number; write it in digits");
   if (error != std::errc{} || out < least || out > most) {
     fail(quoted() + " is out of range; it must be from " + std::to_string(least) + " to " +
-         std::to_string(most));
+         std::to_string(most) + std::string(instead));
   }
   return out;
 }
@@ -316,6 +326,10 @@ void config_section::read(std::string_view key, bool& out) const {
 void config_section::read(std::string_view key, engine::duration& out, engine::duration least,
                           engine::duration most) const {
   if (const auto* v = find(key)) out = v->duration(least, most);
+}
+
+void config_section::read_limit(std::string_view key, std::int64_t& out) const {
+  if (const auto* v = find(key)) out = v->integer(1, max_count, "; leave it out for no limit");
 }
 
 void config_section::read_bytes(std::string_view key, std::int64_t& out, std::int64_t least,

@@ -30,6 +30,9 @@ inline constexpr std::int64_t max_count = 1'000'000'000'000'000;
 /// "; did you mean `x`?" when a candidate is near `word`, else empty.
 std::string suggestion(std::string_view word, const std::vector<std::string>& candidates);
 
+/// How a value is taken from elsewhere. The quotes are needed inside `{ }`.
+inline constexpr std::string_view reference_forms = "\"${env:NAME}\" or \"${file:/path}\"";
+
 /// What the names of providers, keys, clients and tenants are: fit for headers, labels and names of actors.
 inline constexpr std::string_view identifier_rule = "a name of at most 64 letters, digits, `.`, `_` and `-`";
 bool is_identifier(std::string_view text);
@@ -59,7 +62,8 @@ class config_value {
   std::string identifier() const;
   /// One of `choices`; its index.
   size_t choice(const std::vector<std::string>& choices) const;
-  std::int64_t integer(std::int64_t least, std::int64_t most) const;
+  /// `instead` ends what is said of a number out of range.
+  std::int64_t integer(std::int64_t least, std::int64_t most, std::string_view instead = {}) const;
   /// In [least, most], or ]least, most] with `above`.
   double number(double least, double most, bool above = false) const;
   bool boolean() const;
@@ -72,12 +76,14 @@ class config_value {
   std::vector<std::pair<std::string, config_value>> entries(size_t most = max_config_entries) const;
 
   bool null() const { return node_.IsNull(); }
+  /// A scalar as it stands in the document, nothing expanded, in quotes and cut, for messages. Not for
+  /// secrets.
+  std::string quoted() const;
 
  private:
   std::string scalar(std::string_view expected) const;
   std::string expand(const std::string& raw) const;
   std::string reference(const std::string& body) const;
-  std::string quoted() const;
 
   const config_source* source_;
   YAML::Node node_;
@@ -99,6 +105,8 @@ class config_section {
   // Each leaves `out` as it is when the key is absent.
   void read(std::string_view key, std::int64_t& out, std::int64_t least, std::int64_t most) const;
   void read(std::string_view key, int& out, int least, int most) const;
+  /// A count from 1 on whose absence means that there is no limit.
+  void read_limit(std::string_view key, std::int64_t& out) const;
   void read(std::string_view key, double& out, double least, double most, bool above = false) const;
   void read(std::string_view key, bool& out) const;
   void read(std::string_view key, engine::duration& out, engine::duration least, engine::duration most) const;

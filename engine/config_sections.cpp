@@ -100,7 +100,7 @@ client_config read_client(const config_value& value, const config& c, client_ind
   client.name = name.identifier();
   if (!seen.names.insert(client.name).second)
     name.fail("another client key has this name already; choose another");
-  const config_value& key = s.require("secret", "write ${env:NAME} or ${file:/path}");
+  const config_value& key = s.require("secret", "write " + std::string(reference_forms));
   client.key = key.credential();
   const auto [other, fresh] = seen.name_of_secret.emplace(client.key.reveal(), client.name);
   if (!fresh) key.fail("the client " + other->second + " has the same secret; give each client its own");
@@ -110,8 +110,8 @@ client_config read_client(const config_value& value, const config& c, client_ind
     client.tier = seen.tiers[v->choice(seen.tiers)];
     client.queue = c.tiers.at(client.tier);
   }
-  s.read("rpm", client.rpm, 1, max_count);
-  s.read("tpm", client.tpm, 1, max_count);
+  s.read_limit("rpm", client.rpm);
+  s.read_limit("tpm", client.tpm);
   s.read("admin", client.admin);
   return client;
 }

@@ -33,7 +33,10 @@ INSTANTIATE_TEST_SUITE_P(
     structure, bad_files,
     testing::Values(
         bad_file{"", 1, "is empty", "is empty"}, bad_file{"# nothing\n", 1, "is empty", "is empty"},
-        bad_file{"node: {\n", 2, "this is not YAML", "map flow"},
+        bad_file{"node: {\n", 2, "this is not YAML", "map flow not found; perhaps a { or [ above"},
+        bad_file{"node: {\n- a\n", 2, "this is not YAML", "perhaps a { or [ above is not closed"},
+        bad_file{"node: { id: ${env:X} }\n", 1, "this is not YAML", "put quotes around ${...} inside { }"},
+        bad_file{"node: { id: \"${env:X}\"\n", 2, "this is not YAML", "perhaps a { or [ above"},
         bad_file{"node:\n\tid: x\n", 2, "this is not YAML", ""},
         bad_file{"just text", 1, "expected a mapping", ""}, bad_file{"- a\n", 1, "expected a mapping", ""},
         bad_file{"node: { id: a }\n---\nnode: { id: b }\n", 2, "a second document", ""},
@@ -104,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_file{"auth: { keys: [ { name: a, secret: s, tier: gold } ] }\n", 1,
                              "auth.keys[0].tier: ", "basic, enterprise, free, pro"},
                     bad_file{"auth: { keys: [ { name: a, secret: s, rpm: 0 } ] }\n", 1,
-                             "auth.keys[0].rpm: ", "from 1 to"},
+                             "auth.keys[0].rpm: \"0\" is out of range", "; leave it out for no limit"},
                     bad_file{"auth: { keys: [ { name: a, secret: \"${env:NOPE}\" } ] }\n", 1,
                              "auth.keys[0].secret: ", "variable NOPE is not set"},
                     bad_file{"auth: { keys: [ { name: a, secret: \"${file:/no/such/file}\" } ] }\n", 1,
@@ -112,9 +115,11 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_file{"auth: { keys: [ { name: a, secret: \"${file:/}\" } ] }\n", 1,
                              "auth.keys[0].secret: ", "cannot be read"},
                     bad_file{"auth: { keys: [ { name: a, secret: \"${vault:x}\" } ] }\n", 1,
-                             "auth.keys[0].secret: ", "must be ${env:NAME} or ${file:/path}"},
+                             "auth.keys[0].secret: ", "must be \"${env:NAME}\" or \"${file:/path}\""},
                     bad_file{"auth: { keys: [ { name: a, secret: \"${env:X\" } ] }\n", 1,
                              "auth.keys[0].secret: ", "no closing"},
+                    bad_file{"auth: { keys: [ { name: a, secret: $ACME_KEY } ] }\n", 1,
+                             "auth.keys[0].secret: ", "did you mean \"${env:NAME}\"?"},
                     bad_file{"auth: { keys: [ { name: a, secret: \"s\\n\" } ] }\n", 1,
                              "auth.keys[0].secret: ", "line break"}));
 
@@ -153,6 +158,8 @@ INSTANTIATE_TEST_SUITE_P(
                  1, "providers.p.keys[0].tpm: stands for input and output", ""},
         bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a, secret: s, rpm: abc } ] } }\n", 1,
                  "providers.p.keys[0].rpm: \"abc\" is not a whole number", ""},
+        bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a, secret: s, rpd: 0 } ] } }\n", 1,
+                 "providers.p.keys[0].rpd: \"0\" is out of range", "; leave it out for no limit"},
         bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a } ] } }\n", 1,
                  "providers.p.keys[0]: `secret` is missing", ""}));
 
@@ -182,7 +189,10 @@ INSTANTIATE_TEST_SUITE_P(
                  "models.m.strategy: ", "none of cost"},
         bad_file{PROVIDER
                  "models:\n  mini:\n    targets: [ { provider: p, model: x } ]\n    fallbacks: [mimi]\n",
-                 8, "models.mini.fallbacks[0]: there is no model of this name; did you mean `mini`?", ""},
+                 8, "models.mini.fallbacks[0]: there is no model \"mimi\"; did you mean `mini`?", ""},
+        bad_file{PROVIDER
+                 "models:\n  m:\n    targets: [ { provider: p, model: x } ]\n    fallbacks: [huge]\n",
+                 8, "models.m.fallbacks[0]: there is no model \"huge\"; define it under `models`", ""},
         bad_file{PROVIDER "models:\n  m:\n    targets: [ { provider: p, model: x } ]\n    fallbacks: [m]\n",
                  8, "models.m.fallbacks[0]: a model cannot be its own", ""},
         bad_file{PROVIDER "models:\n  m: { targets: [ { provider: p, model: x } ], cache: { ttl: 60 } }\n", 6,
