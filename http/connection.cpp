@@ -34,6 +34,13 @@ constexpr fault other_methods{refusal::method_not_allowed, "use a method that th
 constexpr fault options_with_body{refusal::bad_request, "an OPTIONS request has no body here"};
 constexpr fault handler_failed{refusal::internal_error, "something went wrong inside; the log tells what"};
 
+/// A fault's phrase as it is told to clients.
+std::string sentence(std::string_view phrase) {
+  std::string out(phrase);
+  if (!out.empty() && out[0] >= 'a' && out[0] <= 'z') out[0] = static_cast<char>(out[0] - 'a' + 'A');
+  return out += '.';
+}
+
 void clear(std::string& s) {
   s.clear();
   if (s.capacity() > kept_bytes) s.shrink_to_fit();
@@ -314,7 +321,7 @@ engine::answer connection::error_answer(const fault& f, engine::time_point recei
   e.status = status_of(f.reason);
   e.type = e.status < 500 ? "invalid_request_error" : "server_error";
   e.code = to_string(f.reason);
-  e.message = f.message;
+  e.message = sentence(f.message);
   engine::answer a;
   a.status = e.status;
   a.headers.emplace_back("x-request-id", given_request_id());

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <numeric>
+#include <stdexcept>
 
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
@@ -126,8 +127,8 @@ std::uint16_t edge::implementation::listen() {
     acceptor_.listen(listen_backlog);
     acceptor_.non_blocking(true);
   } catch (const boost::system::system_error& e) {
-    throw boost::system::system_error(e.code(),
-                                      "cannot listen on " + host_ + " port " + std::to_string(port_));
+    throw std::runtime_error("cannot listen on " + host_ + " port " + std::to_string(port_) + ": " +
+                             e.code().message() + "; set http.listen to another address");
   }
   const auto port = acceptor_.local_endpoint().port();
   pool_.post(0, [this] { wait_for_clients(); });

@@ -43,7 +43,7 @@ struct head_limits {
 /// A refusal and what the client should do about it.
 struct fault {
   refusal reason = refusal::bad_request;
-  std::string_view message;  ///< static text
+  std::string_view message;  ///< static text, without a capital at the start and a full stop
 };
 
 enum class framing : std::uint8_t { none, length, chunked };

@@ -49,21 +49,32 @@ void read_address(const std::string& listen, http::simulator_options& options) {
     options.host = options.host.substr(1, colon - 2);
 }
 
+/// What `read` makes of an option's value; what it complains of begins with the option's name.
+template <class Read>
+auto named(const char* option, Read read) {
+  try {
+    return read();
+  } catch (const std::invalid_argument& e) {
+    throw std::invalid_argument(std::string(option) + " " + e.what());
+  }
+}
+
 http::simulator_options read_options(const simulate_arguments& a) {
   http::simulator_options options;
   read_address(a.listen, options);
   options.threads = a.threads;
   http::simulator_settings& s = options.settings;
-  s.behaviour.latency = http::parse_latency(a.latency);
+  s.behaviour.latency = named("--latency", [&] { return http::parse_latency(a.latency); });
   s.behaviour.tokens_per_second = a.tokens_per_second;
   s.behaviour.tokens = a.tokens;
-  for (const auto& f : a.faults) s.behaviour.faults.push_back(http::parse_fault(f));
+  for (const auto& f : a.faults)
+    s.behaviour.faults.push_back(named("--fault", [&] { return http::parse_fault(f); }));
   if (a.rpm > 0) s.limits.rpm = a.rpm;
   if (a.tpm > 0) s.limits.tpm = a.tpm;
   s.require_keys = a.require_keys;
   s.seed = a.seed;
-  for (const auto& m : a.models) http::apply_model_option(s, m);
-  for (const auto& k : a.keys) http::apply_key_option(s, k);
+  for (const auto& m : a.models) named("--model", [&] { http::apply_model_option(s, m); });
+  for (const auto& k : a.keys) named("--key", [&] { http::apply_key_option(s, k); });
   return options;
 }
 

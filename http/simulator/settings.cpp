@@ -222,7 +222,7 @@ engine::duration parse_simulated_duration(std::string_view text) {
     if (!(*value >= 0 && *value * u.us <= 24 * 3600e6)) refuse(text, "a duration is 0 to 24h");
     return std::chrono::microseconds(std::llround(*value * u.us));
   }
-  refuse(text, "a duration is a number and us, ms, s, m or h");
+  refuse(text, "a duration is a number and us, ms, s, m or h, like 50ms");
 }
 
 latency_model parse_latency(std::string_view text) {
@@ -265,7 +265,9 @@ simulated_fault parse_fault(std::string_view text) {
     }
     return f;
   }
-  refuse(text, "unknown fault");
+  std::string kinds;
+  for (const auto& known : fault_names) kinds.append(kinds.empty() ? "" : ", ").append(known.name);
+  refuse(text, "unknown fault; the kinds are " + kinds);
 }
 
 simulated_fault fault_of_model_name(std::string_view model) {

@@ -145,6 +145,17 @@ TEST(SimulatorSettings, ReadsDurationsLatenciesAndFaults) {
     EXPECT_THROW(parse_fault(bad), std::invalid_argument) << bad;
 }
 
+TEST(SimulatorSettings, AnUnknownFaultIsAnsweredWithTheKinds) {
+  try {
+    parse_fault("boom:0.5");
+    ADD_FAILURE();
+  } catch (const std::invalid_argument& e) {
+    EXPECT_EQ(std::string(e.what()),
+              "'boom:0.5': unknown fault; the kinds are status, quota, reset, stall, stall-stream, cut, "
+              "content-type, truncate, error-event, slow-head, slow");
+  }
+}
+
 TEST(SimulatorSettings, WritesWhatItReads) {
   const std::string text =
       R"({"faults":["status=500:0.1","quota:x2","slow-head=50ms"],"keys":{"a":{"rpm":3,"tpm":0}},"latency":"20ms-80ms",)"

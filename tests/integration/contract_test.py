@@ -246,11 +246,12 @@ class Passthrough(TestCase):
         self.assertEqual((answer.status, answer.error["code"], answer.error["param"]), (404, "model_not_found", "model"))
         answer = request(self.gateway.port, "GET", "/v1/nothing")
         self.assertEqual(answer.status, 404)
-        self.assertTrue(answer.error["message"])
+        self.assertRegex(answer.error["message"], r"^[A-Z].*\.$")
         self.assertRegex(answer.header("x-request-id"), r"^[A-Za-z0-9._-]{1,128}$")
         answer = request(self.gateway.port, "GET", "/v1/chat/completions", headers={"x-request-id": "mine"})
         self.assertEqual(answer.header("x-request-id"), "mine")
         self.assertEqual(answer.status, 405)
+        self.assertRegex(answer.error["message"], r"^[A-Z].*\.$")
         self.assertEqual(set(answer.header("allow").split(", ")), {"OPTIONS", "POST"})
         self.assertTrue(answer.error["code"])
 
