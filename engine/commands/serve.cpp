@@ -110,7 +110,7 @@ class program {
 void register_serve(CLI::App& app, std::function<int()>& run) {
   auto* command = app.add_subcommand("serve", "Runs a node");
   auto file = std::make_shared<std::string>();
-  command->add_option("--config", *file, "The YAML file; without it the embedded default is used");
+  command->add_option("--config,FILE", *file, "The YAML file; without it the embedded default is used");
   command->callback([&run, file] { run = [file] { return program(*file).run(); }; });
 }
 

@@ -57,7 +57,9 @@ class Commands(TestCase):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn("c.yaml" + line, done.stderr)
                 self.assertIn(word, done.stderr)
-        self.assertNotEqual(run("check", "/nowhere/at/all.yaml").returncode, 0)
+        done = run("check", "/nowhere/at/all.yaml")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertTrue(done.stderr.startswith("/nowhere/at/all.yaml: cannot be read"), done.stderr)
 
     def test_an_open_node_stays_on_loopback(self):
         for listen in ("0.0.0.0:0", "[::]:0"):
@@ -73,7 +75,15 @@ class Commands(TestCase):
     def test_version_and_wrong_use(self):
         self.assertRegex(run("version").stdout, r"\d+\.\d+")
         self.assertNotEqual(run("nonsense").returncode, 0)
-        self.assertNotEqual(run("serve", "--config", "/nowhere/at/all.yaml").returncode, 0)
+        for arguments in (["--config", "/nowhere/at/all.yaml"], ["/nowhere/at/all.yaml"]):
+            done = run("serve", *arguments)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("/nowhere/at/all.yaml: cannot be read", done.stderr)
+        for option, word in (("--fault", "stall-stream"), ("--latency", "like 50ms"), ("--model", "NAME:key=value"),
+                             ("--key", "NAME:key=value")):
+            done = run("simulate", "--listen", "127.0.0.1:0", option, "boom")
+            self.assertNotEqual(done.returncode, 0)
+            self.assertRegex(done.stderr, f"{option} 'boom': .*{word}")
 
     def test_an_address_in_use_is_said(self):
         gateway = self.own(Gateway({}))
@@ -82,6 +92,7 @@ class Commands(TestCase):
         done = run("serve", "--config", os.path.join(self.directory, "c.yaml"), environment=self.KEYS)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(str(gateway.port), done.stderr)
+        self.assertIn("http.listen", done.stderr)
         self.assertNotIn("terminate called", done.stderr)
 
     def test_without_configuration_the_simulator_answers_any_model(self):
