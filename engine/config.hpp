@@ -219,6 +219,10 @@ config_ptr parse_config(const std::string& yaml, const std::string& source, cons
 /// parse_config over a file's text. Throws config_error, also when the file cannot be read.
 config_ptr load_config(const std::string& path, const environment& env, const config_ptr& previous = nullptr);
 
+/// Throws config_error when `c` is open and `bound`, the address that a running node keeps until it ends, may
+/// be reached from other machines.
+void require_safe_at(const config& c, const std::string& bound);
+
 /// The configuration used without a file; see DESIGN of the folder's README.
 config_ptr default_config(const environment& env, const config_ptr& previous = nullptr);
 

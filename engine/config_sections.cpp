@@ -183,6 +183,13 @@ void require_loopback(const config_section& root, const config& c) {
 
 }  // namespace
 
+void require_safe_at(const config& c, const std::string& bound) {
+  if (!c.open || is_loopback(bound)) return;
+  throw config_error(c.source + ": without `auth` anybody who reaches " + bound +
+                     ", where this node listens until it is restarted, could use the provider keys; keep "
+                     "`auth`, or restart the node to listen on 127.0.0.1");
+}
+
 void read_breaker(const config_value& value, breaker_config& b) {
   const config_section s(value, {"consecutive_failures", "failure_ratio", "min_calls", "window", "open"});
   s.read("consecutive_failures", b.consecutive_failures, 1, 10'000);

@@ -29,6 +29,7 @@ node::worker::worker(node& owner, size_t index)
 
 node::node(engine::config_ptr c)
     : config_(std::move(c)),
+      bound_host_(config_->http.host),
       log_(config_->log),
       metrics_(config_),
       access_log_(log_),
@@ -67,6 +68,7 @@ std::uint16_t node::start() {
 }
 
 std::vector<std::string> node::apply(const engine::config_ptr& c) {
+  engine::require_safe_at(*c, bound_host_);
   std::vector<std::string> later;
   if (c->http.host != config_->http.host || c->http.port != config_->http.port)
     later.emplace_back("http.listen");

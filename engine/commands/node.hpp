@@ -29,7 +29,8 @@ class node {
   /// Starts serving; returns the port.
   std::uint16_t start();
   /// From now on new requests use `c`; those in flight keep theirs. Returns the names of changed settings
-  /// that take effect only at the next start.
+  /// that take effect only at the next start. Throws config_error, and changes nothing, when `c` is open and
+  /// the node is not bound to loopback.
   std::vector<std::string> apply(const engine::config_ptr& c);
   /// Takes no new connections, lets requests in flight finish for at most `drain_timeout`, and flushes. False
   /// when some had to be cut.
@@ -50,6 +51,7 @@ class node {
   std::shared_ptr<const http::node_view> look(size_t thread, engine::cancellation& gone, engine::yield y);
 
   engine::config_ptr config_;
+  const std::string bound_host_;  ///< stays what it was at the start, whatever is reloaded
   engine::time_point started_ = engine::clock::now();
   engine::logging log_;
   engine::metrics metrics_;

@@ -194,6 +194,22 @@ TEST(config, localhost_is_loopback) {
   EXPECT_EQ(parse("http: { listen: localhost:81 }")->http.host, "127.0.0.1");
 }
 
+TEST(config, an_open_one_is_safe_only_where_the_node_is_bound_to_loopback) {
+  const auto open = parse("http: { listen: 127.0.0.1:81 }");
+  const auto closed = parse("auth: { keys: [ { name: a, secret: s } ] }");
+  for (const char* bound : {"127.0.0.1", "127.1.2.3", "::1"}) EXPECT_NO_THROW(require_safe_at(*open, bound));
+  for (const char* bound : {"0.0.0.0", "::", "10.0.0.1", "fe80::1"}) {
+    EXPECT_NO_THROW(require_safe_at(*closed, bound));
+    try {
+      require_safe_at(*open, bound);
+      FAIL() << bound;
+    } catch (const config_error& e) {
+      EXPECT_NE(std::string(e.what()).find(bound), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find("`auth`"), std::string::npos) << e.what();
+    }
+  }
+}
+
 TEST(config, a_tier_may_be_defined_below_the_clients_that_have_it) {
   const auto c = parse("auth: { keys: [ { name: a, secret: s, tier: gold } ] }\ntiers: { gold: batch }\n");
   EXPECT_EQ(c->clients[0].queue, queue_class::batch);

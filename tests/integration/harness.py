@@ -59,7 +59,8 @@ class Process:
                          self._collect(self.popen.stderr, self.errors)]
         try:
             wait_until(lambda: self.output or self.popen.poll() is not None, "the process says where it listens")
-            match = self.output and re.fullmatch(r"listening http://127\.0\.0\.1:(\d+)", self.output[0])
+            match = self.output and re.fullmatch(r"listening http://(?:127\.0\.0\.1|\[::ffff:127\.0\.0\.1\]):(\d+)",
+                                                 self.output[0])
             if not match:
                 raise AssertionError(f"first line of stdout: {self.output[:1]}, stderr: {self.errors}")
             self.port = int(match.group(1))

@@ -139,6 +139,25 @@ class Reload(TestCase):
         self.assertEqual(self.version(gateway), before)
         self.assertEqual(gateway.chat("old").status, 200)
 
+    def refusal(self, gateway):
+        """The reason given for a reload that was refused, once there is one."""
+        refused = wait_until(lambda: [r for r in gateway.log_records() if r["event"] == "reload_refused"],
+                             "the reload is refused")
+        return refused[0]["why"]
+
+    def test_a_node_bound_to_more_than_loopback_is_never_opened(self):
+        # Not a loopback address for the configuration, and yet nobody outside can reach it.
+        address = "[::ffff:127.0.0.1]:0"
+        auth = {"keys": [{"name": "a", "secret": "s", "admin": True}]}
+        gateway = self.own(Gateway({**self.config("m"), "http": {"listen": address}, "auth": auth}))
+        before = gateway.status("s")["config"]["version"]
+        gateway.reload({**self.config("m"), "http": {"listen": "127.0.0.1:0"}})
+        self.assertIn("::ffff:127.0.0.1", self.refusal(gateway))
+        self.assertEqual(gateway.chat("m").status, 401)
+        self.assertEqual(gateway.status("s")["config"]["version"], before)
+        gateway.reload({**self.config("m", "new"), "auth": auth})
+        wait_until(lambda: gateway.chat("new", "s").status == 200, "with `auth` it is applied")
+
     def test_requests_in_flight_keep_their_configuration(self):
         self.simulator.control(models={"old": {"latency": "700ms"}})
         gateway = self.own(Gateway(self.config("old")))
