@@ -2,11 +2,13 @@
 
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 
@@ -29,6 +31,14 @@ void raise_open_file_limit() {
   }
 }
 
+/// A core file would hold every key. PR_SET_DUMPABLE is left alone: it would hide the process's open files
+/// from the very user who runs and measures it.
+void forbid_core_files() {
+  const rlimit none{0, 0};
+  if (setrlimit(RLIMIT_CORE, &none) != 0)
+    throw std::system_error(errno, std::generic_category(), "RLIMIT_CORE");
+}
+
 /// Signals are taken by the main thread with sigwait; every thread started later inherits the mask.
 sigset_t block_signals() {
   sigset_t signals;
@@ -46,6 +56,7 @@ class program {
   int run() {
     const sigset_t signals = block_signals();
     raise_open_file_limit();
+    forbid_core_files();
     node n(read(nullptr));
     const auto port = n.start();
     const auto& http = n.config()->http;

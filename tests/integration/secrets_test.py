@@ -65,6 +65,11 @@ class Secrets(TestCase):
             for canary in CANARIES:
                 self.assertFalse(any(canary in text for text in where), f"a secret in {where[0]}")
 
+    def test_a_core_file_is_never_written(self):
+        with open(f"/proc/{self.gateway.popen.pid}/limits", encoding="ascii") as limits:
+            core = next(line.split() for line in limits if line.startswith("Max core file size"))
+        self.assertEqual(core[4:6], ["0", "0"], "soft and hard limit")
+
     def test_a_secret_is_not_in_the_environment_of_an_error(self):
         """A key with a character that no header may carry is refused without being shown."""
         bad = Gateway.__new__(Gateway)
