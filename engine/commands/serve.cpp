@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -78,8 +79,9 @@ class program {
                                  : engine::load_config(file_, engine::process_environment, previous);
     if (!c->wants_simulator) return c;
     if (!simulator_) {
-      simulator_ = std::make_unique<http::simulator>(http::simulator_options{});
-      simulator_->start();
+      auto fresh = std::make_unique<http::simulator>(http::simulator_options{});
+      fresh->start();
+      simulator_ = std::move(fresh);
     }
     return engine::with_simulator(*c, simulator_->port());
   }
@@ -92,7 +94,7 @@ class program {
       for (const auto& name : later) {
         log_event(log_level::warn, "needs_restart", {{"setting", name}});
       }
-    } catch (const engine::config_error& e) {
+    } catch (const std::exception& e) {  // a lack of open files, say: the node goes on as it was
       log_event(log_level::error, "reload_refused", {{"why", e.what()}, {"version", n.config()->version}});
     }
   }

@@ -1,7 +1,9 @@
 """Start, check, reload and drain of a node."""
 
+import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -157,6 +159,22 @@ class Reload(TestCase):
         self.assertEqual(gateway.status("s")["config"]["version"], before)
         gateway.reload({**self.config("m", "new"), "auth": auth})
         wait_until(lambda: gateway.chat("new", "s").status == 200, "with `auth` it is applied")
+
+    def test_a_reload_that_fails_for_want_of_files_changes_nothing(self):
+        gateway = self.own(Gateway(self.config("old")))
+        before, pid = self.version(gateway), gateway.popen.pid
+        limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = {int(f) for f in os.listdir(f"/proc/{pid}/fd")}
+        free = next(n for n in itertools.count() if n not in used)
+        # Enough to read the file, and not enough to start the simulator that it wants.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free + 1, limit[1]))
+        gateway.reload({})
+        self.assertTrue(self.refusal(gateway))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+        self.assertEqual(self.version(gateway), before)
+        self.assertEqual(gateway.chat("old").status, 200)
+        gateway.reload({})
+        wait_until(lambda: gateway.chat("anything").status == 200, "with files it is applied")
 
     def test_requests_in_flight_keep_their_configuration(self):
         self.simulator.control(models={"old": {"latency": "700ms"}})
