@@ -35,9 +35,11 @@ breaker_actor::behavior_type breaker(pointer self, std::string target, breaker_s
         if (!asker) return;  // a probe that nobody hears of would be lost
         const auto now = self->clock().now();
         const bool granted = state.machine->request_probe(request.node, now);
-        // The state goes first: a refused node learns from it when to ask again.
+        // A grant goes first: the notice says that a probe is out, and whoever waits for it would be told no.
+        // A refusal goes last: the notice says when to ask again.
+        if (granted) self->send(asker, probe_answer{state.target, true});
         self->send(asker, state.machine->notice(now));
-        self->send(asker, probe_answer{state.target, granted});
+        if (!granted) self->send(asker, probe_answer{state.target, false});
       },
       [=](const breaker_settings& changed) {
         announce(self, self->state.machine->reconfigure(changed.config, self->clock().now()));

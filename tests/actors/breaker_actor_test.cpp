@@ -39,7 +39,7 @@ TEST_F(breaker_actor_test, EveryNodeThatReportedHearsWhenItOpens) {
   EXPECT_EQ(b.heard, words{"open"});
 }
 
-TEST_F(breaker_actor_test, OneNodeGetsTheProbeAndTheStateComesBeforeTheAnswer) {
+TEST_F(breaker_actor_test, OneNodeGetsTheProbeBeforeTheStateAndTheOthersHearTheStateBeforeTheirAnswer) {
   say(a, outcomes("a", 0, 5));
   a.heard.clear();
   say(b, probe_request{"b"});
@@ -48,7 +48,7 @@ TEST_F(breaker_actor_test, OneNodeGetsTheProbeAndTheStateComesBeforeTheAnswer) {
   w.pass(73s);
   say(b, probe_request{"b"});
   say(a, probe_request{"a"});
-  EXPECT_EQ(b.heard, (words{"half-open", "granted"}));
+  EXPECT_EQ(b.heard, (words{"granted", "half-open"}));
   EXPECT_EQ(a.heard, (words{"half-open", "refused"}));
   say(b, outcomes("b", 1, 0, true));
   EXPECT_EQ(a.heard.back(), "closed");
@@ -71,7 +71,7 @@ TEST_F(breaker_actor_test, NodesBeyondTheLimitCountButHearNothingUntilOthersLeft
   w.end(a.handle);
   w.pass(73s);
   say(b, probe_request{"b"});
-  EXPECT_EQ(b.heard, (words{"half-open", "granted"}));
+  EXPECT_EQ(b.heard, (words{"granted", "half-open"}));
 }
 
 TEST_F(breaker_actor_test, NewThresholdsCount) {

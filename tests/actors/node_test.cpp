@@ -118,6 +118,21 @@ TEST(node, FiveFailuresOpenTheBreakerAndOneProbeClosesIt) {
   EXPECT_FALSE(w.reply(9)->probe);
 }
 
+TEST(node, TheFirstRequestAfterTheOpenIntervalIsTheProbe) {
+  node_world w(one_target({rpm(60000)}));
+  for (engine::ticket t = 1; t <= 5; ++t) {
+    w.acquire(t);
+    w.pass(100ms);
+    w.call(t, attempt_outcome::failed);
+  }
+  w.pass(73s);
+  ASSERT_EQ(w.status()->status.targets.at(0).breaker, engine::breaker_state::open);
+  w.acquire(6, 1s);
+  w.pass(500ms);
+  ASSERT_TRUE(w.granted(6));
+  EXPECT_TRUE(w.reply(6)->probe);
+}
+
 TEST(node, AReloadLiftsAQuarantine) {
   node_world w(one_target({rpm(6000)}));
   w.acquire(1);

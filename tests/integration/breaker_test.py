@@ -64,6 +64,15 @@ class Breaker(TestCase):
         wait_until(lambda: gateway.breaker("p/m") == "closed", "the breaker closes")
         self.assertEqual({a.status for a in at_once([lambda: gateway.chat("m")] * 8)}, {200})
 
+    def test_the_first_request_after_the_interval_is_the_probe(self):
+        self.simulator.control(models={"m": {"faults": ["status=500"]}})
+        gateway = self.gateway()
+        wait_until(lambda: gateway.chat("m").status == 503, "the breaker opens")
+        self.simulator.control(models={"m": {"faults": []}})
+        wait_until(lambda: gateway.status()["breakers"][0]["retry_in_s"] == 0, "the interval is over")
+        self.assertEqual(gateway.chat("m").status, 200)
+        wait_until(lambda: gateway.breaker("p/m") == "closed", "the breaker closes")
+
     def test_a_failed_probe_opens_it_for_another_interval(self):
         self.simulator.control(models={"m": {"faults": ["status=500"]}})
         gateway = self.gateway()
