@@ -233,9 +233,11 @@ void dispatcher_machine::impl::refuse_expired(time_point now, effects& out) {
   for (const ticket id : expired_) {
     open_call& c = calls_.at(id);
     const bool probing = c.group->breakers_only;
-    const duration retry = estimate(c.group->asks, c.group->earliest, now);
+    asks_ = c.group->asks;
+    const time_point earliest = c.group->earliest;
+    leave_group(c);  // first: it does not stand in its own way
+    const duration retry = estimate(asks_, earliest, now);
     refuse(c, probing ? verdict::breakers_open : verdict::no_permit, retry, now, out);
-    leave_group(c);
     calls_.erase(id);
     pass_needed_ = true;  // it may have been the head of a key's demand
   }
