@@ -1,6 +1,9 @@
 #include "actors/dispatcher_actor.hpp"
 
 #include <random>
+#include <string_view>
+
+#include "engine/log.hpp"
 
 namespace millrace::actors {
 
@@ -62,6 +65,33 @@ void send_replies(pointer self) {
   }
 }
 
+/// The name without what sort of thing it names: "p/k1" of "key/p/k1".
+std::string_view own_name(const dispatcher_state& s, engine::name_id name) {
+  const std::string_view text = s.config->names->text(name);
+  return text.substr(text.find('/') + 1);
+}
+
+void log_change(const dispatcher_state& s, const engine::health_change& change) {
+  using kind = engine::health_change::kind;
+  using engine::log_event;
+  using engine::log_level;
+  const std::string_view name = own_name(s, change.name);
+  switch (change.what) {
+    case kind::key_quarantined:
+      log_event(log_level::warn, "key_quarantined", {{"key", name}, {"why", to_string(change.why)}});
+      break;
+    case kind::key_quarantine_lifted:
+      log_event(log_level::info, "key_quarantine_lifted", {{"key", name}});
+      break;
+    case kind::breaker_open:
+      log_event(log_level::warn, "breaker_open", {{"target", name}});
+      break;
+    case kind::breaker_closed:
+      log_event(log_level::info, "breaker_closed", {{"target", name}});
+      break;
+  }
+}
+
 /// Carries out what the machine decided.
 void deliver(pointer self, engine::time_point now) {
   auto& s = self->state;
@@ -75,6 +105,7 @@ void deliver(pointer self, engine::time_point now) {
   for (auto& [name, report] : s.out.breaker_reports) send_to<breaker_actor>(self, name, std::move(report));
   for (const auto name : s.out.probe_requests)
     send_to<breaker_actor>(self, name, probe_request{s.config->node.id});
+  for (const auto& change : s.out.health_changes) log_change(s, change);
   s.out.clear();
   s.wakeup.set(self, s.machine.next_wakeup(), now);
 }

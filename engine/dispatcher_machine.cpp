@@ -126,6 +126,12 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
   if (!std::exchange(k->notice_due, false)) k->answered = true;
   const bool had_room = !k->no_room;
   const auto quarantine = std::exchange(k->quarantine, n.quarantine);
+  if (std::exchange(k->told_quarantine, n.quarantine) != n.quarantine) {
+    const bool lifted = n.quarantine == quarantine_reason::none;
+    out.health_changes.push_back(
+        {k->name, lifted ? health_change::kind::key_quarantine_lifted : health_change::kind::key_quarantined,
+         n.quarantine});
+  }
   k->no_room = n.next_permit > duration{};
   k->room_at = now + n.next_permit;
   k->probe_at = now + n.probe_in;
@@ -150,10 +156,15 @@ void dispatcher_machine::impl::on_breaker_notice(const breaker_notice& n, time_p
   if (t == nullptr) return;
   if (n.state != breaker_state::closed) revoke_spares(out);
   pass_needed_ = pass_needed_ || t->state != n.state;
+  const bool closed = n.state == breaker_state::closed;
+  if (closed != (t->state == breaker_state::closed)) {  // a probe that failed is no news
+    out.health_changes.push_back(
+        {t->name, closed ? health_change::kind::breaker_closed : health_change::kind::breaker_open});
+  }
   t->state = n.state;
   t->retry_at = now + n.retry_in;
   t->consecutive_failures = n.consecutive_failures;
-  if (n.state == breaker_state::closed) {
+  if (closed) {
     t->probe_asked = false;
     t->probe_in_hand = false;
   }

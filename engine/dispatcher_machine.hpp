@@ -14,6 +14,14 @@
 
 namespace millrace::engine {
 
+/// A key or a target went out of use, or came back into it, as its owner says. Told once for each change.
+struct health_change {
+  enum class kind : std::uint8_t { key_quarantined, key_quarantine_lifted, breaker_open, breaker_closed };
+  name_id name = no_name;
+  health_change::kind what = kind::key_quarantined;
+  quarantine_reason why = quarantine_reason::none;  ///< of key_quarantined
+};
+
 /// What the dispatcher wants done. The machine appends; the caller delivers everything and then clears. Names
 /// are ids of the newest applied configuration's name table.
 struct effects {
@@ -21,12 +29,13 @@ struct effects {
   std::vector<std::pair<name_id, lease_request>> lease_requests;    ///< to the key's actor
   std::vector<std::pair<name_id, lease_report>> lease_reports;      ///< to the key's actor
   std::vector<std::pair<name_id, breaker_report>> breaker_reports;  ///< to the target's breaker
-  std::vector<name_id> probe_requests;  ///< targets whose breaker is asked for a probe
-  bool revoke_spares = false;           ///< every spare permit that was not used yet shall come back
+  std::vector<name_id> probe_requests;        ///< targets whose breaker is asked for a probe
+  std::vector<health_change> health_changes;  ///< for the log
+  bool revoke_spares = false;                 ///< every spare permit that was not used yet shall come back
 
   bool empty() const {
     return replies.empty() && lease_requests.empty() && lease_reports.empty() && breaker_reports.empty() &&
-           probe_requests.empty();
+           probe_requests.empty() && health_changes.empty();
   }
   void clear() {
     replies.clear();
@@ -34,6 +43,7 @@ struct effects {
     lease_reports.clear();
     breaker_reports.clear();
     probe_requests.clear();
+    health_changes.clear();
     revoke_spares = false;
   }
 };

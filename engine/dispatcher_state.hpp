@@ -34,7 +34,8 @@ struct known_key {
   double used_fraction = 0;
   std::int64_t requests_used = 0;
   std::int64_t tokens_used = 0;
-  quarantine_reason quarantine = quarantine_reason::none;
+  quarantine_reason quarantine = quarantine_reason::none;       ///< or what this node saw since
+  quarantine_reason told_quarantine = quarantine_reason::none;  ///< by its owner alone
   time_point probe_at{};
   /// At most one for each configured target; it stays until a call of that target is accepted, which is then
   /// told.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/names.hpp"
@@ -139,6 +140,18 @@ auto inspect(Inspector& f, cooldown& x) {
 }
 
 enum class quarantine_reason : std::uint8_t { none = 1, unauthorized, no_credit };
+
+constexpr std::string_view to_string(quarantine_reason r) {
+  switch (r) {
+    case quarantine_reason::none:
+      return "none";
+    case quarantine_reason::unauthorized:
+      return "unauthorized";
+    case quarantine_reason::no_credit:
+      return "no_credit";
+  }
+  return "";
+}
 
 /// What a key tells the nodes that lease from it whenever it changes, and with each grant.
 struct key_notice {

@@ -25,18 +25,6 @@ const char* text(engine::breaker_state s) {
   return "";
 }
 
-const char* text(engine::quarantine_reason r) {
-  switch (r) {
-    case engine::quarantine_reason::none:
-      return "none";
-    case engine::quarantine_reason::unauthorized:
-      return "unauthorized";
-    case engine::quarantine_reason::no_credit:
-      return "no_credit";
-  }
-  return "";
-}
-
 constexpr std::array<const char*, engine::queue_classes> queue_names = {"priority", "standard", "batch"};
 
 json limits_of(const engine::key_limits& l) {
@@ -67,7 +55,7 @@ json key_of(const engine::key_config& k, const engine::dispatcher_status& s) {
     out["next_permit_s"] = seconds(state.next_permit);
     const bool quarantined = state.quarantine != engine::quarantine_reason::none;
     out["state"] = quarantined ? "quarantined" : state.cooldowns.empty() ? "active" : "cooldown";
-    if (quarantined) out["quarantine"] = text(state.quarantine);
+    if (quarantined) out["quarantine"] = to_string(state.quarantine);
     for (const auto& c : state.cooldowns) {
       out["cooldowns"].push_back({{"target", c.target}, {"remaining_s", seconds(c.remaining)}});
     }

@@ -99,6 +99,49 @@ TEST(Dispatcher, ARefusedKeyIsLeftAloneUntilItsProbe) {
   EXPECT_EQ(w.told("key/a/k1")->events.at(0).kind, key_event_kind::ok);
 }
 
+TEST(Dispatcher, TellsOnceThatAKeyIsQuarantinedAndOnceThatItIsNot) {
+  using kind = health_change::kind;
+  world w(one_key());
+  w.acquire(1);
+  w.grant("key/a/k1", 1);
+  w.sent(1);
+  w.settle(1, attempt_outcome::no_credit);
+  EXPECT_TRUE(w.out.health_changes.empty()) << "its owner decides";
+  w.answer("key/a/k1");  // said before the owner heard of it
+  EXPECT_TRUE(w.out.health_changes.empty());
+  key_notice n;
+  n.key = "key/a/k1";
+  n.quarantine = quarantine_reason::no_credit;
+  n.probe_in = 60s;
+  w.notice(n);
+  ASSERT_EQ(w.out.health_changes.size(), 1U);
+  EXPECT_EQ(w.out.health_changes[0].what, kind::key_quarantined);
+  EXPECT_EQ(w.out.health_changes[0].name, w.id("key/a/k1"));
+  EXPECT_EQ(w.out.health_changes[0].why, quarantine_reason::no_credit);
+  w.notice(n);
+  EXPECT_TRUE(w.out.health_changes.empty());
+  w.answer("key/a/k1");
+  ASSERT_EQ(w.out.health_changes.size(), 1U);
+  EXPECT_EQ(w.out.health_changes[0].what, kind::key_quarantine_lifted);
+}
+
+TEST(Dispatcher, TellsOnceThatABreakerOpenedAndOnceThatItClosed) {
+  using kind = health_change::kind;
+  world w(two_providers());
+  w.breaker("a/m", breaker_state::closed);
+  EXPECT_TRUE(w.out.health_changes.empty());
+  w.breaker("a/m", breaker_state::open, 60s);
+  ASSERT_EQ(w.out.health_changes.size(), 1U);
+  EXPECT_EQ(w.out.health_changes[0].what, kind::breaker_open);
+  EXPECT_EQ(w.out.health_changes[0].name, w.id("breaker/a/m"));
+  w.breaker("a/m", breaker_state::half_open);
+  w.breaker("a/m", breaker_state::open, 60s);
+  EXPECT_TRUE(w.out.health_changes.empty()) << "it is still not to be used";
+  w.breaker("a/m", breaker_state::closed);
+  ASSERT_EQ(w.out.health_changes.size(), 1U);
+  EXPECT_EQ(w.out.health_changes[0].what, kind::breaker_closed);
+}
+
 TEST(Dispatcher, OpenBreakersArePassedOverAndProbedWhenTheirTimeHasCome) {
   world w(two_providers());
   w.breaker("a/m", breaker_state::open, 60s);

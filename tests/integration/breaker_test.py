@@ -72,6 +72,10 @@ class Breaker(TestCase):
         wait_until(lambda: gateway.status()["breakers"][0]["retry_in_s"] == 0, "the interval is over")
         self.assertEqual(gateway.chat("m").status, 200)
         wait_until(lambda: gateway.breaker("p/m") == "closed", "the breaker closes")
+        names = ("breaker_open", "breaker_closed")
+        events = wait_until(lambda: len(gateway.events(*names)) > 1 and gateway.events(*names), "both are logged")
+        self.assertEqual(events, [{"level": "warn", "event": "breaker_open", "target": "p/m"},
+                                  {"level": "info", "event": "breaker_closed", "target": "p/m"}])
 
     def test_a_failed_probe_opens_it_for_another_interval(self):
         self.simulator.control(models={"m": {"faults": ["status=500"]}})

@@ -107,6 +107,10 @@ class Refusals(TestCase):
         while gateway.status()["config"]["version"] == version:
             pass
         self.assertEqual(gateway.chat("m").status, 200)
+        names = ("key_quarantined", "key_quarantine_lifted")
+        events = wait_until(lambda: len(gateway.events(*names)) > 1 and gateway.events(*names), "both are logged")
+        self.assertEqual(events, [{"level": "warn", "event": "key_quarantined", "key": "p/mended", "why": "unauthorized"},
+                                  {"level": "info", "event": "key_quarantine_lifted", "key": "p/mended"}])
 
     def test_a_limited_key_cools_down_and_the_other_answers(self):
         self.upstream.refusals["limited"] = refuse(429, "Retry-After: 30")

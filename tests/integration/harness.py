@@ -102,6 +102,11 @@ class Process:
     def log_records(self):
         return [json.loads(line) for line in list(self.errors)]
 
+    def events(self, *names):
+        """The event lines with these names so far, without their times."""
+        records = [r for r in self.log_records() if r["event"] in names]
+        return [{k: v for k, v in r.items() if k != "ts"} for r in records]
+
 
 class Simulator(Process):
     def __init__(self, *arguments):
