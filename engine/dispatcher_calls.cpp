@@ -302,7 +302,9 @@ void dispatcher_machine::impl::sent(const sent_report& r, time_point now, effect
     k.last_wanted = now;
   }
   ++k.in_flight;
-  k.book.used(c.draw, now - std::max(r.age, duration{}), now);
+  const time_point at = now - std::max(r.age, duration{});
+  k.book.used(c.draw, at, now);
+  k.use.sent(c.reserved, at, now);
   touch(k);
   finish(now, out);
 }
@@ -347,7 +349,10 @@ void dispatcher_machine::impl::settle_key(open_call& c, const settlement& s, tim
     const token_count over =
         summed ? token_count{0, std::max<std::int64_t>(input + output, 0)}
                : token_count{std::max<std::int64_t>(input, 0), std::max<std::int64_t>(output, 0)};
-    if (over.total() > 0) k.book.debt(over, now);
+    if (over.total() > 0) {
+      k.book.debt(over, now);
+      k.use.debt(over, now);
+    }
   }
   if (!s.hint.empty() || s.hint.limit_requests >= 0 || s.hint.limit_tokens >= 0) k.book.hint(s.hint, now);
   if (s.outcome == attempt_outcome::ok) {

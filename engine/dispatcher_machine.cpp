@@ -136,8 +136,6 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
   k->room_at = now + n.next_permit;
   k->probe_at = now + n.probe_in;
   k->used_fraction = n.used_fraction;
-  k->requests_used = n.requests_used;
-  k->tokens_used = n.tokens_used;
   if (n.quarantine != quarantine_reason::none && !k->book.holds_probe()) k->book.drop_all(now);
   if (n.quarantine != quarantine_reason::none || !n.cooldowns.empty()) revoke_spares(out);
   for (const cooldown& c : n.cooldowns) {

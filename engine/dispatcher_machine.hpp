@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/config.hpp"
+#include "engine/key_use.hpp"
 #include "engine/messages.hpp"
 #include "engine/names.hpp"
 #include "engine/time.hpp"
@@ -58,8 +59,7 @@ struct dispatcher_status {
     std::int64_t waiting = 0;          ///< requests in the queue that could use this key
     std::int64_t in_flight = 0;        ///< calls of this node that were sent and have not ended
     double used_fraction = 0;          ///< of the tightest limit, 0..1, as last told
-    std::int64_t requests_used = 0;    ///< in the current window, as last told
-    std::int64_t tokens_used = 0;      ///< in the current window, as last told
+    key_use::counts used;              ///< by calls of this node
     duration next_permit{};            ///< until the key may have a permit again; 0: now, as far as known
     quarantine_reason quarantine = quarantine_reason::none;
     std::vector<cooldown> cooldowns;  ///< those still running

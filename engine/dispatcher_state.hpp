@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/config.hpp"
+#include "engine/key_use.hpp"
 #include "engine/lease_book.hpp"
 #include "engine/messages.hpp"
 #include "engine/names.hpp"
@@ -32,8 +33,6 @@ struct known_key {
   bool no_room = false;  ///< it had no permit, until about `room_at`
   time_point room_at{};
   double used_fraction = 0;
-  std::int64_t requests_used = 0;
-  std::int64_t tokens_used = 0;
   quarantine_reason quarantine = quarantine_reason::none;       ///< or what this node saw since
   quarantine_reason told_quarantine = quarantine_reason::none;  ///< by its owner alone
   time_point probe_at{};
@@ -62,6 +61,7 @@ struct known_key {
   time_point last_wanted = time_point::min();  ///< a permit was taken or waited for
   token_count mean_need{1000, 500};            ///< decayed mean of what a request reserves
   std::int64_t in_flight = 0;
+  key_use use;
   std::uint64_t granted = 0;       ///< calls
   std::uint64_t last_granted = 0;  ///< number of the last grant with it; the oldest goes first among equals
   bool dirty = false;

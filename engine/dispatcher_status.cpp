@@ -44,8 +44,7 @@ dispatcher_status dispatcher_machine::impl::status(time_point now) const {
       out.waiting = k.interested;
       out.in_flight = k.in_flight;
       out.used_fraction = k.used_fraction;
-      out.requests_used = k.requests_used;
-      out.tokens_used = k.tokens_used;
+      out.used = k.use.at(now);
       out.next_permit = k.no_room ? until(k.room_at, now) : duration{};
       out.quarantine = k.quarantine;
       out.granted = k.granted;

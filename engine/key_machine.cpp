@@ -315,8 +315,6 @@ key_notice key_machine::notice_for(const node_state* n, time_point now) {
   }
   result.used_fraction = std::clamp(result.used_fraction, 0.0, 1.0);
   result.next_permit = next_permit(n, now);
-  result.requests_used = requests_.used(now);
-  result.tokens_used = total_.used(now);
   result.in_flight = in_flight_;
   return result;
 }

@@ -158,17 +158,14 @@ struct key_notice {
   std::string key;  ///< "key/<provider>/<id>"
   std::vector<cooldown> cooldowns;
   quarantine_reason quarantine = quarantine_reason::none;
-  duration probe_in{};             ///< with a quarantine: when the next probe may go
-  double used_fraction = 0;        ///< of the tightest limit, 0..1
-  duration next_permit{};          ///< an honest guess when a permit will be free; 0: now
-  std::int64_t requests_used = 0;  ///< in the current window
-  std::int64_t tokens_used = 0;
+  duration probe_in{};       ///< with a quarantine: when the next probe may go
+  double used_fraction = 0;  ///< of the tightest limit, 0..1
+  duration next_permit{};    ///< an honest guess when a permit will be free; 0: now
   std::int64_t in_flight = 0;
 };
 template <class Inspector>
 auto inspect(Inspector& f, key_notice& x) {
-  return f(x.key, x.cooldowns, x.quarantine, x.probe_in, x.used_fraction, x.next_permit, x.requests_used,
-           x.tokens_used, x.in_flight);
+  return f(x.key, x.cooldowns, x.quarantine, x.probe_in, x.used_fraction, x.next_permit, x.in_flight);
 }
 
 // --- dispatcher <-> breaker

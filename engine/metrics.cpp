@@ -221,6 +221,7 @@ request_series metrics::impl::find(const request_record& r) {
   s.duration = &duration.get({{"route", route}, {"model", model}}, latency_buckets);
   s.overhead = &overhead.get({{"route", route}}, overhead_buckets);
   s.gone = &gone.get({{"route", route}});
+  s.wait = &wait.get({{"queue", std::string(to_string(r.queue))}}, latency_buckets);
   if (r.provider.empty()) return s;
   const std::string provider = vocabulary::known(names->providers, r.provider);
   const std::string target = names->target(r.provider, r.upstream_model);
@@ -230,7 +231,6 @@ request_series metrics::impl::find(const request_record& r) {
     labels.emplace("type", type);
     return &tokens.get(std::move(labels));
   };
-  s.wait = &wait.get({{"queue", std::string(to_string(r.queue))}}, latency_buckets);
   s.first_token = &first_token.get({{"provider", provider}, {"model", target}}, latency_buckets);
   s.input_tokens = typed("input");
   s.output_tokens = typed("output");
@@ -278,8 +278,9 @@ void metrics::request_done(const request_record& r) {
   s.duration->Observe(seconds(r.total));
   s.overhead->Observe(seconds(r.overhead));
   if (r.client_gone) s.gone->Increment();
-  if (s.wait == nullptr) return;
-  s.wait->Observe(seconds(r.waited));
+  // Whoever asked for a permit, granted or not; others never waited.
+  if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(seconds(r.waited));
+  if (s.first_token == nullptr) return;
   if (r.first_token > duration::zero()) s.first_token->Observe(seconds(r.first_token));
   if (r.used.input_tokens > 0) s.input_tokens->Increment(static_cast<double>(r.used.input_tokens));
   if (r.used.output_tokens > 0) s.output_tokens->Increment(static_cast<double>(r.used.output_tokens));

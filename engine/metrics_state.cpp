@@ -56,7 +56,8 @@ int breaker_number(breaker_state s) {
 void append_keys(std::vector<MetricFamily>& out, const std::vector<key_gauge>& keys) {
   family limit(out, "millrace_key_limit",
                "Configured limit of a provider key, in requests or tokens per its window.");
-  family used(out, "millrace_key_used", "Permits used of a provider key's limit in the current window.");
+  family used(out, "millrace_key_used",
+              "What this node's calls used of a provider key's limit in the current window.");
   family in_flight(out, "millrace_key_in_flight", "Calls under way with a provider key.");
   family quarantined(out, "millrace_key_quarantined",
                      "1 while the provider refuses the key (401, 403, no credit).");

@@ -45,8 +45,8 @@ json key_of(const engine::key_config& k, const engine::dispatcher_status& s) {
   json out = {{"id", k.id}, {"limits", limits_of(k.limits)}};
   for (const auto& state : s.keys) {
     if (state.name != k.name) continue;
-    out["requests_used"] = state.requests_used;
-    out["tokens_used"] = state.tokens_used;
+    out["requests_used"] = state.used.requests;
+    out["tokens_used"] = state.used.tokens;
     out["used_fraction"] = state.used_fraction;
     out["in_flight"] = state.in_flight;
     out["permits_in_hand"] = state.permits_in_hand;
@@ -144,10 +144,15 @@ engine::node_gauges gauges(const node_view& node) {
     const auto& k = provider.keys.at(state.index);
     engine::key_gauge out{provider.name, k.id, {}, state.in_flight, false};
     out.quarantined = state.quarantine != engine::quarantine_reason::none;
-    if (k.limits.rpm != unlimited) out.limits.push_back({"rpm", k.limits.rpm, state.requests_used});
-    if (k.limits.tpm != unlimited) out.limits.push_back({"tpm", k.limits.tpm, state.tokens_used});
-    if (k.limits.concurrency != unlimited)
-      out.limits.push_back({"concurrency", k.limits.concurrency, state.in_flight});
+    const auto add = [&](const char* name, std::int64_t limit, std::int64_t used) {
+      if (limit != unlimited) out.limits.push_back({name, limit, used});
+    };
+    add("rpm", k.limits.rpm, state.used.requests);
+    add("tpm", k.limits.tpm, state.used.tokens);
+    add("tpm_input", k.limits.tpm_input, state.used.input_tokens);
+    add("tpm_output", k.limits.tpm_output, state.used.output_tokens);
+    add("rpd", k.limits.rpd, state.used.day_requests);
+    add("concurrency", k.limits.concurrency, state.in_flight);
     g.keys.push_back(std::move(out));
   }
   for (size_t i = 0; i < engine::queue_classes; ++i) {

@@ -114,6 +114,23 @@ TEST(metrics, a_refused_request_has_no_provider_series) {
   EXPECT_THAT(text, Not(HasSubstr("millrace_tokens_total")));
 }
 
+TEST(metrics, a_request_refused_after_it_waited_counts_as_waiting) {
+  metrics m(test_config());
+  request_record r;
+  r.route = "/v1/chat/completions";
+  r.model = "mini";
+  r.status = 401;
+  m.request_done(r);
+  r.status = 429;
+  r.queue = queue_class::batch;
+  r.waited = 30s;
+  m.request_done(r);
+  const std::string text = m.render({});
+  EXPECT_EQ(value_of(text, R"(millrace_queue_wait_seconds_count{queue="batch"})"), 1);
+  EXPECT_EQ(value_of(text, R"(millrace_queue_wait_seconds_sum{queue="batch"})"), 30);
+  EXPECT_EQ(value_of(text, R"(millrace_queue_wait_seconds_count{queue="standard"})"), 0) << "it never asked";
+}
+
 TEST(metrics, what_clients_send_never_becomes_a_label) {
   metrics m(test_config());
   for (int i = 0; i < 10'000; ++i) {

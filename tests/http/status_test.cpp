@@ -46,7 +46,7 @@ json status(const node_view& v) {
 
 TEST(status, shows_each_key_by_its_id_with_the_limits_it_has) {
   auto v = a_node();
-  v.dispatcher.keys[0].requests_used = 12;
+  v.dispatcher.keys[0].used.requests = 12;
   v.dispatcher.keys[0].in_flight = 3;
   v.dispatcher.keys[0].next_permit = 1500ms;
   const auto providers = status(v)["providers"];
@@ -121,10 +121,29 @@ TEST(status, a_key_that_the_dispatcher_does_not_know_yet_is_shown_as_configured)
   EXPECT_EQ(s["breakers"], json::array());
 }
 
+TEST(gauges, every_configured_limit_of_a_key_has_its_use) {
+  auto v = a_node();
+  auto c = *v.config;
+  c.providers[0].keys[0].limits = {
+      .rpm = 1, .tpm = 2, .tpm_input = 3, .tpm_output = 4, .rpd = 5, .concurrency = 6};
+  v.config = std::make_shared<engine::config>(c);
+  v.dispatcher.keys[0].used = {
+      .requests = 10, .tokens = 20, .input_tokens = 30, .output_tokens = 40, .day_requests = 50};
+  v.dispatcher.keys[0].in_flight = 60;
+  const auto g = gauges(v);
+  std::vector<std::tuple<std::string, std::int64_t, std::int64_t>> seen;
+  for (const auto& l : g.keys[0].limits) seen.emplace_back(l.name, l.limit, l.used);
+  using testing::ElementsAre;
+  using testing::FieldsAre;
+  EXPECT_THAT(seen, ElementsAre(FieldsAre("rpm", 1, 10), FieldsAre("tpm", 2, 20),
+                                FieldsAre("tpm_input", 3, 30), FieldsAre("tpm_output", 4, 40),
+                                FieldsAre("rpd", 5, 50), FieldsAre("concurrency", 6, 60)));
+}
+
 TEST(gauges, are_what_metrics_expect) {
   auto v = a_node();
-  v.dispatcher.keys[0].requests_used = 12;
-  v.dispatcher.keys[0].tokens_used = 34;
+  v.dispatcher.keys[0].used.requests = 12;
+  v.dispatcher.keys[0].used.tokens = 34;
   v.dispatcher.keys[0].in_flight = 2;
   v.dispatcher.keys[1].quarantine = engine::quarantine_reason::unauthorized;
   v.edge.refused[static_cast<size_t>(refusal::request_too_large)] = 6;

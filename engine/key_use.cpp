@@ -1,0 +1,38 @@
+#include "engine/key_use.hpp"
+
+namespace millrace::engine {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr window_shape minute{.span = 60s, .slot = 1s, .margin = 0s, .ahead = 0s};
+constexpr window_shape whole_day{.span = 24h, .slot = 30min, .margin = 0s, .ahead = 0s};
+
+}  // namespace
+
+key_use::key_use() : requests_(minute), input_(minute), output_(minute), day_(whole_day) {}
+
+void key_use::sent(const token_count& reserved, time_point at, time_point now) {
+  requests_.add(1, at, now);
+  day_.add(1, at, now);
+  input_.add(reserved.input, at, now);
+  output_.add(reserved.output, at, now);
+}
+
+void key_use::debt(const token_count& over, time_point now) {
+  input_.add(over.input, now, now);
+  output_.add(over.output, now, now);
+}
+
+key_use::counts key_use::at(time_point now) const {
+  counts c;
+  c.requests = requests_.total(now);
+  c.input_tokens = input_.total(now);
+  c.output_tokens = output_.total(now);
+  c.tokens = c.input_tokens + c.output_tokens;
+  c.day_requests = day_.total(now);
+  return c;
+}
+
+}  // namespace millrace::engine
