@@ -6,7 +6,7 @@ import time
 import unittest
 
 from harness import (PATIENCE, Gateway, RawClient, RecordingUpstream, Simulator, TestCase, chat_body, post_bytes,
-                     provider, reply, reset, target)
+                     provider, reply, reset, target, wait_until)
 
 # Breakers stay out of the way here, and nothing waits longer than it must.
 CALM = {"breaker": {"consecutive_failures": 10000, "min_calls": 1000000},
