@@ -11,6 +11,7 @@
 
 #include "engine/config.hpp"
 #include "engine/dispatcher_machine.hpp"
+#include "engine/key_use.hpp"
 #include "engine/messages.hpp"
 
 /// Every typed actor handle of the program, one sentence per message. An actor with one home (key, breaker)
@@ -71,6 +72,24 @@ struct resolve_name {
 template <class Inspector>
 auto inspect(Inspector& f, resolve_name& x) {
   return f(x.name);
+}
+
+/// "What do your windows hold?"
+struct use_question {
+  std::string key;
+};
+template <class Inspector>
+auto inspect(Inspector& f, use_question& x) {
+  return f(x.key);
+}
+
+/// What homes of an earlier life of the node had used.
+struct earlier_use {
+  std::vector<engine::key_use> keys;
+};
+template <class Inspector>
+auto inspect(Inspector& f, earlier_use& x) {
+  return f(x.keys);
 }
 
 /// "Look at the time." Only the newest epoch counts: a scheduled message cannot be taken back.
@@ -134,6 +153,9 @@ CAF_ADD_TYPE_ID(millrace, (millrace::actors::key_grant))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::probe_request))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::probe_answer))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::resolve_name))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::key_use))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::use_question))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::earlier_use))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::tick))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::join_desk))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::desk_batch_ptr))
@@ -153,6 +175,8 @@ using key_actor = caf::typed_actor<
     caf::reacts_to<engine::lease_report>,
     /// The limits changed, or an operator reloaded.
     caf::reacts_to<key_settings>,
+    /// What the windows hold, to be kept for a home after this one.
+    caf::replies_to<use_question>::with<engine::key_use>,
     /// Something may be due: permits, expiries, the end of a cooldown.
     caf::reacts_to<tick>>;
 
@@ -190,6 +214,8 @@ using dispatcher_actor = caf::typed_actor<
 using directory_actor = caf::typed_actor<
     /// Name -> the actor that is its home; a null handle for a name nobody configured.
     caf::replies_to<resolve_name>::with<caf::strong_actor_ptr>,
+    /// For the first home of each of these keys that a later configuration names.
+    caf::reacts_to<earlier_use>,
     /// Spawns what this configuration names, passes changed settings on, and stops what no recent one names.
     caf::reacts_to<engine::config_ptr>>;
 

@@ -31,15 +31,19 @@ void ensure(pointer self, const std::string& name, const Settings& settings, std
   }
 }
 
-/// Until when a key's permits that an earlier home granted may be used.
-engine::time_point others_until(const directory_state::entry& e) {
-  return e.ended == engine::time_point::min() ? e.ended : e.ended + engine::key_machine::lease_life;
+/// What the next home of the key `name` has to know: what the node's earlier life used, or, when there was a
+/// home in this life, until when permits that it granted may be used.
+key_heritage heritage(directory_state& s, const std::string& name, const directory_state::entry& e) {
+  key_heritage h;
+  if (e.ended != engine::time_point::min()) h.others_until = e.ended + engine::key_machine::lease_life;
+  if (auto earlier = s.earlier.extract(name)) h.use = std::move(earlier.mapped());
+  return h;
 }
 
 void apply(pointer self, const engine::config& c) {
   using entry = directory_state::entry;
   const auto spawn_key = [&](const std::string& name, const key_settings& settings, const entry& e) {
-    return self->spawn(key, name, settings, others_until(e));
+    return self->spawn(key, name, settings, heritage(self->state, name, e));
   };
   const auto spawn_breaker = [&](const std::string& name, const breaker_settings& settings, const entry&) {
     return self->spawn(breaker, name, settings);
@@ -89,6 +93,12 @@ directory_actor::behavior_type directory(pointer self) {
       [=](const resolve_name& question) -> caf::strong_actor_ptr {
         const auto it = self->state.entries.find(question.name);
         return it == self->state.entries.end() ? nullptr : it->second.home;
+      },
+      [=](const earlier_use& use) {
+        auto& s = self->state;
+        for (const auto& u : use.keys) {
+          if (s.entries.count(u.key) == 0) s.earlier.insert_or_assign(u.key, u);
+        }
       },
       [=](const engine::config_ptr& c) {
         self->state.config = c;

@@ -17,6 +17,8 @@ struct directory_state {
   };
   /// Every name ever configured: a name's next home has to know that it is not the first.
   std::unordered_map<std::string, entry> entries;
+  /// What an earlier life of the node used of keys that have had no home here yet.
+  std::unordered_map<std::string, engine::key_use> earlier;
   /// The newest one.
   engine::config_ptr config;
   const char* name = "directory";

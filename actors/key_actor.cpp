@@ -38,13 +38,13 @@ void drop_nodes(pointer self, const caf::actor_addr& ended) {
 }  // namespace
 
 key_actor::behavior_type key(pointer self, std::string name, key_settings settings,
-                             engine::time_point others_until) {
+                             const key_heritage& from) {
   std::random_device seed;
   // Small enough never to run over.
   std::uniform_int_distribution<std::uint64_t> first_lease(1, std::uint64_t{1} << 62);
   self->state.machine = std::make_unique<engine::key_machine>(
       std::move(name), settings.limits, settings.margin, settings.quarantine, self->clock().now(),
-      engine::key_machine::origin{first_lease(seed), others_until});
+      engine::key_machine::origin{first_lease(seed), from.others_until, from.use});
   self->set_down_handler([self](const caf::down_msg& down) { drop_nodes(self, down.source); });
   return {
       [=](const engine::lease_request& request) {
@@ -66,6 +66,7 @@ key_actor::behavior_type key(pointer self, std::string name, key_settings settin
         s.machine->reconfigure(changed.limits, changed.margin, changed.quarantine, now, s.out);
         deliver(self, now);
       },
+      [=](const use_question&) { return self->state.machine->export_use(self->clock().now()); },
       [=](const tick& t) {
         if (!self->state.wakeup.rings(t)) return;
         const auto now = self->clock().now();

@@ -20,9 +20,14 @@ struct key_state {
   const char* name = "key";
 };
 
-/// Home of one provider key: grants its permits to nodes. `others_until`: until when permits of an earlier
-/// home may be used; time_point::min() when there was none.
+/// What a home knows of those before it, see key_machine::origin.
+struct key_heritage {
+  engine::time_point others_until = engine::time_point::min();
+  engine::key_use use = {};
+};
+
+/// Home of one provider key: grants its permits to nodes.
 key_actor::behavior_type key(key_actor::stateful_pointer<key_state> self, std::string name,
-                             key_settings settings, engine::time_point others_until);
+                             key_settings settings, const key_heritage& from);
 
 }  // namespace millrace::actors

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "engine/config.hpp"
-#include "engine/key_use.hpp"
 #include "engine/messages.hpp"
 #include "engine/names.hpp"
 #include "engine/time.hpp"
+#include "engine/use_meter.hpp"
 
 namespace millrace::engine {
 
@@ -59,7 +59,7 @@ struct dispatcher_status {
     std::int64_t waiting = 0;          ///< requests in the queue that could use this key
     std::int64_t in_flight = 0;        ///< calls of this node that were sent and have not ended
     double used_fraction = 0;          ///< of the tightest limit, 0..1, as last told
-    key_use::counts used;              ///< by calls of this node
+    use_meter::counts used;            ///< by calls of this node
     duration next_permit{};            ///< until the key may have a permit again; 0: now, as far as known
     quarantine_reason quarantine = quarantine_reason::none;
     std::vector<cooldown> cooldowns;  ///< those still running

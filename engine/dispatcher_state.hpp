@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "engine/config.hpp"
-#include "engine/key_use.hpp"
 #include "engine/lease_book.hpp"
 #include "engine/messages.hpp"
 #include "engine/names.hpp"
 #include "engine/target_stats.hpp"
 #include "engine/time.hpp"
+#include "engine/use_meter.hpp"
 
 /// The dispatcher's memory, as plain structs. Private to dispatcher_machine.
 namespace millrace::engine {
@@ -61,7 +61,7 @@ struct known_key {
   time_point last_wanted = time_point::min();  ///< a permit was taken or waited for
   token_count mean_need{1000, 500};            ///< decayed mean of what a request reserves
   std::int64_t in_flight = 0;
-  key_use use;
+  use_meter use;
   std::uint64_t granted = 0;       ///< calls
   std::uint64_t last_granted = 0;  ///< number of the last grant with it; the oldest goes first among equals
   bool dirty = false;

@@ -45,6 +45,11 @@ key_machine::key_machine(std::string name, const key_limits& limits, duration ma
       others_until_(from.others_until),
       next_lease_(from.first_lease),
       not_before_(now) {
+  requests_.import_use(from.use.rpm, now);
+  input_.import_use(from.use.tpm_input, now);
+  output_.import_use(from.use.tpm_output, now);
+  total_.import_use(from.use.tpm, now);
+  day_.import_use(from.use.rpd, now);
   assume_spent(now);
 }
 
@@ -85,6 +90,7 @@ void key_machine::request(const lease_request& r, time_point now, outbox& out) {
 }
 
 void key_machine::report(const lease_report& r, time_point now, outbox& out) {
+  ++changes_;
   node_state* n = find_or_add(r.node, now);
   for (const lease_use& u : r.used) {
     use(u, now);
@@ -190,6 +196,7 @@ void key_machine::grant(node_state& n, const portion& p, bool probe, time_point 
   output_.take(l.output, l.end(), now);
   total_.take(l.total, l.end(), now);
   leased_ += l.permits;
+  ++changes_;
   ++n.leases;
   leases_.emplace_hint(leases_.end(), next_lease_, l);
   if (probe) health_.probe_granted(lease_life, now);
@@ -295,6 +302,21 @@ time_point key_machine::full_until(const portion& wanted, time_point now) {
   return std::max({requests_.full_until(wanted.permits, now), day_.full_until(wanted.permits, now),
                    input_.full_until(wanted.tokens.input, now), output_.full_until(wanted.tokens.output, now),
                    total_.full_until(wanted.tokens.total(), now)});
+}
+
+key_use key_machine::export_use(time_point now) {
+  key_use u;
+  u.key = name_;
+  u.changes = changes_;
+  u.rpm = requests_.export_use(key_use::unheard, now);
+  u.tpm = total_.export_use(key_use::unheard, now);
+  u.tpm_input = input_.export_use(key_use::unheard, now);
+  u.tpm_output = output_.export_use(key_use::unheard, now);
+  u.rpd = day_.export_use(key_use::unheard, now);
+  // A permit counts in both, so the minute's pace bounds the day's use, too.
+  if (requests_.limit() != unlimited && day_.limit() != unlimited)
+    u.rpd.soon = std::min(u.rpm.soon, day_.limit());
+  return u;
 }
 
 key_notice key_machine::notice(time_point now) {

@@ -9,6 +9,7 @@
 
 #include "engine/config.hpp"
 #include "engine/key_health.hpp"
+#include "engine/key_use.hpp"
 #include "engine/messages.hpp"
 #include "engine/paced_window.hpp"
 #include "engine/time.hpp"
@@ -64,7 +65,7 @@ auto inspect(Inspector& f, key_status& x) {
 /// that `advance` is called then. `now` never goes back. Not thread-safe.
 class key_machine {
  public:
-  /// What a new home has to know of the one before it, whose books are lost.
+  /// What a new home has to know of the one before it.
   struct origin {
     /// Numbers of leases begin here: at random, so that an old lease is not taken for one of this home's. >
     /// 0.
@@ -72,6 +73,8 @@ class key_machine {
     /// Until when permits of an earlier home may be used; time_point::min() when there was none. Nothing is
     /// granted before, and the windows hold all they may until what was used then has left them.
     time_point others_until = time_point::min();
+    /// What the books of an earlier home say, where they are not lost.
+    key_use use = {};
   };
   static constexpr duration lease_life = 2s;
   /// How long after its life a lease is remembered, so that late reports still find it. What is silent for
@@ -113,6 +116,8 @@ class key_machine {
   /// counts as used.
   void forget_node(const std::string& node, time_point now);
 
+  /// What the windows hold, the permits that nodes hold included, for a home after this one.
+  key_use export_use(time_point now);
   key_notice notice(time_point now);
   key_status status(time_point now);
 
@@ -201,6 +206,7 @@ class key_machine {
   lease_map leases_;               ///< by number, which is also the order in which they end
   const time_point others_until_;  ///< permits of an earlier home may be used until then
   std::uint64_t next_lease_;
+  std::uint64_t changes_ = 0;   ///< grants and reports so far
   std::int64_t leased_ = 0;     ///< permits of all leases
   std::int64_t in_flight_ = 0;  ///< calls of all nodes
   time_point not_before_;       ///< demand that waits for a window is not looked at again before this

@@ -1,39 +1,53 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
-#include "engine/messages.hpp"
-#include "engine/rate_window.hpp"
 #include "engine/time.hpp"
 
+/// What a key's windows hold, as a plain value: it goes to the next home of the key, also over a restart.
 namespace millrace::engine {
 
-/// What one node really used of a provider key, for people to see. Calls count once they are sent, tokens as
-/// limits see them: as reserved, and what went beyond it as soon as it is known. Permits that are only held
-/// do not count. Coarser than the windows that decide: what is shown may stay for one slot longer. `now`
-/// never goes back. Not thread-safe, not even for reading.
-class key_use {
- public:
-  /// In the last minute, but for `day`.
-  struct counts {
-    std::int64_t requests = 0;
-    std::int64_t tokens = 0;
-    std::int64_t input_tokens = 0;
-    std::int64_t output_tokens = 0;
-    std::int64_t day_requests = 0;  ///< in the last 24 hours
-  };
-
-  key_use();
-  void sent(const token_count& reserved, time_point at, time_point now);
-  void debt(const token_count& over, time_point now);
-  counts at(time_point now) const;
-
- private:
-  // To look is to drop what has expired.
-  mutable rate_window requests_;
-  mutable rate_window input_;
-  mutable rate_window output_;
-  mutable rate_window day_;
+/// `amount` was used `age` ago or earlier; below 0: a lease may still use it.
+struct aged_use {
+  duration age{};
+  std::int64_t amount = 0;
+  bool operator==(const aged_use&) const = default;
 };
+template <class Inspector>
+auto inspect(Inspector& f, aged_use& x) {
+  return f(x.age, x.amount);
+}
+
+/// One window's use, oldest first; nothing where there is no limit.
+struct window_use {
+  std::vector<aged_use> uses;
+  /// How much more may be granted within `key_use::unheard`. Whoever does not know whether it was counts it.
+  std::int64_t soon = 0;
+  bool operator==(const window_use&) const = default;
+};
+template <class Inspector>
+auto inspect(Inspector& f, window_use& x) {
+  return f(x.uses, x.soon);
+}
+
+struct key_use {
+  /// The time for which `soon` is reckoned: longer than from one saving to the end of the next.
+  static constexpr duration unheard = std::chrono::seconds(3);
+
+  std::string key;            ///< "key/<provider>/<id>"
+  std::uint64_t changes = 0;  ///< grants and reports that the home has seen; of no meaning to another home
+  window_use rpm;
+  window_use tpm;
+  window_use tpm_input;
+  window_use tpm_output;
+  window_use rpd;
+  bool operator==(const key_use&) const = default;
+};
+template <class Inspector>
+auto inspect(Inspector& f, key_use& x) {
+  return f(x.key, x.changes, x.rpm, x.tpm, x.tpm_input, x.tpm_output, x.rpd);
+}
 
 }  // namespace millrace::engine

@@ -15,6 +15,8 @@ constexpr duration peak_period = 30s;
 /// `burst` is computed this many times a slot: a waiting request sees an expiry soon after it
 /// happens.
 constexpr int computed_per_slot = 8;
+/// Of a limit that is not paced: what may have gone since somebody last looked.
+constexpr std::int64_t unpaced_part = 50;
 /// Guesses never exceed this; it keeps the arithmetic of times far from overflow.
 constexpr double longest_guess_seconds = 1e6;
 
@@ -94,6 +96,33 @@ void paced_window::give_back(std::int64_t amount, time_point at, time_point now)
 void paced_window::assume_spent(time_point at, time_point now) {
   if (limit_ == unlimited) return;
   window_.add(limit_ - window_.total(now), at, now);
+  stale_ = true;
+}
+
+window_use paced_window::export_use(duration unheard, time_point now) {
+  window_use result;
+  if (limit_ == unlimited) return result;
+  // As late as the slot allows.
+  const duration latest = window_.cycle() - slot_ + duration(1);
+  window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
+    result.uses.push_back({now - expiry + latest, amount});
+  });
+  if (mode_ == pacing::none) {
+    result.soon = limit_ / unpaced_part + 1;
+  } else {
+    // The bucket bounds what goes in any time, whatever expires or is given back meanwhile.
+    refresh(1, now);
+    result.soon = static_cast<std::int64_t>(std::max(level_, 0.0) + mean_rate() * seconds(unheard)) + 1;
+  }
+  result.soon = std::clamp<std::int64_t>(result.soon, 0, std::max<std::int64_t>(limit_, 0));
+  return result;
+}
+
+void paced_window::import_use(const window_use& use, time_point now) {
+  for (const aged_use& u : use.uses) window_.add(u.amount, now - std::max(u.age, duration::zero()), now);
+  if (limit_ != unlimited) window_.add(std::min(use.soon, limit_ - window_.total(now)), now, now);
+  last_used_ = window_.total(now);
+  peak_ = std::max(peak_, last_used_);
   stale_ = true;
 }
 

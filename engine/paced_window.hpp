@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "engine/config.hpp"
+#include "engine/key_use.hpp"
 #include "engine/rate_window.hpp"
 #include "engine/time.hpp"
 
@@ -45,6 +46,11 @@ class paced_window {
   void give_back(std::int64_t amount, time_point at, time_point now);
   /// Somebody else may have used all that is left until `at`, and nobody can tell.
   void assume_spent(time_point at, time_point now);
+  /// What is counted, for another home; `soon` bounds what `take` may be given within `unheard`, and where
+  /// nothing is paced it is a guess. Nothing without a limit.
+  window_use export_use(duration unheard, time_point now);
+  /// Counts what was exported elsewhere; `soon` as if it were used now.
+  void import_use(const window_use& use, time_point now);
   /// Counts now what nobody asked leave for.
   void charge(std::int64_t amount, time_point now);
 

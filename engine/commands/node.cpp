@@ -38,6 +38,8 @@ node::node(engine::config_ptr c)
       pool_(config_->http.threads) {
   directory_ = system_->spawn(actors::directory);
   dispatcher_ = system_->spawn(actors::dispatcher, directory_);
+  limits_ = std::make_unique<limit_keeper>(*system_, directory_, config_->node);
+  limits_->announce(*config_);
   caf::anon_send(directory_, config_);
   caf::anon_send(dispatcher_, config_);
   for (size_t i = 0; i < pool_.size(); ++i) workers_.push_back(std::make_unique<worker>(*this, i));
@@ -52,6 +54,7 @@ node::node(engine::config_ptr c)
 }
 
 node::~node() {
+  limits_.reset();
   edge_.reset();
   pool_.stop();
   workers_.clear();
@@ -62,6 +65,7 @@ node::~node() {
 }
 
 std::uint16_t node::start() {
+  limits_->start();
   pool_.start();
   services_.ready = true;
   return edge_->listen();
@@ -81,6 +85,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   edge_->set_config(c->http);
   // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must
   // know the configuration before a request plans with it.
+  limits_->announce(*c);
   caf::anon_send(directory_, c);
   caf::anon_send(dispatcher_, c);
   pool_.on_each([&](size_t i) { services_.threads[i].config = c; });
@@ -92,6 +97,7 @@ bool node::stop() {
   edge_->stop_accepting();
   const bool clean = edge_->drain(engine::clock::now() + config_->http.drain_timeout);
   pool_.on_each([&](size_t i) { workers_[i]->upstream.close_idle(); });
+  limits_->close(clean);
   return clean;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "actors/bridge.hpp"
+#include "engine/commands/limit_keeper.hpp"
 #include "engine/log.hpp"
 #include "engine/metrics.hpp"
 #include "engine/pipeline.hpp"
@@ -62,6 +63,7 @@ class node {
   std::unique_ptr<caf::actor_system> system_;
   actors::directory_actor directory_;
   actors::dispatcher_actor dispatcher_;
+  std::unique_ptr<limit_keeper> limits_;
   http::io_pool pool_;
   std::vector<std::unique_ptr<worker>> workers_;
   http::api_services services_;

@@ -9,7 +9,7 @@ namespace {
 /// A key that allows one call at a time.
 struct key_actor_test : testing::Test {
   actors_world w;
-  key_actor home = w.system.spawn(key, std::string("key/p/k1"), one_call(), engine::time_point::min());
+  key_actor home = w.system.spawn(key, std::string("key/p/k1"), one_call(), key_heritage{});
   listener a{w};
   listener b{w};
 

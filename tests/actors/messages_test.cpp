@@ -44,11 +44,23 @@ auto members(const cooldown& x) {
   const auto& [target, remaining] = x;
   return std::tuple(target, remaining);
 }
+auto members(const aged_use& x) {
+  const auto& [age, amount] = x;
+  return std::tuple(age, amount);
+}
 template <class T>
 auto members(const std::vector<T>& list) {
   std::vector<decltype(members(list.front()))> result;
   for (const auto& x : list) result.push_back(members(x));
   return result;
+}
+auto members(const window_use& x) {
+  const auto& [uses, soon] = x;
+  return std::tuple(members(uses), soon);
+}
+auto members(const key_use& x) {
+  const auto& [key, changes, rpm, tpm, input, output, rpd] = x;
+  return std::tuple(key, changes, members(rpm), members(tpm), members(input), members(output), members(rpd));
 }
 auto members(const lease_report& x) {
   const auto& [node, used, returned, finished, debt, hints, events] = x;
@@ -90,6 +102,16 @@ auto members(const probe_answer& x) {
 auto members(const resolve_name& x) {
   const auto& [name] = x;
   return std::tuple(name);
+}
+auto members(const use_question& x) {
+  const auto& [key] = x;
+  return std::tuple(key);
+}
+auto members(const earlier_use& x) {
+  const auto& [keys] = x;
+  std::vector<decltype(members(keys.front()))> all;
+  for (const auto& k : keys) all.push_back(members(k));
+  return std::tuple(all);
 }
 auto members(const tick& x) {
   const auto& [epoch] = x;
@@ -134,6 +156,15 @@ TEST_F(messages, OfKeysSurviveTheWire) {
   survives(key_notice{
       "key/p/k1", {{"p/m", odd}, {"p/n", 2 * odd}}, quarantine_reason::no_credit, odd, 0.125, 3 * odd, 4});
   survives(key_settings{{1, 2, 3, 4, 5, unlimited}, odd, 2 * odd});
+}
+
+TEST_F(messages, OfEarlierUseSurviveTheWire) {
+  const key_use use{
+      "key/p/k1",       1, {{{odd, 2}, {-odd, 3}}, 4}, {{{odd, 5}}, 6}, {{{odd, 7}}, 8}, {{{odd, 9}}, 10},
+      {{{odd, 11}}, 12}};
+  survives(use_question{"key/p/k1"});
+  survives(use);
+  survives(earlier_use{{use, use}});
 }
 
 TEST_F(messages, OfBreakersSurviveTheWire) {

@@ -1,17 +1,17 @@
-#include "engine/key_use.hpp"
+#include "engine/use_meter.hpp"
 
 #include "dispatch_world.hpp"
 
 namespace millrace::engine {
 namespace {
 
-TEST(key_use, counts_over_the_minute_and_the_day) {
-  key_use use;
+TEST(use_meter, counts_over_the_minute_and_the_day) {
+  use_meter use;
   const time_point start{1h};
   use.sent({100, 50}, start, start);
   use.sent({10, 5}, start + 30s, start + 30s);
   use.debt({0, 7}, start + 30s);
-  key_use::counts c = use.at(start + 30s);
+  use_meter::counts c = use.at(start + 30s);
   EXPECT_EQ(c.requests, 2);
   EXPECT_EQ(c.input_tokens, 110);
   EXPECT_EQ(c.output_tokens, 62);
@@ -25,7 +25,7 @@ TEST(key_use, counts_over_the_minute_and_the_day) {
   EXPECT_EQ(c.day_requests, 0);
 }
 
-TEST(key_use, of_a_dispatcher_leaves_out_what_it_only_holds) {
+TEST(use_meter, of_a_dispatcher_leaves_out_what_it_only_holds) {
   dispatch_world w(one_key({}));
   const auto used = [&] { return w.machine.status(w.now).keys.at(0).used; };
   w.acquire(1);
@@ -38,7 +38,7 @@ TEST(key_use, of_a_dispatcher_leaves_out_what_it_only_holds) {
   EXPECT_EQ(used().tokens, 7 * 150);
 }
 
-TEST(key_use, of_a_dispatcher_does_not_go_stale) {
+TEST(use_meter, of_a_dispatcher_does_not_go_stale) {
   dispatch_world w(one_key({}));
   w.acquire(1);
   w.grant("key/a/k1", 10);
@@ -50,7 +50,7 @@ TEST(key_use, of_a_dispatcher_does_not_go_stale) {
   w.settle(s);
   EXPECT_EQ(w.machine.status(w.now).keys.at(0).used.tokens, 180);
   w.pass(2min);
-  const key_use::counts later = w.machine.status(w.now).keys.at(0).used;
+  const use_meter::counts later = w.machine.status(w.now).keys.at(0).used;
   EXPECT_EQ(later.requests, 0);
   EXPECT_EQ(later.tokens, 0);
   EXPECT_EQ(later.day_requests, 1);

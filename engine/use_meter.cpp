@@ -1,4 +1,4 @@
-#include "engine/key_use.hpp"
+#include "engine/use_meter.hpp"
 
 namespace millrace::engine {
 
@@ -11,21 +11,21 @@ constexpr window_shape whole_day{.span = 24h, .slot = 30min, .margin = 0s, .ahea
 
 }  // namespace
 
-key_use::key_use() : requests_(minute), input_(minute), output_(minute), day_(whole_day) {}
+use_meter::use_meter() : requests_(minute), input_(minute), output_(minute), day_(whole_day) {}
 
-void key_use::sent(const token_count& reserved, time_point at, time_point now) {
+void use_meter::sent(const token_count& reserved, time_point at, time_point now) {
   requests_.add(1, at, now);
   day_.add(1, at, now);
   input_.add(reserved.input, at, now);
   output_.add(reserved.output, at, now);
 }
 
-void key_use::debt(const token_count& over, time_point now) {
+void use_meter::debt(const token_count& over, time_point now) {
   input_.add(over.input, now, now);
   output_.add(over.output, now, now);
 }
 
-key_use::counts key_use::at(time_point now) const {
+use_meter::counts use_meter::at(time_point now) const {
   counts c;
   c.requests = requests_.total(now);
   c.input_tokens = input_.total(now);
