@@ -157,7 +157,7 @@ flight::step flight::attempt(answer& out, yield y) {
     // The provider may have read the request before it reset the connection: that call counts, at the
     // provider's limit and against the node's budget, which it may overdraw.
     ++resends_;
-    ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget);
+    ports_.budget.overdraw(ports_.time.now());
     settle(attempt_outcome::cancelled, "stale_connection");
     return step::stale;
   }

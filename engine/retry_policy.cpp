@@ -72,6 +72,17 @@ bool retry_budget::try_retry(time_point now, double ratio) {
   }
 }
 
+void retry_budget::overdraw(time_point now) {
+  const std::uint64_t index = index_of(now);
+  auto& word = slot(index);
+  std::uint64_t old = word.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint64_t current = in_period(old, index);
+    if (retries_of(current) == count_mask) return;
+    if (word.compare_exchange_weak(old, current + one_retry, std::memory_order_relaxed)) return;
+  }
+}
+
 retry_budget::counts retry_budget::in_window(time_point now) const {
   const std::uint64_t newest = index_of(now);
   const std::uint64_t oldest = newest - std::min<std::uint64_t>(newest, slots - 1);

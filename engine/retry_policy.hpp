@@ -38,6 +38,9 @@ class retry_budget {
   /// max(min_retries, ratio x requests).
   bool try_retry(time_point now, double ratio);
 
+  /// Counts a repetition that is made in any case; what comes later finds less room.
+  void overdraw(time_point now);
+
   struct counts {
     std::int64_t requests = 0;
     std::int64_t retries = 0;

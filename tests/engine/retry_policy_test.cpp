@@ -261,5 +261,19 @@ TEST(retry_amplification, WithTheBreakerHardlyAnythingReachesADeadUpstream) {
   EXPECT_LE(t.calls, 7) << "five failures and a probe";
 }
 
+TEST(RetryBudget, WhatIsOverdrawnIsMissingLater) {
+  retry_budget budget;
+  const time_point now{1h};
+  for (int i = 0; i < 1000; ++i) budget.request(now);
+  for (int i = 0; i < 99; ++i) EXPECT_TRUE(budget.try_retry(now, 0.1));
+  for (int i = 0; i < 3; ++i) budget.overdraw(now);
+  EXPECT_EQ(budget.in_window(now).retries, 102);
+  EXPECT_FALSE(budget.try_retry(now, 0.1));
+  for (int i = 0; i < 20; ++i) budget.request(now);
+  EXPECT_FALSE(budget.try_retry(now, 0.1)) << "as many as overdrawn are still missing";
+  for (int i = 0; i < 10; ++i) budget.request(now);
+  EXPECT_TRUE(budget.try_retry(now, 0.1));
+}
+
 }  // namespace
 }  // namespace millrace::engine
