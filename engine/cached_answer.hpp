@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace millrace::engine {
+
+/// Time of day: what is cached outlives a process, so its age cannot be told by a steady clock.
+using wall_time = std::chrono::time_point<std::chrono::system_clock, std::chrono::milliseconds>;
+
+/// A whole 2xx answer as it was given to a client, with what is told of it and what it may be purged by.
+struct cached_answer {
+  std::string body;  ///< as to a plain request; `model` is the client's name for it
+  std::string content_type;
+  std::string tenant;
+  std::string model;           ///< as configured
+  std::string provider;        ///< who answered
+  std::string upstream_model;  ///< that provider's name for the model
+  std::string key_id;          ///< of the provider key; never the secret
+  std::int64_t input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  wall_time stored_at{};
+  wall_time expires_at{};
+
+  /// Memory that it takes, allocator overhead estimated.
+  std::size_t size_bytes() const {
+    return sizeof(cached_answer) + body.size() + content_type.size() + tenant.size() + model.size() +
+           provider.size() + upstream_model.size() + key_id.size();
+  }
+};
+
+using cached_answer_ptr = std::shared_ptr<const cached_answer>;
+
+}  // namespace millrace::engine
