@@ -167,8 +167,11 @@ struct limits_config {
 
 struct queue_config {
   std::array<int, queue_classes> weights = {10, 5, 1};
+  /// More waiting requests than this cannot be configured.
+  static constexpr std::int64_t most_waiting = 100'000;
+
   duration max_wait = 30s;
-  std::int64_t max_waiting = 10000;
+  std::int64_t max_waiting = 10000;  ///< 0 to `most_waiting`
 };
 
 /// One configuration: read once, validated, immutable, shared. A request keeps the one it started with.

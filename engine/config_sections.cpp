@@ -167,7 +167,7 @@ void read_queue(const config_value& value, config& c) {
     for (size_t i = 0; i < queue_classes; ++i) weights.read(queue_names[i], c.queue.weights[i], 1, 1000);
   }
   s.read("max_wait", c.queue.max_wait, 0s, 1h);
-  s.read("max_waiting", c.queue.max_waiting, 0, 1'000'000);
+  s.read("max_waiting", c.queue.max_waiting, 0, queue_config::most_waiting);
 }
 
 /// An open node answers everybody, so only this machine may reach it.

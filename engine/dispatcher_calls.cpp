@@ -66,7 +66,7 @@ void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now,
   c.want = {r.input_tokens, r.max_output_tokens < 0 ? output : r.max_output_tokens};
 
   bool open = false;
-  if (calls_.size() > max_tickets) {
+  if (calls_.size() - queue_.size() > max_tickets) {
     refuse(c, verdict::queue_full, busy_retry, now, out);
   } else if (charge_client(c, now, out)) {
     const decision d = decide(c, false, now, out);

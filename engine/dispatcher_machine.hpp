@@ -107,8 +107,9 @@ class dispatcher_machine {
   /// Most spare permits granted with one request, and the part of a key's permits in hand they may be.
   static constexpr std::int64_t max_spares = 128;
   static constexpr std::int64_t spare_part = 8;
-  /// Requests known at once; more are refused with `queue_full`.
-  static constexpr size_t max_tickets = 20000;
+  /// Requests that hold a permit or are in flight; while there are so many, others are refused with
+  /// `queue_full`. Those that wait are bounded by queue_config::max_waiting alone.
+  static constexpr size_t max_tickets = 100'000;
 
   /// `seed` feeds the random choices of weighted routing.
   explicit dispatcher_machine(std::uint64_t seed = 1);

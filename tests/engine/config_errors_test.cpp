@@ -80,6 +80,7 @@ INSTANTIATE_TEST_SUITE_P(
         bad_file{"limits: { headroom: high }\n", 1, "limits.headroom: ", "not a number"},
         bad_file{"queue: { weights: { urgent: 1 } }\n", 1, "queue.weights.urgent: ", "known here: priority"},
         bad_file{"queue: { weights: { batch: 0 } }\n", 1, "queue.weights.batch: ", "from 1 to 1000"},
+        bad_file{"queue: { max_waiting: 100001 }\n", 1, "queue.max_waiting: ", "from 0 to 100000"},
         bad_file{"cache: { semantic: {} }\n", 1, "cache.semantic: ", "known here: exact"},
         bad_file{"tiers:\n  gold: urgent\n", 2, "tiers.gold: \"urgent\" is none of", ""}));
 

@@ -166,6 +166,30 @@ TEST(Dispatcher, AFullQueueRefusesAtOnce) {
   EXPECT_TRUE(w.granted(2, "key/a/k1"));
 }
 
+TEST(Dispatcher, AsManyWaitAsAreConfiguredWhateverIsInFlight) {
+  constexpr ticket most = queue_config::most_waiting;
+  config_builder b;
+  b.c.queue.max_waiting = queue_config::most_waiting;
+  key_limits limits;
+  limits.concurrency = 1'000'000;
+  world w(b.provider("a", {limits}).model("m", {0}).build());
+  ticket t = 1;
+  w.acquire(t);
+  w.grant("key/a/k1", 1000, {1'000'000, 1'000'000});
+  for (; t < 1000; ++t) {
+    w.acquire(t + 1);
+    ASSERT_TRUE(w.granted(t + 1, "key/a/k1"));
+  }
+  w.no_room("key/a/k1", 10s);
+  for (ticket waiting = 0; waiting < most; ++waiting) {
+    w.acquire(++t);
+    ASSERT_TRUE(w.out.replies.empty()) << t;
+  }
+  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, most);
+  w.acquire(++t);
+  EXPECT_TRUE(w.refused(t, verdict::queue_full));
+}
+
 TEST(Dispatcher, NewcomersDoNotOvertakeThoseWhoWait) {
   world w(one_key(tpm(100000)));
   auto big = w.request(1);
