@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/dispatcher_impl.hpp"
+#include "engine/key_health.hpp"
 
 namespace millrace::engine {
 
@@ -377,7 +378,8 @@ void dispatcher_machine::impl::note_refusal(known_key& k, const open_call& c, co
   e.retry_after = s.retry_after;
   if (s.outcome == attempt_outcome::rate_limited) {
     e.kind = key_event_kind::rate_limited;
-    k.cool(target, now + (s.retry_after > duration{} ? s.retry_after : unasked_cooldown));
+    const duration asked = std::min(s.retry_after, key_health::longest_asked);
+    k.cool(target, now + (asked > duration{} ? asked : unasked_cooldown));
   } else if (s.outcome == attempt_outcome::unauthorized || s.outcome == attempt_outcome::no_credit) {
     const bool credit = s.outcome == attempt_outcome::no_credit;
     e.kind = credit ? key_event_kind::no_credit : key_event_kind::unauthorized;

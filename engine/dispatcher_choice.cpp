@@ -125,20 +125,31 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
   }
   next_pass_ = std::min(next_pass_, earliest_);
   breakers_only_ = probing && asks_.empty();
-  if (!asks_.empty() || earliest_ != time_point::max()) return {outcome::wait, verdict::no_permit, {}};
-  return refusal(c, seen, now);
+  if (asks_.empty() && earliest_ == time_point::max()) return refusal(c, seen, now);
+  if (asks_.empty() && !probing) {
+    // Only cooldowns have to end, unless a probe opens another way before.
+    const time_point hope = std::min(seen.probe_at, next_retry(s));
+    if (std::min(hope, earliest_) >= c.since + c.ask.patience)
+      return {outcome::refused, verdict::no_permit, estimate(asks_, earliest_, now)};
+    if (hope > now) next_pass_ = std::min(next_pass_, hope);
+  }
+  return {outcome::wait, verdict::no_permit, {}};
+}
+
+/// When the first of the plan's open breakers may be probed.
+time_point dispatcher_machine::impl::next_retry(const snapshot& s) const {
+  time_point first = time_point::max();
+  for (const candidate& o : plan_.open) {
+    first = std::min(first, targets_[target_of_[s.config->models[o.model].targets[o.target].name]].retry_at);
+  }
+  return first;
 }
 
 dispatcher_machine::impl::decision dispatcher_machine::impl::refusal(const open_call& c, const views& seen,
                                                                      time_point now) const {
   if (!plan_.first_choice) return {};
   if (!plan_.open.empty()) {
-    const snapshot& s = snapshot_of(c.ask.config_version);
-    time_point retry = time_point::max();
-    for (const candidate& o : plan_.open) {
-      retry =
-          std::min(retry, targets_[target_of_[s.config->models[o.model].targets[o.target].name]].retry_at);
-    }
+    const time_point retry = next_retry(snapshot_of(c.ask.config_version));
     return {outcome::refused, verdict::breakers_open, std::max<duration>(retry - now, 1s)};
   }
   if (plan_.unusable == 0) return {};

@@ -90,6 +90,7 @@ class dispatcher_machine::impl {
   bool try_candidate(open_call& c, const snapshot& s, const candidate& where, bool waiting, time_point now,
                      effects& out);
   bool collect_asks(const open_call& c, const snapshot& s, const target_config& t, time_point now);
+  time_point next_retry(const snapshot& s) const;
   decision refusal(const open_call& c, const views& seen, time_point now) const;
   known_key* best_in_hand(const open_call& c, const snapshot& s, const target_config& t, bool waiting,
                           time_point now, token_count& need);

@@ -12,8 +12,6 @@ using namespace std::chrono_literals;
 /// A 429 that names no time: 5 s, then twice as long each time in a row, up to a minute.
 constexpr duration first_cooldown = 5s;
 constexpr duration longest_cooldown = 60s;
-/// What a provider may ask for at most.
-constexpr duration longest_asked = 24h;
 /// A probe whose call brought no verdict on the key, because the provider failed, is repeated after this.
 constexpr duration verdict_patience = 60s;
 

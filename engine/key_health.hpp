@@ -16,6 +16,9 @@ class key_health {
   static constexpr size_t max_cooldowns =
       256;  ///< targets; beyond it the cooldown that ends first is forgotten
 
+  /// What a provider may ask for at most.
+  static constexpr duration longest_asked = std::chrono::hours(24);
+
   /// Takes in what happened; true when nodes should hear of it.
   bool on_event(const key_event& e, duration quarantine_for, time_point now);
   /// When `target` may be called: `now` or earlier unless it cools down. "" names any target; a cooldown of

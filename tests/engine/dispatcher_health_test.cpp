@@ -54,6 +54,85 @@ TEST(Dispatcher, WaitsForTheEndOfACooldownAndTellsOfTheSuccessAfterIt) {
   EXPECT_EQ(w.told("key/a/k1")->events[0].kind, key_event_kind::ok);
 }
 
+/// A call with this key was answered with a 429 that asks for so much time.
+void cool(world& w, const std::string& key, duration retry_after) {
+  constexpr ticket last = 1'000'000;
+  w.acquire(last);
+  w.grant(key, 1);
+  ASSERT_TRUE(w.granted(last, key));
+  w.sent(last);
+  w.settle(last, attempt_outcome::rate_limited, retry_after);
+}
+
+TEST(Dispatcher, RefusesAtOnceWhenEveryCooldownOutlastsThePatience) {
+  world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
+  cool(w, "key/a/k1", 60s);
+  cool(w, "key/a/k2", 40s);
+  w.acquire(1);
+  ASSERT_TRUE(w.refused(1, verdict::no_permit));
+  EXPECT_EQ(w.reply(1)->retry_after, 40s);
+  EXPECT_EQ(w.reply(1)->waited, 0s);
+  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, 0U);
+  auto patient = w.request(2);
+  patient.patience = 41s;
+  w.acquire(patient);
+  EXPECT_EQ(w.reply(2), nullptr);
+  w.pass(9s);
+  w.acquire(3);
+  EXPECT_TRUE(w.refused(3, verdict::no_permit));
+  w.pass(2s);
+  w.acquire(4);
+  EXPECT_EQ(w.reply(4), nullptr) << "29 s are worth waiting";
+}
+
+TEST(Dispatcher, WaitingRequestsAreRefusedOnceACooldownOutlastsThem) {
+  world w(one_key());
+  w.acquire(1);
+  w.no_room("key/a/k1", 3s);
+  auto patient = w.request(2);
+  patient.patience = 100s;
+  w.acquire(patient);
+  key_notice n;
+  n.key = "key/a/k1";
+  n.cooldowns = {{"a/m", 50s}};
+  w.notice(n);
+  ASSERT_TRUE(w.refused(1, verdict::no_permit));
+  EXPECT_EQ(w.reply(1)->retry_after, 50s);
+  EXPECT_EQ(w.reply(2), nullptr);
+}
+
+TEST(Dispatcher, AProbeThatIsDueInTimeIsWorthWaitingFor) {
+  for (const duration probe_in : {10s, 45s}) {
+    world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
+    cool(w, "key/a/k1", 60s);
+    key_notice n;
+    n.key = "key/a/k2";
+    n.quarantine = quarantine_reason::unauthorized;
+    n.probe_in = probe_in;
+    w.notice(n);
+    w.acquire(1);
+    EXPECT_EQ(w.refused(1, verdict::no_permit), probe_in == 45s);
+    w.pass(10s);
+    EXPECT_EQ(w.asked("key/a/k2") != nullptr, probe_in == 10s);
+
+    world v(two_providers());
+    v.breaker("b/m", breaker_state::open, probe_in);
+    cool(v, "key/a/k1", 60s);
+    v.acquire(1);
+    EXPECT_EQ(v.refused(1, verdict::no_permit), probe_in == 45s);
+    v.pass(10s);
+    EXPECT_EQ(v.out.probe_requests.size(), probe_in == 10s ? 1U : 0U);
+  }
+}
+
+TEST(Dispatcher, NoProviderStopsAKeyForMoreThanADay) {
+  world w(one_key());
+  cool(w, "key/a/k1", 24h * 30);
+  w.acquire(1);
+  ASSERT_TRUE(w.refused(1, verdict::no_permit));
+  EXPECT_EQ(w.reply(1)->retry_after, 24h);
+}
+
 TEST(Dispatcher, ARefusedKeyIsLeftAloneUntilItsProbe) {
   world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
   w.acquire(1);
