@@ -18,10 +18,9 @@ namespace millrace::actors {
 /// calls that ended well) may wait `lazy_delay` for company; and out of plenty the dispatcher grants some
 /// permits ahead of need, which are taken here without any crossing.
 ///
-/// Used on its `io` thread only. At most `max_desks` exist, numbered from 0.
+/// Used on its `io` thread only. Each has a desk number of its own, counted from 0.
 class bridge final : public engine::permit_port {
  public:
-  static constexpr std::uint16_t max_desks = 1024;
   static constexpr engine::duration lazy_delay = std::chrono::milliseconds(1);
   /// While spares are held, and so nobody waits for what comes back.
   static constexpr engine::duration lazier_delay = std::chrono::milliseconds(5);

@@ -34,10 +34,6 @@ struct effects {
   std::vector<health_change> health_changes;  ///< for the log
   bool revoke_spares = false;                 ///< every spare permit that was not used yet shall come back
 
-  bool empty() const {
-    return replies.empty() && lease_requests.empty() && lease_reports.empty() && breaker_reports.empty() &&
-           probe_requests.empty() && health_changes.empty();
-  }
   void clear() {
     replies.clear();
     lease_requests.clear();

@@ -345,32 +345,4 @@ void key_machine::tell_all(time_point now, outbox& out) {
   for (const auto& [name, n] : nodes_) out.push_back({name, std::nullopt, notice_for(&n, now)});
 }
 
-key_status key_machine::status(time_point now) {
-  key_status s;
-  s.key = name_;
-  const auto show = [&](const char* name, paced_window& w) {
-    if (w.limit() != unlimited) s.limits.push_back({name, w.configured_limit(), w.limit(), w.used(now)});
-  };
-  show("rpm", requests_);
-  show("tpm", total_);
-  show("tpm_input", input_);
-  show("tpm_output", output_);
-  show("rpd", day_);
-  if (limits_.concurrency != unlimited) {
-    s.limits.push_back({"concurrency", limits_.concurrency, limits_.concurrency, leased_ + in_flight_});
-  }
-  s.requests_used = requests_.used(now);
-  s.tokens_used = total_.used(now);
-  s.in_flight = in_flight_;
-  s.leased = leased_;
-  for (const node_state* n : line_) s.waiting += n->demand.waiting;
-  s.nodes = static_cast<std::int64_t>(nodes_.size());
-  key_notice n;
-  health_.describe(n, now);
-  s.cooldowns = std::move(n.cooldowns);
-  s.quarantine = n.quarantine;
-  s.probe_in = n.probe_in;
-  return s;
-}
-
 }  // namespace millrace::engine

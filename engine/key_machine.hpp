@@ -16,39 +16,6 @@
 
 namespace millrace::engine {
 
-/// One limit of a key, for /v1/status.
-struct limit_status {
-  std::string name;            ///< as in the configuration: rpm, tpm, tpm_input, tpm_output, rpd, concurrency
-  std::int64_t limit = 0;      ///< as configured; `unlimited` when only the provider's headers speak of one
-  std::int64_t effective = 0;  ///< what counts now: lower when the provider said so
-  std::int64_t used =
-      0;  ///< in the current window, leases included; for concurrency: calls in flight and leased permits
-};
-template <class Inspector>
-auto inspect(Inspector& f, limit_status& x) {
-  return f(x.name, x.limit, x.effective, x.used);
-}
-
-/// Everything worth showing about a key.
-struct key_status {
-  std::string key;
-  std::vector<limit_status> limits;  ///< those there are
-  std::int64_t requests_used = 0;    ///< in the current minute
-  std::int64_t tokens_used = 0;
-  std::int64_t in_flight = 0;
-  std::int64_t leased = 0;   ///< permits that nodes hold and have not reported as used
-  std::int64_t waiting = 0;  ///< permits that nodes wait for
-  std::int64_t nodes = 0;
-  std::vector<cooldown> cooldowns;
-  quarantine_reason quarantine = quarantine_reason::none;
-  duration probe_in{};
-};
-template <class Inspector>
-auto inspect(Inspector& f, key_status& x) {
-  return f(x.key, x.limits, x.requests_used, x.tokens_used, x.in_flight, x.leased, x.waiting, x.nodes,
-           x.cooldowns, x.quarantine, x.probe_in);
-}
-
 /// Decides for one provider key, for all nodes: RPM, TPM, RPD and concurrency as leases; cooldown;
 /// quarantine.
 ///
@@ -119,7 +86,6 @@ class key_machine {
   /// What the windows hold, the permits that nodes hold included, for a home after this one.
   key_use export_use(time_point now);
   key_notice notice(time_point now);
-  key_status status(time_point now);
 
  private:
   struct node_state {

@@ -65,7 +65,6 @@ class paced_window {
   /// one. <= 0: not said.
   void hint_limit(std::int64_t limit);
 
-  std::int64_t configured_limit() const { return configured_; }
   /// The limit that counts, never above the configured one.
   std::int64_t limit() const { return limit_; }
   std::int64_t used(time_point now) { return window_.total(now); }

@@ -37,14 +37,6 @@ std::int64_t rate_window::total(time_point now) {
   return total_;
 }
 
-time_point rate_window::next_expiry(time_point now) {
-  expire(now);
-  if (total_ == 0) return time_point::max();
-  std::int64_t k = oldest_;
-  while (at_slot(k) == 0) ++k;
-  return expiry_of_slot(k);
-}
-
 time_point rate_window::last_expiry(time_point now) {
   expire(now);
   if (total_ == 0) return now;

@@ -88,8 +88,4 @@ double target_stats::tokens_per_second() const {
   return generating_seconds_ > 0 ? generated_tokens_ / generating_seconds_ : 0;
 }
 
-double target_stats::total_seconds() const {
-  return total_.value();
-}
-
 }  // namespace millrace::engine

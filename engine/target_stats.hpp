@@ -44,7 +44,6 @@ class target_stats {
 
   /// True when there is a measure that is not older than `forget_after`.
   bool measured(time_point now) const { return ever_measured_ && now - last_ <= forget_after; }
-  bool ever_measured() const { return ever_measured_; }
 
   /// Time a call with so many output tokens should take: time to first token + tokens / rate; the mean of
   /// whole calls where no output was counted. 0 when never measured.
@@ -52,7 +51,6 @@ class target_stats {
 
   double first_token_seconds() const;  ///< 0 when never seen
   double tokens_per_second() const;    ///< of generation, after the first token; 0 when never seen
-  double total_seconds() const;        ///< of whole calls; 0 when never measured
 
   /// What to reserve for the output of a request that names no maximum: the 95th percentile of what was said,
   /// rounded up by at most a fifth.

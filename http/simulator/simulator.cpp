@@ -88,9 +88,6 @@ simulator_settings simulator::settings() const {
 std::string simulator::stats() const {
   return impl_->shared.stats.json();
 }
-void simulator::reset_stats() {
-  impl_->shared.stats.reset();
-}
 
 void simulator::impl::bind() {
   error_code error;

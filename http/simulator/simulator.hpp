@@ -53,7 +53,6 @@ class simulator {
   simulator_settings settings() const;
   /// What GET /stats answers.
   std::string stats() const;
-  void reset_stats();
 
  private:
   struct impl;

@@ -96,11 +96,12 @@ struct harness {
     }
     return {};
   }
-  limit_status limit(const std::string& name) {
-    for (const auto& l : key.status(now).limits) {
-      if (l.name == name) return l;
-    }
-    return {};
+  /// What the window of a limit holds, leases included.
+  std::int64_t used(window_use key_use::*limit) {
+    const key_use all = key.export_use(now);
+    std::int64_t sum = 0;
+    for (const aged_use& u : (all.*limit).uses) sum += u.amount;
+    return sum;
   }
 
   time_point now = start;

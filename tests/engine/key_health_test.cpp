@@ -92,8 +92,8 @@ TEST(key_health, a_reload_lifts_quarantine_keeps_windows_and_tells_the_nodes) {
   h.key.reconfigure({.rpm = 20}, 1s, 1min, h.now, h.out);
   ASSERT_EQ(h.out.size(), 1U);
   EXPECT_EQ(h.out[0].notice.quarantine, quarantine_reason::none);
-  EXPECT_EQ(h.limit("rpm").used, 15);
-  EXPECT_EQ(h.limit("rpm").limit, 20);
+  EXPECT_EQ(h.used(&key_use::rpm), 15);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 15.0 / 20);
   h.out.clear();
   h.key.reconfigure({.rpm = 10}, 1s, 1min, h.now, h.out);
   EXPECT_EQ(h.request(ask("a", 1)), 0);
@@ -109,7 +109,7 @@ TEST(key_health, limits_that_a_reload_brings_count_what_went_before) {
   h.use_last(50);
   h.key.reconfigure({.rpm = 50}, 500ms, 1min, h.now, h.out);
   EXPECT_EQ(h.request(ask("a", 1)), 0);
-  EXPECT_EQ(h.limit("rpm").used, 50);
+  EXPECT_EQ(h.used(&key_use::rpm), 50);
 }
 
 TEST(key_health, what_others_use_of_the_key_is_counted) {
@@ -117,11 +117,11 @@ TEST(key_health, what_others_use_of_the_key_is_counted) {
   h.request(ask("a", 1));
   h.use_last(1);
   h.hint({.limit_requests = 60, .remaining_requests = 20});
-  EXPECT_EQ(h.limit("rpm").used, 40);
+  EXPECT_EQ(h.used(&key_use::rpm), 40);
   h.hint({.limit_requests = 60, .remaining_requests = 20});
-  EXPECT_EQ(h.limit("rpm").used, 40);
+  EXPECT_EQ(h.used(&key_use::rpm), 40);
   h.now += 61s;
-  EXPECT_EQ(h.limit("rpm").used, 0);
+  EXPECT_EQ(h.used(&key_use::rpm), 0);
 }
 
 TEST(key_health, late_news_of_our_own_use_is_not_taken_for_somebody_else_s) {
@@ -132,12 +132,12 @@ TEST(key_health, late_news_of_our_own_use_is_not_taken_for_somebody_else_s) {
     h.withdraw();
     h.advance(14s);
   }
-  const std::int64_t most = h.limit("rpm").used;
+  const std::int64_t most = h.used(&key_use::rpm);
   h.now = start + 75s;  // what was used first is free again
-  const std::int64_t used = h.limit("rpm").used;
+  const std::int64_t used = h.used(&key_use::rpm);
   ASSERT_LT(used, most);
   h.hint({.limit_requests = 60, .remaining_requests = 60 - most});
-  EXPECT_EQ(h.limit("rpm").used, used);
+  EXPECT_EQ(h.used(&key_use::rpm), used);
 }
 
 TEST(key_health, remembers_its_peak_for_half_a_minute_against_late_news) {
@@ -152,29 +152,26 @@ TEST(key_health, remembers_its_peak_for_half_a_minute_against_late_news) {
   use_at(60s, 10);
   use_at(60900ms, 1);
   h.now = start + 61500ms;
-  const std::int64_t used = h.limit("rpm").used;
+  const std::int64_t used = h.used(&key_use::rpm);
   ASSERT_EQ(used, 12);
   h.hint({.limit_requests = 100, .remaining_requests = 69});
-  EXPECT_EQ(h.limit("rpm").used, used);
+  EXPECT_EQ(h.used(&key_use::rpm), used);
   h.hint({.limit_requests = 100, .remaining_requests = 60});
-  EXPECT_EQ(h.limit("rpm").used, used + 9);
+  EXPECT_EQ(h.used(&key_use::rpm), used + 9);
 }
 
 TEST(key_health, a_provider_s_limit_lowers_ours_and_lifts_it_only_to_what_is_configured) {
   harness h({.rpm = 100, .rpd = 5000});
   h.hint({.limit_requests = 40});
-  EXPECT_EQ(h.limit("rpm").effective, 40);
-  EXPECT_EQ(h.limit("rpm").limit, 100);
   EXPECT_EQ(h.request(ask("a", 100)), 10);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 10.0 / 40);
   h.hint({.limit_requests = 500, .remaining_requests = 480});
-  EXPECT_EQ(h.limit("rpm").effective, 100);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 10.0 / 100);
   h.hint({.limit_requests = 200, .remaining_requests = 150, .reset_requests = 6h});
-  EXPECT_EQ(h.limit("rpm").effective, 100);
-  EXPECT_EQ(h.limit("rpd").effective, 200);
-  EXPECT_EQ(h.limit("rpd").used, 50);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 50.0 / 200) << "of the day, which is tighter than the minute";
+  EXPECT_EQ(h.used(&key_use::rpd), 50);
   h.hint({.limit_tokens = 9000, .remaining_tokens = 8000});
-  EXPECT_EQ(h.limit("tpm").effective, 9000);
-  EXPECT_EQ(h.limit("tpm").used, 1000);
+  EXPECT_EQ(h.used(&key_use::tpm), 1000);
 }
 
 }  // namespace

@@ -30,18 +30,18 @@ TEST(key_restart, a_home_goes_on_with_the_windows_of_the_one_before) {
   h.finish(0, {.input = 0, .output = 7});
   h.advance(20s);
   restarted next(limits, all_of(h));
-  EXPECT_EQ(next.limit("rpm").used, 10);
-  EXPECT_EQ(next.limit("tpm").used, 307);
-  EXPECT_EQ(next.limit("rpd").used, 10);
+  EXPECT_EQ(next.used(&key_use::rpm), 10);
+  EXPECT_EQ(next.used(&key_use::tpm), 307);
+  EXPECT_EQ(next.used(&key_use::rpd), 10);
   next.advance(40s);
-  EXPECT_EQ(next.limit("rpm").used, 10) << "the margin is not over yet";
+  EXPECT_EQ(next.used(&key_use::rpm), 10) << "the margin is not over yet";
   next.advance(1s);
-  EXPECT_EQ(next.limit("rpm").used, 0);
-  EXPECT_EQ(next.limit("rpd").used, 10);
+  EXPECT_EQ(next.used(&key_use::rpm), 0);
+  EXPECT_EQ(next.used(&key_use::rpd), 10);
   next.advance(24h - 61s);
-  EXPECT_EQ(next.limit("rpd").used, 10);
+  EXPECT_EQ(next.used(&key_use::rpd), 10);
   next.advance(7min);
-  EXPECT_EQ(next.limit("rpd").used, 0);
+  EXPECT_EQ(next.used(&key_use::rpd), 0);
 }
 
 TEST(key_restart, input_and_output_are_handed_on_apart) {
@@ -49,8 +49,8 @@ TEST(key_restart, input_and_output_are_handed_on_apart) {
   harness h(limits);
   ASSERT_EQ(h.request(ask("a", 2, {.input = 100, .output = 20})), 2);
   restarted next(limits, all_of(h));
-  EXPECT_EQ(next.limit("tpm_input").used, 200);
-  EXPECT_EQ(next.limit("tpm_output").used, 40);
+  EXPECT_EQ(next.used(&key_use::tpm_input), 200);
+  EXPECT_EQ(next.used(&key_use::tpm_output), 40);
 }
 
 TEST(key_restart, permits_that_nodes_held_count_as_used_just_now) {
@@ -61,9 +61,9 @@ TEST(key_restart, permits_that_nodes_held_count_as_used_just_now) {
   EXPECT_LE(use.rpm.uses[0].age, 0s);
   restarted next({.rpm = 40}, use);
   next.advance(60s);
-  EXPECT_EQ(next.limit("rpm").used, 5);
+  EXPECT_EQ(next.used(&key_use::rpm), 5);
   next.advance(1s);
-  EXPECT_EQ(next.limit("rpm").used, 0);
+  EXPECT_EQ(next.used(&key_use::rpm), 0);
 }
 
 TEST(key_restart, many_restarts_stay_within_the_limit_and_do_not_stand_still) {
@@ -103,12 +103,12 @@ TEST(key_restart, what_went_unheard_is_counted_as_far_as_the_limit) {
   use.rpm = {{{10s, 35}}, 12};
   use.rpd = {{{10s, 5}}, 12};
   restarted h({.rpm = 40, .rpd = 100}, use);
-  EXPECT_EQ(h.limit("rpm").used, 40);
-  EXPECT_EQ(h.limit("rpd").used, 17);
+  EXPECT_EQ(h.used(&key_use::rpm), 40);
+  EXPECT_EQ(h.used(&key_use::rpd), 17);
   EXPECT_EQ(h.advance(50s), 0);
-  EXPECT_EQ(h.limit("rpm").used, 40);
+  EXPECT_EQ(h.used(&key_use::rpm), 40);
   h.advance(1s);
-  EXPECT_EQ(h.limit("rpm").used, 5);
+  EXPECT_EQ(h.used(&key_use::rpm), 5);
 }
 
 TEST(key_restart, a_day_without_a_minute_is_guessed) {

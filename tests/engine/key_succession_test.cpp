@@ -15,7 +15,7 @@ const key_machine::origin after_another{.first_lease = 1000, .others_until = sta
 TEST(key_succession, waits_until_what_others_may_have_used_has_left_the_window) {
   harness h({.rpm = 60}, after_another);
   EXPECT_EQ(h.request(ask("a", 30)), 0);
-  EXPECT_EQ(h.limit("rpm").used, 60);
+  EXPECT_EQ(h.used(&key_use::rpm), 60);
   ASSERT_EQ(h.out.size(), 1U);
   EXPECT_GE(h.out[0].notice.next_permit, 62s);
   // Used at the end of an old lease, and half a second late at the provider.
@@ -65,12 +65,12 @@ TEST(key_succession, a_raised_limit_opens_nothing_meanwhile) {
   harness h({.rpm = 60}, after_another);
   h.out.clear();
   h.key.reconfigure({.rpm = 600, .tpm = 6000}, 500ms, 10min, h.now, h.out);
-  EXPECT_EQ(h.limit("rpm").used, 600);
-  EXPECT_EQ(h.limit("tpm").used, 6000);
+  EXPECT_EQ(h.used(&key_use::rpm), 600);
+  EXPECT_EQ(h.used(&key_use::tpm), 6000);
   h.now = start + 63s;
-  EXPECT_EQ(h.limit("rpm").used, 0);
+  EXPECT_EQ(h.used(&key_use::rpm), 0);
   h.key.reconfigure({.rpm = 6000}, 500ms, 10min, h.now, h.out);
-  EXPECT_EQ(h.limit("rpm").used, 0) << "that is over";
+  EXPECT_EQ(h.used(&key_use::rpm), 0) << "that is over";
 }
 
 TEST(key_succession, what_ended_long_ago_is_not_waited_for) {
@@ -81,7 +81,7 @@ TEST(key_succession, what_ended_long_ago_is_not_waited_for) {
 TEST(key_succession, a_report_about_an_old_lease_frees_nothing) {
   harness h({.rpm = 60}, after_another);
   h.give_back(1, 60);
-  EXPECT_EQ(h.limit("rpm").used, 60);
+  EXPECT_EQ(h.used(&key_use::rpm), 60);
 }
 
 }  // namespace

@@ -17,10 +17,9 @@ TEST(rate_window, holds_an_amount_for_span_and_margin_after_its_slot) {
   rate_window w(minute);
   w.add(3, start + 100ms, start);
   EXPECT_EQ(w.total(start), 3);
-  EXPECT_EQ(w.next_expiry(start), start + 250ms + 60500ms);
+  EXPECT_EQ(w.when_at_most(0, start), start + 250ms + 60500ms);
   EXPECT_EQ(w.total(start + 250ms + 60500ms - 1ns), 3);
   EXPECT_EQ(w.total(start + 250ms + 60500ms), 0);
-  EXPECT_EQ(w.next_expiry(start + 70s), time_point::max());
 }
 
 TEST(rate_window, counts_the_future_now_and_the_expired_past_not_at_all) {
@@ -63,9 +62,9 @@ TEST(rate_window, keeps_what_it_holds_under_another_margin) {
   w.add(3, start + 2s, start);
   w.set_margin(40s, start);
   EXPECT_EQ(w.total(start), 5);
-  EXPECT_EQ(w.next_expiry(start), start + 250ms + 100s);
+  EXPECT_EQ(w.when_at_most(4, start), start + 250ms + 100s);
   w.set_margin(0s, start);
-  EXPECT_EQ(w.next_expiry(start), start + 250ms + 60s);
+  EXPECT_EQ(w.when_at_most(4, start), start + 250ms + 60s);
 }
 
 TEST(rate_window, works_before_the_epoch_of_the_clock) {
@@ -73,7 +72,7 @@ TEST(rate_window, works_before_the_epoch_of_the_clock) {
   const time_point early{-100ms};
   w.add(1, early, early);
   EXPECT_EQ(w.total(early), 1);
-  EXPECT_EQ(w.next_expiry(early), time_point{60500ms});
+  EXPECT_EQ(w.when_at_most(0, early), time_point{60500ms});
   EXPECT_EQ(w.total(time_point{60500ms}), 0);
 }
 
