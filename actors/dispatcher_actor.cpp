@@ -95,7 +95,7 @@ void log_change(const dispatcher_state& s, const engine::health_change& change) 
 /// Carries out what the machine decided.
 void deliver(pointer self, engine::time_point now) {
   auto& s = self->state;
-  for (auto& reply : s.out.replies) replies_for(s, reply.id).acquired.push_back(std::move(reply));
+  for (const auto& reply : s.out.replies) replies_for(s, reply.id).acquired.push_back(reply);
   if (s.out.revoke_spares) {
     for (std::size_t desk = 0; desk < s.desks.size(); ++desk) replies_of(s, desk).revoke_spares = true;
   }

@@ -11,6 +11,22 @@ constexpr window_shape minute{.span = 60s, .slot = 500ms, .margin = 0s, .ahead =
 
 }  // namespace
 
+void client_limits::limit::add(std::int64_t amount, time_point now) {
+  if (amount <= 0) return;
+  used.add(amount, now, now);
+  last = now;
+}
+
+void client_limits::limit::forget(time_point now) {
+  if (last + minute.span <= now && used.total(now) > 0) used = rate_window(minute);
+}
+
+time_point client_limits::limit::when_at_most(std::int64_t bound, time_point now) {
+  forget(now);
+  const time_point when = used.when_at_most(bound, now);
+  return when <= now || when == time_point::max() ? when : std::min(when, last + minute.span);
+}
+
 void client_limits::reconfigure(const std::vector<client_config>& clients) {
   std::unordered_map<name_id, client_state> kept;
   for (const client_config& c : clients) {
@@ -31,16 +47,16 @@ client_charge client_limits::charge(name_id client, std::int64_t tokens, time_po
   tokens = std::max<std::int64_t>(tokens, 0);
 
   time_point when = now;
-  if (requests) when = std::max(when, requests->used.when_at_most(requests->per_minute - 1, now));
+  if (requests) when = std::max(when, requests->when_at_most(requests->per_minute - 1, now));
   if (token_limit) {
     // A bound that is negative can never be met; otherwise the time is that of the expiry that makes room.
     result.too_large = tokens > token_limit->per_minute;
-    when = std::max(when, token_limit->used.when_at_most(token_limit->per_minute - tokens, now));
+    when = std::max(when, token_limit->when_at_most(token_limit->per_minute - tokens, now));
   }
   result.allowed = when <= now;
   if (result.allowed) {
-    if (requests) requests->used.add(1, now, now);
-    if (token_limit) token_limit->used.add(tokens, now, now);
+    if (requests) requests->add(1, now);
+    if (token_limit) token_limit->add(tokens, now);
   } else if (!result.too_large) {
     result.retry_after = when == time_point::max() ? duration(minute.span) : when - now;
   }
@@ -52,11 +68,12 @@ void client_limits::settle(name_id client, std::int64_t reserved, std::int64_t r
                            time_point now) {
   const auto found = clients_.find(client);
   if (found == clients_.end() || !found->second.tokens) return;
-  rate_window& used = found->second.tokens->used;
+  limit& tokens = *found->second.tokens;
+  tokens.forget(now);
   if (real > reserved) {
-    used.add(real - reserved, now, now);
+    tokens.add(real - reserved, now);
   } else {
-    used.remove(reserved - real, charged_at, now);
+    tokens.used.remove(reserved - real, charged_at, now);
   }
 }
 
@@ -78,9 +95,10 @@ void client_limits::configure(std::optional<limit>& l, std::int64_t per_minute) 
 
 client_window client_limits::describe(std::optional<limit>& l, time_point now) {
   if (!l) return {};
+  l->forget(now);
   return {.limit = l->per_minute,
           .remaining = std::max<std::int64_t>(l->per_minute - l->used.total(now), 0),
-          .reset = l->used.last_expiry(now) - now};
+          .reset = l->when_at_most(0, now) - now};
 }
 
 }  // namespace millrace::engine

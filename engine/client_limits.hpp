@@ -27,8 +27,9 @@ struct client_charge {
 };
 
 /// The RPM and TPM limits that Millrace gives its own clients: sliding windows of 60 s in slots of half a
-/// second. There is no pacing: a client may use its whole limit at once. Holds windows only for configured
-/// clients that have a limit. Not thread-safe.
+/// second. No 60 s hold more than a limit, and nobody waits longer than 60 s. There is no pacing: a client
+/// may use its whole limit at once. Holds windows only for configured clients that have a limit. Not
+/// thread-safe.
 class client_limits {
  public:
   /// The clients of a new configuration, known by their `client_config::id`. Those that had a limit before
@@ -49,6 +50,15 @@ class client_limits {
   struct limit {
     std::int64_t per_minute;
     rate_window used;
+    /// Of the newest use. Slots expire late, by their length at most; but this is exact: nothing holds
+    /// longer.
+    time_point last = time_point::min();
+
+    void add(std::int64_t amount, time_point now);
+    /// Empties the window once its newest use is over.
+    void forget(time_point now);
+    /// When no more than `bound` is used if nothing is added; time_point::max() for a negative bound.
+    time_point when_at_most(std::int64_t bound, time_point now);
   };
   struct client_state {
     std::optional<limit> requests;

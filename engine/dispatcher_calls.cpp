@@ -327,17 +327,14 @@ void dispatcher_machine::impl::settle(const settlement& s, time_point now, effec
   finish(now, out);
 }
 
-/// A call that certainly cost nothing gives everything back; one whose cost nobody knows keeps its
-/// reservation.
+/// A call that was refused, or failed before any content, cost the client nothing and gives everything back;
+/// one whose cost nobody knows keeps its reservation, a stream that was cut among them.
 void dispatcher_machine::impl::settle_client(const open_call& c, const settlement& s, time_point now) {
-  std::int64_t real = 0;
-  if (s.usage_known) {
-    real = s.used.total();
-  } else if (c.at == open_call::phase::sent && s.outcome != attempt_outcome::failed &&
-             (s.outcome == attempt_outcome::ok || !answered(s.outcome))) {
-    real = c.client_tokens;
-  }
-  clients_.settle(c.ask.client, c.client_tokens, real, c.charged_at, now);
+  const bool failed = s.outcome == attempt_outcome::failed && s.first_token == duration{};
+  const bool refused = s.outcome != attempt_outcome::ok && answered(s.outcome);
+  const bool free = c.at != open_call::phase::sent || failed || refused;
+  const std::int64_t unknown = free ? 0 : c.client_tokens;
+  clients_.settle(c.ask.client, c.client_tokens, s.usage_known ? s.used.total() : unknown, c.charged_at, now);
 }
 
 void dispatcher_machine::impl::settle_key(open_call& c, const settlement& s, time_point now) {

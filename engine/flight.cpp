@@ -301,13 +301,13 @@ flight::step flight::start_stream(answer& out, yield y) {
       return fail_io(upstream_failure::too_large, "starting its stream");
     }
   }
-  first_token_ = ports_.time.now() - attempt_start_;
-  client_first_token_ = ports_.time.now() - call_.received;
   if (state == stream_reader::state::failed) {
     auto failure = stream_failure();
     reader_.reset();
     return fail(std::move(failure));
   }
+  first_token_ = ports_.time.now() - attempt_start_;
+  client_first_token_ = ports_.time.now() - call_.received;
   stream_over_ = state == stream_reader::state::done;
   out.status = 200;
   out.content_type = "text/event-stream; charset=utf-8";
@@ -341,7 +341,7 @@ bool flight::read(std::string& out, yield y) {
       if (!reader_->failure().empty())
         failed.error.message =
             "The provider ended the stream with an error: " + without_key(reader_->failure());
-      return break_stream(std::move(failed), out);
+      return break_stream(failed, out);
     }
     stream_over_ = state == stream_reader::state::done;
     if (!out.empty()) return true;
@@ -354,7 +354,7 @@ bool flight::read(std::string& out, yield y) {
 }
 
 /// Tells the client inside the stream that it is not whole; what was received before stands.
-bool flight::break_stream(attempt_failure failure, std::string& out) {
+bool flight::break_stream(const attempt_failure& failure, std::string& out) {
   out += ports_.format.error_event(failure.error);
   settle(failure.outcome, "cut");
   broken_ = true;

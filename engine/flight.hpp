@@ -57,7 +57,7 @@ class flight {
 
   step fail(attempt_failure failure);
   step fail_io(upstream_failure failure, std::string_view phase);
-  bool break_stream(attempt_failure failure, std::string& out);
+  bool break_stream(const attempt_failure& failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   attempt_failure stream_failure() const;
   std::string without_key(std::string text) const;

@@ -151,6 +151,10 @@ std::uint64_t next_stamp() {
   return ++last;
 }
 
+bool is_post(const request_record& r) {
+  return r.method == "POST";
+}
+
 std::string status_text(int status) {
   return status >= 100 && status <= 599 ? std::to_string(status) : std::string("unknown");
 }
@@ -216,9 +220,15 @@ request_series metrics::impl::find(const request_record& r) {
   const std::string model = vocabulary::known(names->models, r.model);
   const std::string tenant = vocabulary::known(names->tenants, r.tenant);
   request_series s;
-  s.requests = &requests.get(
-      {{"route", route}, {"model", model}, {"tenant", tenant}, {"status", status_text(r.status)}});
-  s.duration = &duration.get({{"route", route}, {"model", model}}, latency_buckets);
+  // Only a POST asks for a model, and a probe (/health, /ready) comes from no tenant: no label is better than
+  // an "unknown" that looks like a client's mistake.
+  Labels timed = {{"route", route}};
+  if (is_post(r) || !r.model.empty()) timed.emplace("model", model);
+  Labels counted = timed;
+  counted.emplace("status", status_text(r.status));
+  if (is_post(r) || !r.tenant.empty()) counted.emplace("tenant", tenant);
+  s.requests = &requests.get(std::move(counted));
+  s.duration = &duration.get(std::move(timed), latency_buckets);
   s.overhead = &overhead.get({{"route", route}}, overhead_buckets);
   s.gone = &gone.get({{"route", route}});
   s.wait = &wait.get({{"queue", std::string(to_string(r.queue))}}, latency_buckets);
@@ -266,8 +276,9 @@ void metrics::apply(const config_ptr& c) {
 
 void metrics::request_done(const request_record& r) {
   thread_cache& cache = cache_for(impl_->stamp.load(std::memory_order_acquire));
-  const std::array<char, 3> numbers = {static_cast<char>(r.status & 0xff),
-                                       static_cast<char>(r.status >> 8 & 0xff), static_cast<char>(r.queue)};
+  const std::array<char, 4> numbers = {static_cast<char>(r.status & 0xff),
+                                       static_cast<char>(r.status >> 8 & 0xff), static_cast<char>(r.queue),
+                                       static_cast<char>(is_post(r))};
   make_key(cache.key, r.route, r.model, r.tenant, r.provider, r.upstream_model,
            std::string_view(numbers.data(), numbers.size()));
   auto it = cache.requests.find(std::string_view(cache.key));

@@ -116,7 +116,7 @@ class answer_writer::server : public httplib::Server {
     });
     set_post_routing_handler([this](const httplib::Request&, httplib::Response& res) { correct(res); });
     // The default one would send the exception's text to the client.
-    set_exception_handler([](const httplib::Request&, httplib::Response& res, std::exception_ptr) {
+    set_exception_handler([](const httplib::Request&, httplib::Response& res, const std::exception_ptr&) {
       res = httplib::Response();
       res.status = 500;
     });

@@ -8,8 +8,6 @@ namespace millrace::commands {
 
 namespace {
 
-using engine::log_level;
-
 http::upstream_options upstream_options_of_process() {
   http::upstream_options o;
   o.environment = engine::process_environment;

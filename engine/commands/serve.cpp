@@ -75,8 +75,8 @@ class program {
 
  private:
   engine::config_ptr read(const engine::config_ptr& previous) {
-    const auto c = file_.empty() ? engine::default_config(engine::process_environment, previous)
-                                 : engine::load_config(file_, engine::process_environment, previous);
+    auto c = file_.empty() ? engine::default_config(engine::process_environment, previous)
+                           : engine::load_config(file_, engine::process_environment, previous);
     if (!c->wants_simulator) return c;
     if (!simulator_) {
       auto fresh = std::make_unique<http::simulator>(http::simulator_options{});

@@ -33,8 +33,24 @@ TEST(client_limits, lets_a_client_use_its_whole_limit_at_once_and_then_refuses) 
   const client_charge refused = limits.charge(1, 10, start + 20s);
   EXPECT_FALSE(refused.allowed);
   EXPECT_FALSE(refused.too_large);
-  EXPECT_EQ(refused.retry_after, 40500ms);
-  EXPECT_EQ(refused.windows.requests.reset, 40500ms);
+  EXPECT_EQ(refused.retry_after, 40s);
+  EXPECT_EQ(refused.windows.requests.reset, 40s);
+}
+
+TEST(client_limits, never_lets_anybody_wait_longer_than_a_minute) {
+  for (const duration into_slot : {0ms, 1ms, 250ms, 499ms}) {
+    client_limits limits;
+    limits.reconfigure(clients(2, 100));
+    time_point now = start + into_slot;
+    for (int minute = 0; minute < 3; ++minute, now += 60s) {
+      EXPECT_TRUE(limits.charge(1, 40, now).allowed);
+      EXPECT_TRUE(limits.charge(1, 60, now).allowed) << "a minute later nothing is used any more";
+      limits.settle(1, 60, 60, now, now);
+      EXPECT_EQ(limits.charge(1, 1, now).retry_after, 60s);
+      EXPECT_EQ(limits.windows(1, now).tokens.reset, 60s);
+      EXPECT_FALSE(limits.charge(1, 1, now + 60s - 1ns).allowed);
+    }
+  }
 }
 
 TEST(client_limits, promises_a_time_at_which_the_same_request_passes) {

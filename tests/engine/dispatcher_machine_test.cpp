@@ -417,6 +417,49 @@ TEST(Dispatcher, TheClientsOwnLimitsComeFirst) {
   EXPECT_EQ(w.reply(3)->client_requests.remaining, 0);
 }
 
+TEST(Dispatcher, AClientIsChargedForWhatItMayHaveCost) {
+  struct outcome_of {
+    attempt_outcome outcome;
+    duration first_token;
+    std::int64_t left;
+  };
+  for (const auto& [outcome, first_token, left] : {
+           outcome_of{attempt_outcome::ok, 0s, 850},
+           outcome_of{attempt_outcome::rate_limited, 0s, 1000},
+           outcome_of{attempt_outcome::failed, 0s, 1000},
+           outcome_of{attempt_outcome::failed, 1s, 850},  // cut after its first content
+           outcome_of{attempt_outcome::timed_out, 1s, 850},
+           outcome_of{attempt_outcome::cancelled, 1s, 850},
+       }) {
+    SCOPED_TRACE(static_cast<int>(outcome));
+    world w(config_builder()
+                .provider("a", {key_limits{}, key_limits{}})
+                .model("m", {0})
+                .client("c", 9, 1000)
+                .build());
+    const auto ask = [&](ticket t, std::int64_t output) {
+      auto r = w.request(t);
+      r.client = w.id("client/c");
+      r.max_output_tokens = output;
+      w.acquire(r);
+    };
+    ask(1, 50);
+    w.grant("key/a/k1", 100);
+    ASSERT_TRUE(w.granted(1, "key/a/k1"));
+    ASSERT_EQ(w.reply(1)->client_tokens.remaining, 850);
+    w.sent(1);
+    settlement s;
+    s.id = 1;
+    s.outcome = outcome;
+    s.first_token = first_token;
+    w.settle(s);
+    w.grant("key/a/k2", 100);  // k1 may have to rest
+    ask(2, 0);
+    ASSERT_NE(w.reply(2), nullptr);
+    EXPECT_EQ(w.reply(2)->client_tokens.remaining, left - 100);
+  }
+}
+
 TEST(Dispatcher, ABackloggedModelDoesNotDelayAnother) {
   world w(config_builder()
               .provider("a", {rpm(60)})

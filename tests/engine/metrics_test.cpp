@@ -102,6 +102,7 @@ TEST(metrics, attempts_count_by_target_and_outcome) {
 TEST(metrics, a_refused_request_has_no_provider_series) {
   metrics m(test_config());
   request_record r;
+  r.method = "POST";
   r.route = "/v1/chat/completions";
   r.status = 401;
   m.request_done(r);
@@ -112,6 +113,34 @@ TEST(metrics, a_refused_request_has_no_provider_series) {
                "tenant=\"unknown\"}"),
       1);
   EXPECT_THAT(text, Not(HasSubstr("millrace_tokens_total")));
+}
+
+TEST(metrics, requests_that_ask_for_no_model_have_no_such_label) {
+  metrics m(test_config());
+  request_record r;
+  r.method = "GET";
+  r.route = "/health";
+  r.status = 200;
+  m.request_done(r);
+  r.route = "/metrics";
+  r.tenant = "acme";
+  m.request_done(r);
+  r.route = "/v1/jobs";
+  r.tenant = "";
+  r.status = 401;
+  m.request_done(r);
+  r.method = "POST";
+  m.request_done(r);
+  const std::string text = m.render({});
+  EXPECT_EQ(value_of(text, R"(millrace_requests_total{route="/health",status="200"})"), 1);
+  EXPECT_EQ(value_of(text, R"(millrace_request_duration_seconds_count{route="/health"})"), 1);
+  EXPECT_EQ(value_of(text, R"(millrace_requests_total{route="/metrics",status="200",tenant="acme"})"), 1);
+  EXPECT_EQ(value_of(text, R"(millrace_requests_total{route="/v1/jobs",status="401"})"), 1);
+  EXPECT_EQ(
+      value_of(text,
+               R"(millrace_requests_total{model="unknown",route="/v1/jobs",status="401",tenant="unknown"})"),
+      1)
+      << "of the same route, but another kind";
 }
 
 TEST(metrics, a_request_refused_after_it_waited_counts_as_waiting) {
@@ -159,7 +188,7 @@ TEST(metrics, a_wildcard_target_is_shown_as_a_star) {
   metrics m(c);
   request_record r = finished_request();
   r.model = "openai/*";
-  r.tenant = "default";
+  r.tenant = "acme";
   r.upstream_model = "gpt-of-the-day";
   m.request_done(r);
   const std::string text = m.render({});
