@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Clients that send what no server should take, for bench/faults: a process of its own, so that the load is not its own
-victim. Prints one JSON object: how many of each kind were sent, and what was wrong with the answers.
+victim. Beside others it says `started` once all its clients are there. Prints one JSON object: how many of each kind were
+sent, and what was wrong with the answers.
 """
 
 import argparse
@@ -48,9 +49,12 @@ def kinds():
 
 
 SLOW = ("slow headers",)
-# Requests per second beside good clients, and how many slow clients there are all the time.
+# Requests per second beside good clients, and how many there are all the time of slow clients and of silent ones.
 RATES = {"smuggling corpus": 60, "huge headers": 5, "deep JSON": 10, "zip bomb": 10}
 SLOW_CLIENTS = 50
+SILENT_CLIENTS = 64
+MIX = f"{sum(RATES.values())} bad inputs/s, {SLOW_CLIENTS} slow and {SILENT_CLIENTS} silent clients"
+RAMP = 1  # seconds until all slow clients are there
 
 
 async def drip(writer, data, stopped):
@@ -97,6 +101,7 @@ class Book:
         self.sent = collections.Counter()
         self.wrong = collections.Counter()
         self.examples = {}
+        self.latest = 0  # seconds by which a paced request went out late, at most
 
     async def one(self, port, kind, entry):
         what, data, statuses = entry
@@ -108,7 +113,7 @@ class Book:
             self.examples.setdefault(kind, f"{what}: {why}")
 
     def result(self):
-        return {"sent": self.sent, "wrong": self.wrong, "examples": self.examples}
+        return {"sent": self.sent, "wrong": self.wrong, "examples": self.examples, "latest": self.latest}
 
 
 async def each_once(port, book):
@@ -117,26 +122,37 @@ async def each_once(port, book):
 
 
 async def beside(port, book, seconds):
-    """The mix for so long; slow clients that are not through by then are waited for."""
-    everything = kinds()
+    """The mix for so long once it is whole; slow clients that are not through by then are waited for."""
+    everything = kinds()  # Before the clock runs: it takes as much work as many requests.
     draw = random.Random(1)
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    end = loop.time() + RAMP + seconds
 
     async def paced(kind, rate):
         running, due = set(), loop.time() + draw.uniform(0, 1 / rate)
         while due < end:
             await asyncio.sleep(max(0, due - loop.time()))
+            book.latest = max(book.latest, loop.time() - due)
             running.add(asyncio.create_task(book.one(port, kind, draw.choice(everything[kind]))))
             due += 1 / rate
         await asyncio.gather(*running)
 
     async def slow(number):
-        await asyncio.sleep(number / SLOW_CLIENTS)
+        await asyncio.sleep(RAMP * number / SLOW_CLIENTS)
         while loop.time() < end:
             await book.one(port, "slow headers", everything["slow headers"][0])
 
-    await asyncio.gather(*(paced(k, r) for k, r in RATES.items()), *(slow(n) for n in range(SLOW_CLIENTS)))
+    async def silent():
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(end - loop.time())
+        writer.transport.abort()
+
+    async def tell():
+        await asyncio.sleep(RAMP)
+        print("started", flush=True)
+
+    await asyncio.gather(tell(), *(paced(k, r) for k, r in RATES.items()), *(slow(n) for n in range(SLOW_CLIENTS)),
+                         *(silent() for _ in range(SILENT_CLIENTS)))
 
 
 def main():
