@@ -188,7 +188,7 @@ TEST(metrics, a_wildcard_target_is_shown_as_a_star) {
   metrics m(c);
   request_record r = finished_request();
   r.model = "openai/*";
-  r.tenant = "acme";
+  r.tenant = "default";
   r.upstream_model = "gpt-of-the-day";
   m.request_done(r);
   const std::string text = m.render({});
