@@ -172,6 +172,7 @@ void dispatcher_machine::impl::enqueue(open_call& c, time_point now, effects& ou
     refuse(c, verdict::queue_full, estimate(asks_, earliest_, now), now, out);
     return;
   }
+  lanes_[static_cast<size_t>(item.lane)].joined.add(queue_.depth(item.lane));
   call_group& g = groups_[c.signature];
   const bool first = g.count == 0;
   uncount_asks(g);

@@ -48,6 +48,7 @@ class dispatcher_machine::impl {
     std::uint64_t granted = 0;
     std::uint64_t refused = 0;
     duration total_wait{};
+    place_counts joined;
   };
   enum class outcome : std::uint8_t { granted, wait, refused };
   /// Answer of `decide`. With `wait`, `asks_` and `earliest_` say what for.

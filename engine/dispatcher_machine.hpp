@@ -10,6 +10,7 @@
 #include "engine/config.hpp"
 #include "engine/messages.hpp"
 #include "engine/names.hpp"
+#include "engine/place_counts.hpp"
 #include "engine/time.hpp"
 #include "engine/use_meter.hpp"
 
@@ -79,6 +80,7 @@ struct dispatcher_status {
     std::uint64_t granted = 0;  ///< since start, with or without waiting
     std::uint64_t refused = 0;  ///< since start, for any reason but the client's own limit
     duration total_wait{};      ///< summed over all granted
+    place_counts joined;        ///< at which places of the class requests began to wait
   };
 
   std::uint64_t config_version = 0;

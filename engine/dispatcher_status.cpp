@@ -29,6 +29,7 @@ dispatcher_status dispatcher_machine::impl::status(time_point now) const {
     lane.granted = lanes_[i].granted;
     lane.refused = lanes_[i].refused;
     lane.total_wait = lanes_[i].total_wait;
+    lane.joined = lanes_[i].joined;
   }
   if (snapshots_.empty()) return s;
   const config& c = *snapshots_.back().config;

@@ -236,13 +236,4 @@ time_point fair_queue::oldest(queue_class lane) const {
   return first;
 }
 
-size_t fair_queue::position(ticket id) const {
-  const auto it = items_.find(id);
-  if (it == items_.end()) return 0;
-  const entry& mine = it->second;
-  return static_cast<size_t>(std::count_if(items_.begin(), items_.end(), [&](const auto& other) {
-    return other.second.what.lane == mine.what.lane && other.second.arrival < mine.arrival;
-  }));
-}
-
 }  // namespace millrace::engine

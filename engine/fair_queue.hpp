@@ -85,8 +85,6 @@ class fair_queue {
   std::int64_t tokens(queue_class lane) const { return lane_of(lane).tokens; }
   /// Arrival of the one that waits longest; time_point::max() when none. O(n), for status.
   time_point oldest(queue_class lane) const;
-  /// How many of its class came earlier and still wait; 0 also when unknown. O(n), for status.
-  size_t position(ticket id) const;
 
  private:
   /// A turn in the round robin.

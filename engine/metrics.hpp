@@ -8,6 +8,7 @@
 
 #include "engine/config.hpp"
 #include "engine/messages.hpp"
+#include "engine/place_counts.hpp"
 #include "engine/ports.hpp"
 
 namespace millrace::engine {
@@ -35,7 +36,8 @@ struct key_gauge {
 struct queue_gauge {
   queue_class queue = queue_class::standard;
   std::int64_t depth = 0;
-  duration oldest{};  ///< how long the oldest request has waited
+  duration oldest{};    ///< how long the oldest request has waited
+  place_counts joined;  ///< since start
 };
 
 struct breaker_gauge {

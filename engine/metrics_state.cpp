@@ -1,5 +1,7 @@
 #include "engine/metrics_state.hpp"
 
+#include <limits>
+
 namespace millrace::engine {
 namespace {
 
@@ -34,6 +36,21 @@ class family {
   template <class Integer>
   family& add(labels names, Integer value) {
     return add(std::move(names), static_cast<double>(value));
+  }
+  /// For a histogram.
+  family& add(labels names, const place_counts& places) {
+    ClientMetric m;
+    m.label = std::move(names);
+    auto& h = m.histogram;
+    for (std::size_t i = 0; i < places.counts.size(); ++i) {
+      h.sample_count += places.counts[i];
+      const bool beyond = i == place_counts::bounds.size();
+      h.bucket.push_back({h.sample_count, beyond ? std::numeric_limits<double>::infinity()
+                                                 : static_cast<double>(place_counts::bounds[i])});
+    }
+    h.sample_sum = static_cast<double>(places.sum);
+    family_.metric.push_back(std::move(m));
+    return *this;
   }
 
  private:
@@ -76,8 +93,12 @@ void append_keys(std::vector<MetricFamily>& out, const std::vector<key_gauge>& k
 void append_queues(std::vector<MetricFamily>& out, const std::vector<queue_gauge>& queues) {
   family depth(out, "millrace_queue_depth", "Requests that wait for a permit.");
   family oldest(out, "millrace_queue_oldest_wait_seconds", "How long the oldest waiting request has waited.");
+  family joined(out, "millrace_queue_position",
+                "Place in its queue at which a request began to wait; 1 is the first.",
+                MetricType::Histogram);
   for (const queue_gauge& q : queues) {
     depth.add({{"queue", std::string(to_string(q.queue))}}, q.depth);
+    joined.add({{"queue", std::string(to_string(q.queue))}}, q.joined);
     oldest.add({{"queue", std::string(to_string(q.queue))}}, std::chrono::duration<double>(q.oldest).count());
   }
 }

@@ -157,8 +157,8 @@ engine::node_gauges gauges(const node_view& node) {
   }
   for (size_t i = 0; i < engine::queue_classes; ++i) {
     const auto& lane = node.dispatcher.lanes[i];
-    g.queues.push_back(
-        {static_cast<engine::queue_class>(i), static_cast<std::int64_t>(lane.depth), lane.oldest});
+    g.queues.push_back({static_cast<engine::queue_class>(i), static_cast<std::int64_t>(lane.depth),
+                        lane.oldest, lane.joined});
   }
   for (const auto& t : node.dispatcher.targets) {
     const std::string target = target_of(c, t.name);

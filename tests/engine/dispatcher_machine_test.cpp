@@ -166,6 +166,29 @@ TEST(Dispatcher, AFullQueueRefusesAtOnce) {
   EXPECT_TRUE(w.granted(2, "key/a/k1"));
 }
 
+TEST(Dispatcher, TellsAtWhichPlacesRequestsBeganToWait) {
+  world w(one_key());
+  const auto joined = [&](queue_class q) {
+    return w.machine.status(w.now).lanes[static_cast<size_t>(q)].joined;
+  };
+  w.acquire(1);
+  w.no_room("key/a/k1", 3s);
+  w.acquire(2);
+  auto other = w.request(3);
+  other.queue = static_cast<std::uint8_t>(queue_class::batch);
+  w.acquire(other);
+  w.acquire(4);
+  EXPECT_EQ(joined(queue_class::standard).sum, 1U + 2U + 3U);
+  EXPECT_EQ(joined(queue_class::batch).sum, 1U);
+  EXPECT_EQ(joined(queue_class::priority).sum, 0U);
+  w.cancel(1);
+  w.acquire(5);
+  EXPECT_EQ(joined(queue_class::standard).sum, 1U + 2U + 3U + 3U);
+  w.grant("key/a/k1", 5);
+  w.acquire(6);
+  EXPECT_EQ(joined(queue_class::standard).sum, 9U) << "it did not have to wait";
+}
+
 TEST(Dispatcher, AsManyWaitAsAreConfiguredWhateverIsInFlight) {
   constexpr ticket most = queue_config::most_waiting;
   config_builder b;

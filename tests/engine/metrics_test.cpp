@@ -260,7 +260,8 @@ TEST(metrics, the_node_state_is_rendered_as_given) {
   const metrics m(test_config());
   node_gauges node;
   node.keys = {{"openai", "k1", {{"rpm", 600, 550}, {"tpm", 1'000'000'000'000, 7}}, 3, true}};
-  node.queues = {{queue_class::priority, 4, 1500ms}};
+  node.queues = {{queue_class::priority, 4, 1500ms, {}}};
+  for (const size_t place : {1, 2, 3, 200'000}) node.queues[0].joined.add(place);
   node.breakers = {{"openai", "gpt-mini", breaker_state::open}, {"local", "*", breaker_state::half_open}};
   node.connections = 9;
   node.connections_accepted = 100;
@@ -280,6 +281,13 @@ TEST(metrics, the_node_state_is_rendered_as_given) {
       {R"(millrace_key_quarantined{provider="openai",key="k1"})", 1},
       {R"(millrace_queue_depth{queue="priority"})", 4},
       {R"(millrace_queue_oldest_wait_seconds{queue="priority"})", 1.5},
+      {R"(millrace_queue_position_bucket{queue="priority",le="1"})", 1},
+      {R"(millrace_queue_position_bucket{queue="priority",le="2"})", 2},
+      {R"(millrace_queue_position_bucket{queue="priority",le="5"})", 3},
+      {R"(millrace_queue_position_bucket{queue="priority",le="100000"})", 3},
+      {R"(millrace_queue_position_bucket{queue="priority",le="+Inf"})", 4},
+      {R"(millrace_queue_position_count{queue="priority"})", 4},
+      {R"(millrace_queue_position_sum{queue="priority"})", 200'006},
       {R"(millrace_breaker_state{provider="openai",model="gpt-mini"})", 2},
       {R"(millrace_breaker_state{provider="local",model="*"})", 1},
       {"millrace_connections", 9},

@@ -146,6 +146,7 @@ TEST(gauges, are_what_metrics_expect) {
   v.dispatcher.keys[0].used.tokens = 34;
   v.dispatcher.keys[0].in_flight = 2;
   v.dispatcher.keys[1].quarantine = engine::quarantine_reason::unauthorized;
+  v.dispatcher.lanes[2].joined.add(7);
   v.edge.refused[static_cast<size_t>(refusal::request_too_large)] = 6;
   v.edge.open = 5;
   v.upstream_open = 9;
@@ -167,6 +168,9 @@ TEST(gauges, are_what_metrics_expect) {
   ASSERT_NE(large, g.refusals.end());
   EXPECT_EQ(large->count, 6);
   EXPECT_EQ(g.refusals.size(), refusals);
+  ASSERT_EQ(g.queues.size(), 3U);
+  EXPECT_EQ(g.queues[2].joined.sum, 7U);
+  EXPECT_EQ(g.queues[1].joined.sum, 0U);
   EXPECT_EQ(g.connections, 5);
   EXPECT_EQ(g.upstream_active, 5);
 }
