@@ -140,6 +140,16 @@ class Refusals(TestCase):
         self.assertEqual(len(calls), 2)
         self.assertGreaterEqual(calls[1] - calls[0], 1.0)
 
+    def test_a_cooldown_that_outlasts_the_caller_is_told_at_once(self):
+        self.upstream.refusals["rests"] = refuse(429, "Retry-After: 600")
+        gateway = self.gateway("rests")
+        gateway.chat("m")
+        answers = [gateway.chat("m") for _ in range(3)]  # each would wait for queue.max_wait, 30 s
+        for answer in answers:
+            self.assertEqual((answer.status, answer.error["code"]), (429, "no_capacity"))
+            self.assertTrue(590 < int(answer.header("retry-after")) <= 600)
+        self.assertEqual(self.upstream.seen_with("rests"), 1)
+
     def test_redirects_are_not_followed(self):
         answer = self.gateway("plain", models=["redirect"]).chat("redirect")
         self.assertEqual(answer.status, 502)
