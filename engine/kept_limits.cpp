@@ -9,6 +9,8 @@
 #include <openssl/hmac.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/key_health.hpp"
+
 namespace millrace::engine {
 
 namespace {
@@ -17,7 +19,9 @@ using namespace std::chrono_literals;
 using json = nlohmann::json;
 using std::chrono::milliseconds;
 
-constexpr int version = 1;
+/// Version 1 had no cooldowns.
+constexpr int version = 2;
+constexpr int oldest_version = 1;
 /// Longer than any window with its margin.
 constexpr duration longest_minute = 10min;
 constexpr duration longest_day = 25h;
@@ -27,6 +31,8 @@ constexpr std::int64_t max_amount = 1'000'000'000'000'000;
 /// Longer than a lease and the day's slot in which it ends.
 constexpr std::int64_t max_ahead_ms = 600'000;
 constexpr std::int64_t max_age_ms = std::chrono::duration_cast<milliseconds>(longest_day).count();
+constexpr std::int64_t max_cooldown_ms =
+    std::chrono::duration_cast<milliseconds>(key_health::longest_asked).count();
 
 struct named_window {
   const char* name;
@@ -73,6 +79,24 @@ window_use window_from(const json& value) {
   return w;
 }
 
+json to_json(const std::vector<cooldown>& cooldowns) {
+  json list = json::array();
+  for (const cooldown& c : cooldowns) {
+    list.push_back({{"target", c.target}, {"ms", std::chrono::ceil<milliseconds>(c.remaining).count()}});
+  }
+  return list;
+}
+
+std::vector<cooldown> cooldowns_from(const json& list) {
+  require(list.is_array() && list.size() <= key_health::max_cooldowns, "a list of cooldowns is malformed");
+  std::vector<cooldown> cooldowns;
+  for (const json& c : list) {
+    cooldowns.push_back(
+        {c.at("target").get<std::string>(), milliseconds(number(c.at("ms"), 0, max_cooldown_ms))});
+  }
+  return cooldowns;
+}
+
 duration youngest(const key_use& u) {
   duration least = duration::max();
   for (const auto& [name, window, longest] : windows) {
@@ -99,6 +123,7 @@ std::string format_kept(const kept_limits& k) {
       const window_use& w = key->use.*window;
       if (w != window_use{}) entry[name] = to_json(w);
     }
+    if (!key->use.cooldowns.empty()) entry["cooldowns"] = to_json(key->use.cooldowns);
     list.push_back(std::move(entry));
   }
   const json all = {{"version", version},
@@ -113,7 +138,8 @@ kept_limits parse_kept(std::string_view text) {
   require(text.size() <= kept_limits::max_bytes, "it is too large");
   try {
     const json all = json::parse(text);
-    require(all.at("version") == version, "it is of another version");
+    const std::int64_t written = number(all.at("version"), 0, max_amount);
+    require(written >= oldest_version && written <= version, "it is of another version");
     kept_limits k;
     k.clean = all.at("clean").get<bool>();
     k.saved_at_ms = number(all.at("saved_at_ms"), 0, max_amount);
@@ -128,6 +154,7 @@ kept_limits parse_kept(std::string_view text) {
       for (const auto& [name, window, longest] : windows) {
         if (const auto w = entry.find(name); w != entry.end()) key.use.*window = window_from(*w);
       }
+      if (const auto c = entry.find("cooldowns"); c != entry.end()) key.use.cooldowns = cooldowns_from(*c);
       k.keys.push_back(std::move(key));
     }
     return k;
@@ -145,6 +172,8 @@ void age(key_use& u, duration passed) {
                               [limit = longest](const aged_use& x) { return x.age > limit; }),
                uses.end());
   }
+  for (cooldown& c : u.cooldowns) c.remaining -= passed;
+  std::erase_if(u.cooldowns, [](const cooldown& c) { return c.remaining <= duration::zero(); });
 }
 
 void assume_soon(key_use& u) {
@@ -160,8 +189,9 @@ void forget_soon(key_use& u) {
 }
 
 bool empty(const key_use& u) {
-  return std::all_of(windows.begin(), windows.end(),
-                     [&](const named_window& w) { return u.*w.window == window_use{}; });
+  return u.cooldowns.empty() && std::all_of(windows.begin(), windows.end(), [&](const named_window& w) {
+           return u.*w.window == window_use{};
+         });
 }
 
 std::string key_fingerprint(const std::string& salt, const std::string& base_url, const secret& key) {

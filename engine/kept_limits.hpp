@@ -30,7 +30,8 @@ struct kept_limits {
   std::vector<kept_key> keys;
 };
 
-/// Ages are written in whole milliseconds, rounded towards later use. At most `max_keys` keys.
+/// Ages are written in whole milliseconds, rounded towards later use and a later end. At most `max_keys`
+/// keys.
 std::string format_kept(const kept_limits& k);
 /// Throws std::runtime_error that says what is wrong: no JSON, another version, a value out of range.
 kept_limits parse_kept(std::string_view text);

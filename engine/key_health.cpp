@@ -68,11 +68,25 @@ bool key_health::lift_quarantine() {
   return std::exchange(reason_, quarantine_reason::none) != quarantine_reason::none;
 }
 
-void key_health::describe(key_notice& n, time_point now) const {
-  n.cooldowns.clear();
+std::vector<cooldown> key_health::cooldowns(time_point now) const {
+  std::vector<cooldown> running;
   for (const auto& [target, c] : cooldowns_) {
-    if (c.until > now) n.cooldowns.push_back({target, c.until - now});
+    if (c.until > now) running.push_back({target, c.until - now});
   }
+  return running;
+}
+
+void key_health::go_on(const std::vector<cooldown>& earlier, time_point now) {
+  for (const cooldown& c : earlier) {
+    if (c.remaining <= duration::zero()) continue;
+    if (cooldowns_.size() >= max_cooldowns && !cooldowns_.contains(c.target)) make_room(now);
+    time_point& until = cooldowns_[c.target].until;
+    until = std::max(until, now + std::min(c.remaining, longest_asked));
+  }
+}
+
+void key_health::describe(key_notice& n, time_point now) const {
+  n.cooldowns = cooldowns(now);
   n.quarantine = reason_;
   n.probe_in = quarantined() ? std::max(probe_at_ - now, duration::zero()) : duration::zero();
 }

@@ -36,6 +36,10 @@ class key_health {
   /// True when there was one to lift.
   bool lift_quarantine();
 
+  /// The cooldowns that have not ended.
+  std::vector<cooldown> cooldowns(time_point now) const;
+  /// Goes on with those of an earlier home; none lasts longer than a provider may ask for.
+  void go_on(const std::vector<cooldown>& earlier, time_point now);
   /// Fills in `cooldowns`, `quarantine` and `probe_in`.
   void describe(key_notice& n, time_point now) const;
 

@@ -50,6 +50,7 @@ key_machine::key_machine(std::string name, const key_limits& limits, duration ma
   output_.import_use(from.use.tpm_output, now);
   total_.import_use(from.use.tpm, now);
   day_.import_use(from.use.rpd, now);
+  health_.go_on(from.use.cooldowns, now);
   assume_spent(now);
 }
 
@@ -313,6 +314,7 @@ key_use key_machine::export_use(time_point now) {
   u.tpm_input = input_.export_use(key_use::unheard, now);
   u.tpm_output = output_.export_use(key_use::unheard, now);
   u.rpd = day_.export_use(key_use::unheard, now);
+  u.cooldowns = health_.cooldowns(now);
   // A permit counts in both, so the minute's pace bounds the day's use, too.
   if (requests_.limit() != unlimited && day_.limit() != unlimited)
     u.rpd.soon = std::min(u.rpm.soon, day_.limit());

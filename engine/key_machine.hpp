@@ -83,7 +83,8 @@ class key_machine {
   /// counts as used.
   void forget_node(const std::string& node, time_point now);
 
-  /// What the windows hold, the permits that nodes hold included, for a home after this one.
+  /// What the windows hold, the permits that nodes hold included, and the cooldowns, for a home after this
+  /// one. A quarantine is not handed on: a start is more than a reload, which lifts it.
   key_use export_use(time_point now);
   key_notice notice(time_point now);
 

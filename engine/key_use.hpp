@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/messages.hpp"
 #include "engine/time.hpp"
 
-/// What a key's windows hold, as a plain value: it goes to the next home of the key, also over a restart.
+/// What a key's windows hold and which cooldowns run, as a plain value: it goes to the next home of the key,
+/// also over a restart.
 namespace millrace::engine {
 
 /// `amount` was used `age` ago or earlier; below 0: a lease may still use it.
@@ -43,11 +45,12 @@ struct key_use {
   window_use tpm_input;
   window_use tpm_output;
   window_use rpd;
+  std::vector<cooldown> cooldowns;  ///< those that have not ended
   bool operator==(const key_use&) const = default;
 };
 template <class Inspector>
 auto inspect(Inspector& f, key_use& x) {
-  return f(x.key, x.changes, x.rpm, x.tpm, x.tpm_input, x.tpm_output, x.rpd);
+  return f(x.key, x.changes, x.rpm, x.tpm, x.tpm_input, x.tpm_output, x.rpd, x.cooldowns);
 }
 
 }  // namespace millrace::engine

@@ -133,6 +133,7 @@ auto inspect(Inspector& f, lease_report& x) {
 struct cooldown {
   std::string target;
   duration remaining{};
+  bool operator==(const cooldown&) const = default;
 };
 template <class Inspector>
 auto inspect(Inspector& f, cooldown& x) {

@@ -60,8 +60,15 @@ bool limited(const engine::key_limits& l) {
   return std::min({l.rpm, l.tpm, l.tpm_input, l.tpm_output, l.rpd}) != engine::unlimited;
 }
 
+bool limited(const engine::config& c) {
+  return std::any_of(c.providers.begin(), c.providers.end(), [](const engine::provider_config& p) {
+    return std::any_of(p.keys.begin(), p.keys.end(), [](const auto& k) { return limited(k.limits); });
+  });
+}
+
 /// Whether the file would tell a later start something else than before.
 bool differs(const engine::key_use& a, const engine::key_use& b) {
+  if (engine::empty(a) && engine::empty(b)) return false;
   return a.changes != b.changes || a.rpm.soon != b.rpm.soon || a.tpm.soon != b.tpm.soon ||
          a.tpm_input.soon != b.tpm_input.soon || a.tpm_output.soon != b.tpm_output.soon ||
          a.rpd.soon != b.rpd.soon;
@@ -130,17 +137,16 @@ limit_keeper::~limit_keeper() {
   close(false);
 }
 
-void limit_keeper::announce(const engine::config& c) {
+void limit_keeper::announce(const engine::config_ptr& c) {
   const std::lock_guard lock(mutex_);
   // The simulator in the process ends with it, and so does its memory.
-  if (c.wants_simulator) return;
-  const auto has_limits = [](const engine::provider_config& p) {
-    return std::any_of(p.keys.begin(), p.keys.end(), [](const auto& k) { return limited(k.limits); });
-  };
-  if (!tried_ && std::any_of(c.providers.begin(), c.providers.end(), has_limits)) open();
-  if (!disk_) return;
+  if (c->wants_simulator) return;
+  config_ = c;
+  std::error_code unknown;
+  if (!tried_ && (limited(*c) || std::filesystem::exists(node_.data_dir + "/" + file_name, unknown))) open();
+  if (tried_ && !disk_) return;
   actors::earlier_use known;
-  track(c, known.keys);
+  track(known.keys);
   unsaved_ = true;
   if (!known.keys.empty()) caf::anon_send(directory_, std::move(known));
 }
@@ -203,16 +209,15 @@ void limit_keeper::load() {
   }
 }
 
-/// Takes the keys of `c` for those whose homes are asked from now on; `known` gets what is known of those
-/// that have had no home yet.
-void limit_keeper::track(const engine::config& c, std::vector<engine::key_use>& known) {
+/// Takes the keys of the configuration for those whose homes are asked from now on; `known` gets what is
+/// known of those that have had no home yet.
+void limit_keeper::track(std::vector<engine::key_use>& known) {
   const auto now = engine::clock::now();
   for (entry& e : entries_) engine::age(e.use, now - as_of_);
   as_of_ = now;
-  for (const auto& p : c.providers) {
+  for (const auto& p : config_->providers) {
     for (const auto& k : p.keys) {
-      if (!limited(k.limits)) continue;
-      const std::string& name = c.names->text(k.name);
+      const std::string& name = config_->names->text(k.name);
       const std::string fingerprint = engine::key_fingerprint(salt_, p.base_url, k.key);
       entry* found = nullptr;
       for (entry& e : entries_) {
@@ -241,7 +246,21 @@ void limit_keeper::track(const engine::config& c, std::vector<engine::key_use>& 
 
 /// Asks the homes; true when the file would no longer tell what they know.
 bool limit_keeper::refresh() {
-  if (!disk_) return false;
+  if (!config_ || (tried_ && !disk_)) return false;
+  ask();
+  const auto has_news = [](const entry& e) { return !engine::empty(e.use); };
+  if (!tried_ && std::any_of(entries_.begin(), entries_.end(), has_news)) {
+    entries_.clear();  // what is on the disk comes first, and gives the salt
+    open();
+    if (!disk_) return false;
+    std::vector<engine::key_use> known_better;
+    track(known_better);
+    ask();
+  }
+  return disk_ && unsaved_;
+}
+
+void limit_keeper::ask() {
   const auto now = engine::clock::now();
   for (entry& e : entries_) {
     engine::age(e.use, now - as_of_);
@@ -252,7 +271,6 @@ bool limit_keeper::refresh() {
     e.use = std::move(*use);
   }
   as_of_ = now;
-  return unsaved_;
 }
 
 void limit_keeper::save(bool clean) {

@@ -32,10 +32,10 @@ class locked_directory {
   int lock_ = -1;
 };
 
-/// Keeps what the provider keys used in `data_dir`/limits.json, for the node's next start: at the start, once
-/// a second while something changed, and at the stop. Without a limited key of a real provider it does
-/// nothing and touches no disk. What fails is logged once, and the node goes on without. All but the saving
-/// itself belongs to the program's main thread.
+/// Keeps what the provider keys used, and their cooldowns, in `data_dir`/limits.json, for the node's next
+/// start: at the start, once a second while something changed, and at the stop. Without a limited key of a
+/// real provider, and without that file, it touches no disk before the first cooldown. What fails is logged
+/// once, and the node goes on without. All but the saving itself belongs to the program's main thread.
 class limit_keeper {
  public:
   limit_keeper(caf::actor_system& system, actors::directory_actor directory, engine::node_config node);
@@ -45,7 +45,7 @@ class limit_keeper {
   limit_keeper& operator=(const limit_keeper&) = delete;
 
   /// Tells the directory what is known of the keys of `c`, which it must hear of before `c` itself.
-  void announce(const engine::config& c);
+  void announce(const engine::config_ptr& c);
   /// The directory has the first configuration. Nothing may be granted before: from now on, an end without
   /// `close` is found out by the next start.
   void start();
@@ -59,8 +59,9 @@ class limit_keeper {
 
   void open();
   void load();
-  void track(const engine::config& c, std::vector<engine::key_use>& known);
+  void track(std::vector<engine::key_use>& known);
   bool refresh();
+  void ask();
   void save(bool clean);
   void run();
 
@@ -70,7 +71,8 @@ class limit_keeper {
 
   std::mutex mutex_;  ///< of everything below
   std::condition_variable wake_;
-  bool tried_ = false;  ///< to open the directory
+  engine::config_ptr config_;  ///< the newest with a real provider
+  bool tried_ = false;         ///< to open the directory
   std::optional<locked_directory> disk_;
   std::string salt_;
   std::vector<entry> entries_;

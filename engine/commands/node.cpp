@@ -37,7 +37,7 @@ node::node(engine::config_ptr c)
   directory_ = system_->spawn(actors::directory);
   dispatcher_ = system_->spawn(actors::dispatcher, directory_);
   limits_ = std::make_unique<limit_keeper>(*system_, directory_, config_->node);
-  limits_->announce(*config_);
+  limits_->announce(config_);
   caf::anon_send(directory_, config_);
   caf::anon_send(dispatcher_, config_);
   for (size_t i = 0; i < pool_.size(); ++i) workers_.push_back(std::make_unique<worker>(*this, i));
@@ -83,7 +83,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   edge_->set_config(c->http);
   // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must
   // know the configuration before a request plans with it.
-  limits_->announce(*c);
+  limits_->announce(c);
   caf::anon_send(directory_, c);
   caf::anon_send(dispatcher_, c);
   pool_.on_each([&](size_t i) { services_.threads[i].config = c; });

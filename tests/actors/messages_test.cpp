@@ -59,8 +59,9 @@ auto members(const window_use& x) {
   return std::tuple(members(uses), soon);
 }
 auto members(const key_use& x) {
-  const auto& [key, changes, rpm, tpm, input, output, rpd] = x;
-  return std::tuple(key, changes, members(rpm), members(tpm), members(input), members(output), members(rpd));
+  const auto& [key, changes, rpm, tpm, input, output, rpd, cooldowns] = x;
+  return std::tuple(key, changes, members(rpm), members(tpm), members(input), members(output), members(rpd),
+                    members(cooldowns));
 }
 auto members(const lease_report& x) {
   const auto& [node, used, returned, finished, debt, hints, events] = x;
@@ -159,9 +160,14 @@ TEST_F(messages, OfKeysSurviveTheWire) {
 }
 
 TEST_F(messages, OfEarlierUseSurviveTheWire) {
-  const key_use use{
-      "key/p/k1",       1, {{{odd, 2}, {-odd, 3}}, 4}, {{{odd, 5}}, 6}, {{{odd, 7}}, 8}, {{{odd, 9}}, 10},
-      {{{odd, 11}}, 12}};
+  const key_use use{"key/p/k1",
+                    1,
+                    {{{odd, 2}, {-odd, 3}}, 4},
+                    {{{odd, 5}}, 6},
+                    {{{odd, 7}}, 8},
+                    {{{odd, 9}}, 10},
+                    {{{odd, 11}}, 12},
+                    {{"p/m", odd}, {"p/n", 2 * odd}}};
   survives(use_question{"key/p/k1"});
   survives(use);
   survives(earlier_use{{use, use}});

@@ -14,6 +14,7 @@ kept_key some_key(const std::string& name, std::int64_t amount = 3, duration age
   k.use.key = name;
   k.use.rpm = {{{age, amount}, {-1500ms, 4}}, 12};
   k.use.rpd = {{{5h, 700}}, 0};
+  k.use.cooldowns = {{"p/m", 10min}, {"p/\xc3\xa4", 1ms}};
   return k;
 }
 
@@ -41,6 +42,21 @@ TEST(kept_limits, ages_are_rounded_towards_later_use) {
   EXPECT_EQ(r.keys[1].use.rpm.uses[0].age, -1ms);
 }
 
+TEST(kept_limits, a_cooldown_ends_no_earlier_than_it_was_told) {
+  kept_limits k{false, 1, "s", {some_key("k")}};
+  k.keys[0].use.cooldowns = {{"", 1001us}};
+  EXPECT_EQ(parse_kept(format_kept(k)).keys.at(0).use.cooldowns.at(0), (cooldown{"", 2ms}));
+}
+
+TEST(kept_limits, a_file_of_the_version_before_is_read) {
+  const kept_limits r = parse_kept(
+      R"({"version":1,"clean":true,"saved_at_ms":5,"salt":"s","keys":[{"node":"n","key":"key/p/k",)"
+      R"("fingerprint":"f","rpm":{"soon":3,"uses":[2000,4]}}]})");
+  ASSERT_EQ(r.keys.size(), 1U);
+  EXPECT_EQ(r.keys[0].use.rpm, (window_use{{{2s, 4}}, 3}));
+  EXPECT_TRUE(r.keys[0].use.cooldowns.empty());
+}
+
 TEST(kept_limits, a_slot_of_the_day_that_has_just_begun_is_read) {
   kept_limits k{true, 1, "s", {some_key("k")}};
   k.keys[0].use.rpd = {{{-6min - 2s, 1}}, 0};
@@ -60,8 +76,13 @@ TEST(kept_limits, what_is_broken_says_so) {
     return text.replace(at, what.size(), instead);
   };
   for (const auto& [what, instead] :
-       std::vector<std::pair<std::string, std::string>>{{"\"version\":1", "\"version\":2"},
-                                                        {"\"version\":1", "\"version\":\"1\""},
+       std::vector<std::pair<std::string, std::string>>{{"\"version\":2", "\"version\":3"},
+                                                        {"\"version\":2", "\"version\":0"},
+                                                        {"\"version\":2", "\"version\":\"2\""},
+                                                        {"600000", "86400001"},
+                                                        {"600000", "-1"},
+                                                        {"\"target\":\"p/m\"", "\"target\":1"},
+                                                        {"\"cooldowns\":[", "\"cooldowns\":5,\"x\":["},
                                                         {"\"clean\":true", "\"clean\":1"},
                                                         {"\"soon\":12", "\"soon\":-1"},
                                                         {"\"soon\":12", "\"soon\":1.5"},
@@ -98,7 +119,9 @@ TEST(kept_limits, time_passes_forward_only) {
   EXPECT_EQ(u.rpm.uses[0].age, 7s);
   EXPECT_EQ(u.rpm.uses[1].age, 3500ms);
   EXPECT_EQ(u.rpd.uses[0].age, 5h + 5s);
+  EXPECT_EQ(u.cooldowns, (std::vector<cooldown>{{"p/m", 10min - 5s}}));
   age(u, 1h);
+  EXPECT_TRUE(u.cooldowns.empty());
   EXPECT_TRUE(u.rpm.uses.empty());
   EXPECT_EQ(u.rpm.soon, 12) << "nobody knows when";
   EXPECT_EQ(u.rpd.uses.size(), 1U);

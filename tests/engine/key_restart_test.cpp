@@ -66,6 +66,27 @@ TEST(key_restart, permits_that_nodes_held_count_as_used_just_now) {
   EXPECT_EQ(next.used(&key_use::rpm), 0);
 }
 
+TEST(key_restart, cooldowns_go_on_and_a_quarantine_does_not) {
+  harness h({});
+  h.happens(key_event_kind::rate_limited, 10min);
+  h.happens(key_event_kind::unauthorized);
+  h.advance(4min);
+  restarted next({}, all_of(h));
+  EXPECT_EQ(next.request(ask("a", 1)), 0);
+  const key_notice n = next.key.notice(next.now);
+  EXPECT_EQ(n.cooldowns, (std::vector<cooldown>{{target, 6min}}));
+  EXPECT_EQ(n.quarantine, quarantine_reason::none);
+  EXPECT_EQ(next.advance(6min - 1ms), 0);
+  EXPECT_EQ(next.advance(1ms), 1);
+}
+
+TEST(key_restart, no_cooldown_that_is_handed_on_lasts_longer_than_a_day) {
+  key_use use;
+  use.cooldowns = {{target, 24h * 30}, {"p/past", -1s}};
+  restarted h({}, use);
+  EXPECT_EQ(h.key.notice(h.now).cooldowns, (std::vector<cooldown>{{target, 24h}}));
+}
+
 TEST(key_restart, many_restarts_stay_within_the_limit_and_do_not_stand_still) {
   key_use use;
   std::int64_t sum = 0;

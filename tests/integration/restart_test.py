@@ -7,7 +7,7 @@ import tempfile
 import threading
 import unittest
 
-from harness import Gateway, Simulator, TestCase, at_once, provider, target, wait_until
+from harness import Gateway, RecordingUpstream, Simulator, TestCase, at_once, provider, reply, target, wait_until
 
 
 class Restart(TestCase):
@@ -157,6 +157,29 @@ class Restart(TestCase):
         self.assertEqual(self.warnings(first), [])
         self.assertEqual([r["event"] for r in self.warnings(second)], ["limits_not_kept"])
         self.assertGreaterEqual(self.used(), served)
+
+    def test_a_cooldown_is_remembered(self):
+        upstream = RecordingUpstream(lambda *_: reply(429, b"{}", "Retry-After: 600"))
+        self.addCleanup(upstream.close)
+        for limits in ({"rpm": 400}, {}):
+            secret = f"s{len(limits)}"
+            gateway = self.gateway(secret, "n1", upstream.base_url, **limits)
+            self.assertEqual(gateway.chat().status, 429)
+            self.assertEqual(gateway.provider_key("k")["state"], "cooldown")
+            self.assertEqual(gateway.stop(), 0)
+            before = upstream.count()
+            gateway = self.gateway(secret, "n1", upstream.base_url, **limits)
+            answer = gateway.chat()
+            self.assertEqual((answer.status, answer.error["code"]), (429, "no_capacity"))
+            self.assertGreater(int(answer.header("retry-after")), 500)
+            self.assertEqual(upstream.count(), before, "it is not called")
+            self.assertGreater(gateway.provider_key("k")["cooldowns"][0]["remaining_s"], 500)
+            gateway.kill()
+            gateway = self.gateway(secret, "n1", upstream.base_url, **limits)
+            self.assertEqual(gateway.chat().status, 429)
+            self.assertEqual(upstream.count(), before)
+            self.assertEqual(gateway.stop(), 0)
+            self.assertEqual(self.warnings(gateway), [])
 
     def test_without_limits_nothing_is_written(self):
         gateway = self.gateway(concurrency=5)
