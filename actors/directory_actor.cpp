@@ -1,6 +1,7 @@
 #include "actors/directory_actor.hpp"
 
 #include "actors/breaker_actor.hpp"
+#include "actors/failure.hpp"
 #include "actors/key_actor.hpp"
 
 namespace millrace::actors {
@@ -79,15 +80,25 @@ void replace(pointer self, const caf::actor_addr& lost) {
   }
 }
 
+/// Without the directory nobody finds them any more.
+void end_homes(pointer self, const caf::error& why) {
+  for (const auto& [name, entry] : self->state.entries) {
+    if (entry.home) self->send_exit(entry.home, why);
+  }
+}
+
 }  // namespace
 
 directory_actor::behavior_type directory(pointer self) {
   self->set_down_handler([self](const caf::down_msg& down) { replace(self, down.source); });
   self->set_exit_handler([self](caf::exit_msg& msg) {
-    for (const auto& [name, entry] : self->state.entries) {
-      if (entry.home) self->send_exit(entry.home, msg.reason);
-    }
+    end_homes(self, msg.reason);
     self->quit(msg.reason);
+  });
+  self->set_exception_handler([self](std::exception_ptr& thrown) {
+    const caf::error why = failure_of(thrown);
+    end_homes(self, why);
+    return why;
   });
   return {
       [=](const resolve_name& question) -> caf::strong_actor_ptr {

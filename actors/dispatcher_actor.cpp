@@ -3,6 +3,7 @@
 #include <random>
 #include <string_view>
 
+#include "actors/failure.hpp"
 #include "engine/log.hpp"
 
 namespace millrace::actors {
@@ -147,6 +148,7 @@ void lose(pointer self, const caf::actor_addr& address) {
 
 dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directory) {
   self->state.directory = std::move(directory);
+  self->set_exception_handler([](std::exception_ptr& thrown) { return failure_of(thrown); });
   self->set_down_handler([self](const caf::down_msg& down) { lose(self, down.source); });
   return {
       [=](const desk_batch_ptr& batch) { take_batch(self, *batch); },

@@ -2,6 +2,7 @@
 
 #include "actors/directory_actor.hpp"
 #include "actors/dispatcher_actor.hpp"
+#include "actors/failure.hpp"
 #include "http/openai.hpp"
 
 namespace millrace::commands {
@@ -25,7 +26,7 @@ node::worker::worker(node& owner, size_t index)
       clock(owner.pool_.context(index)),
       pipeline({bridge, upstream, clock, http::openai(), owner.watch_, owner.budget_}) {}
 
-node::node(engine::config_ptr c)
+node::node(engine::config_ptr c, on_failure failed)
     : config_(std::move(c)),
       bound_host_(config_->http.host),
       log_(config_->log),
@@ -36,6 +37,12 @@ node::node(engine::config_ptr c)
       pool_(config_->http.threads) {
   directory_ = system_->spawn(actors::directory);
   dispatcher_ = system_->spawn(actors::dispatcher, directory_);
+  const auto watch = [&](const char* name, const auto& actor) {
+    actors::on_failure(caf::actor_cast<caf::strong_actor_ptr>(actor),
+                       [name, failed](const std::string& why) { failed(name, why); });
+  };
+  watch("directory", directory_);
+  watch("dispatcher", dispatcher_);
   limits_ = std::make_unique<limit_keeper>(*system_, directory_, config_->node);
   limits_->announce(config_);
   caf::anon_send(directory_, config_);
@@ -90,10 +97,10 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   return later;
 }
 
-bool node::stop() {
+bool node::stop(engine::duration patience) {
   services_.ready = false;
   edge_->stop_accepting();
-  const bool clean = edge_->drain(engine::clock::now() + config_->http.drain_timeout);
+  const bool clean = edge_->drain(engine::clock::now() + patience);
   pool_.on_each([&](size_t i) { workers_[i]->upstream.close_idle(); });
   limits_->close(clean);
   return clean;

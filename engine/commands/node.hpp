@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "actors/bridge.hpp"
@@ -21,8 +23,12 @@ namespace millrace::commands {
 /// thread; the requests run on the threads of the pool.
 class node {
  public:
-  /// Throws what its parts throw when they cannot start.
-  explicit node(engine::config_ptr c);
+  /// Told which actor without a successor failed, and why; from another thread.
+  using on_failure = std::function<void(std::string_view actor, const std::string& why)>;
+
+  /// Throws what its parts throw when they cannot start. `failed`: the node decides nothing any more, and its
+  /// process should end.
+  node(engine::config_ptr c, on_failure failed);
   ~node();
   node(const node&) = delete;
   node& operator=(const node&) = delete;
@@ -33,9 +39,9 @@ class node {
   /// that take effect only at the next start. Throws config_error, and changes nothing, when `c` is open and
   /// the node is not bound to loopback.
   std::vector<std::string> apply(const engine::config_ptr& c);
-  /// Takes no new connections, lets requests in flight finish for at most `drain_timeout`, and flushes. False
-  /// when some had to be cut.
-  bool stop();
+  /// Takes no new connections, lets requests in flight finish for at most `patience`, and flushes. False when
+  /// some had to be cut.
+  bool stop(engine::duration patience);
 
   const engine::config_ptr& config() const { return config_; }
 

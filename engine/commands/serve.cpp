@@ -1,13 +1,17 @@
 #include "engine/commands/serve.hpp"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -58,7 +62,7 @@ class program {
     const sigset_t signals = block_signals();
     raise_open_file_limit();
     forbid_core_files();
-    node n(read(nullptr));
+    node n(read(nullptr), [this](std::string_view actor, const std::string& why) { fail(actor, why); });
     const auto port = n.start();
     const auto& http = n.config()->http;
     const bool v6 = http.host.find(':') != std::string::npos;
@@ -99,6 +103,15 @@ class program {
     }
   }
 
+  /// The main thread is told as it is told of everything else.
+  void fail(std::string_view actor, const std::string& why) {
+    log_event(
+        log_level::error, "actor_failed",
+        {{"actor", actor}, {"why", why}, {"message", "the node cannot go on and ends; start it again"}});
+    failed_ = true;
+    ::kill(::getpid(), SIGTERM);
+  }
+
   int wait(node& n, const sigset_t& signals) {
     while (true) {
       int signal = 0;
@@ -107,14 +120,17 @@ class program {
         reload(n);
         continue;
       }
-      log_event(log_level::info, "draining", {{"signal", signal}});
-      const bool clean = n.stop();
+      // Without its deciders there is nothing to wait for: the sooner the next start, the better.
+      const bool at_once = failed_;
+      if (!at_once) log_event(log_level::info, "draining", {{"signal", signal}});
+      const bool clean = n.stop(at_once ? engine::duration::zero() : n.config()->http.drain_timeout);
       log_event(log_level::info, "stopped", {{"clean", clean}});
-      return 0;
+      return failed_ ? EXIT_FAILURE : EXIT_SUCCESS;
     }
   }
 
   std::string file_;
+  std::atomic<bool> failed_{false};
   std::unique_ptr<http::simulator> simulator_;
 };
 
