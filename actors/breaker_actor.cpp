@@ -17,23 +17,29 @@ void announce(pointer self, const std::optional<engine::breaker_notice>& notice)
 
 }  // namespace
 
-breaker_actor::behavior_type breaker(pointer self, std::string target, breaker_settings settings) {
+breaker_actor::behavior_type breaker(pointer self, std::string target, breaker_settings settings,
+                                     const mailbox_depths_ptr& depths) {
   auto& s = self->state;
   s.target = target;
+  s.mailbox = {depths, &mailbox_depths::breakers};
   s.machine = std::make_unique<engine::breaker_machine>(std::move(target), settings.config);
   s.random.seed(std::random_device{}());
-  self->set_down_handler([self](const caf::down_msg& down) { self->state.nodes.drop(down.source); });
+  self->set_down_handler([self](const caf::down_msg& down) {
+    taken(self);
+    self->state.nodes.drop(down.source);
+  });
   return {
       [=](const engine::breaker_report& report) {
+        const auto now = taken(self);
         self->state.nodes.learn(self, report.node);
-        announce(self, self->state.machine->report(report, self->clock().now(), random01(self->state)));
+        announce(self, self->state.machine->report(report, now, random01(self->state)));
       },
       [=](const probe_request& request) {
         auto& state = self->state;
+        const auto now = taken(self);
         state.nodes.learn(self, request.node);
         const auto asker = state.nodes.find(request.node);
         if (!asker) return;  // a probe that nobody hears of would be lost
-        const auto now = self->clock().now();
         const bool granted = state.machine->request_probe(request.node, now);
         // A grant goes first: the notice says that a probe is out, and whoever waits for it would be told no.
         // A refusal goes last: the notice says when to ask again.
@@ -42,7 +48,8 @@ breaker_actor::behavior_type breaker(pointer self, std::string target, breaker_s
         if (!granted) self->send(asker, probe_answer{state.target, false});
       },
       [=](const breaker_settings& changed) {
-        announce(self, self->state.machine->reconfigure(changed.config, self->clock().now()));
+        const auto now = taken(self);
+        announce(self, self->state.machine->reconfigure(changed.config, now));
       },
   };
 }

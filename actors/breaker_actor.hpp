@@ -6,6 +6,7 @@
 
 #include "actors/actors.hpp"
 #include "actors/known_nodes.hpp"
+#include "actors/mailbox_depths.hpp"
 #include "engine/breaker_machine.hpp"
 
 namespace millrace::actors {
@@ -19,11 +20,13 @@ struct breaker_state {
   known_nodes nodes;
   /// Spreads the times breakers stay open.
   std::mt19937_64 random;
+  mailbox_gauge mailbox;
   const char* name = "breaker";
 };
 
-/// Home of one target's circuit breaker: the only one that opens it and grants probes.
+/// Home of one target's circuit breaker: the only one that opens it and grants probes. Adds its mailbox to
+/// `depths`, where that is not null.
 breaker_actor::behavior_type breaker(breaker_actor::stateful_pointer<breaker_state> self, std::string target,
-                                     breaker_settings settings);
+                                     breaker_settings settings, const mailbox_depths_ptr& depths);
 
 }  // namespace millrace::actors

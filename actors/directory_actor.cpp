@@ -44,10 +44,10 @@ key_heritage heritage(directory_state& s, const std::string& name, const directo
 void apply(pointer self, const engine::config& c) {
   using entry = directory_state::entry;
   const auto spawn_key = [&](const std::string& name, const key_settings& settings, const entry& e) {
-    return self->spawn(key, name, settings, heritage(self->state, name, e));
+    return self->spawn(key, name, settings, heritage(self->state, name, e), self->state.depths);
   };
   const auto spawn_breaker = [&](const std::string& name, const breaker_settings& settings, const entry&) {
-    return self->spawn(breaker, name, settings);
+    return self->spawn(breaker, name, settings, self->state.depths);
   };
   for (const auto& provider : c.providers) {
     for (const auto& k : provider.keys) {
@@ -89,8 +89,13 @@ void end_homes(pointer self, const caf::error& why) {
 
 }  // namespace
 
-directory_actor::behavior_type directory(pointer self) {
-  self->set_down_handler([self](const caf::down_msg& down) { replace(self, down.source); });
+directory_actor::behavior_type directory(pointer self, const mailbox_depths_ptr& depths) {
+  self->state.depths = depths;
+  self->state.mailbox = {depths, &mailbox_depths::directory};
+  self->set_down_handler([self](const caf::down_msg& down) {
+    taken(self);
+    replace(self, down.source);
+  });
   self->set_exit_handler([self](caf::exit_msg& msg) {
     end_homes(self, msg.reason);
     self->quit(msg.reason);
@@ -102,16 +107,19 @@ directory_actor::behavior_type directory(pointer self) {
   });
   return {
       [=](const resolve_name& question) -> caf::strong_actor_ptr {
+        taken(self);
         const auto it = self->state.entries.find(question.name);
         return it == self->state.entries.end() ? nullptr : it->second.home;
       },
       [=](const earlier_use& use) {
+        taken(self);
         auto& s = self->state;
         for (const auto& u : use.keys) {
           if (s.entries.count(u.key) == 0) s.earlier.insert_or_assign(u.key, u);
         }
       },
       [=](const engine::config_ptr& c) {
+        taken(self);
         self->state.config = c;
         apply(self, *c);
       },

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "actors/actors.hpp"
+#include "actors/mailbox_depths.hpp"
 
 namespace millrace::actors {
 
@@ -21,11 +22,16 @@ struct directory_state {
   std::unordered_map<std::string, engine::key_use> earlier;
   /// The newest one.
   engine::config_ptr config;
+  /// For those it spawns.
+  mailbox_depths_ptr depths;
+  mailbox_gauge mailbox;
   const char* name = "directory";
 };
 
 /// Knows every actor that has one home, by name. On a node alone, every home is here.
 /// One that fails is replaced by a fresh one, which waits out what its predecessor may have granted.
-directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self);
+/// It and the homes add their mailboxes to `depths`, where that is not null.
+directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self,
+                                         const mailbox_depths_ptr& depths);
 
 }  // namespace millrace::actors

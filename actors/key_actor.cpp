@@ -29,7 +29,7 @@ void learn_node(pointer self, const std::string& node, engine::time_point now) {
 
 void drop_nodes(pointer self, const caf::actor_addr& ended) {
   auto& s = self->state;
-  const auto now = self->clock().now();
+  const auto now = taken(self);
   for (const auto& node : s.nodes.drop(ended)) s.machine->forget_node(node, now);
   s.machine->advance(now, s.out);
   deliver(self, now);
@@ -37,8 +37,9 @@ void drop_nodes(pointer self, const caf::actor_addr& ended) {
 
 }  // namespace
 
-key_actor::behavior_type key(pointer self, std::string name, key_settings settings,
-                             const key_heritage& from) {
+key_actor::behavior_type key(pointer self, std::string name, key_settings settings, const key_heritage& from,
+                             const mailbox_depths_ptr& depths) {
+  self->state.mailbox = {depths, &mailbox_depths::keys};
   std::random_device seed;
   // Small enough never to run over.
   std::uniform_int_distribution<std::uint64_t> first_lease(1, std::uint64_t{1} << 62);
@@ -48,28 +49,28 @@ key_actor::behavior_type key(pointer self, std::string name, key_settings settin
   self->set_down_handler([self](const caf::down_msg& down) { drop_nodes(self, down.source); });
   return {
       [=](const engine::lease_request& request) {
-        const auto now = self->clock().now();
+        const auto now = taken(self);
         learn_node(self, request.node, now);
         if (!self->state.nodes.find(request.node)) return;  // what it was granted would be lost
         self->state.machine->request(request, now, self->state.out);
         deliver(self, now);
       },
       [=](const engine::lease_report& report) {
-        const auto now = self->clock().now();
+        const auto now = taken(self);
         learn_node(self, report.node, now);
         self->state.machine->report(report, now, self->state.out);
         deliver(self, now);
       },
       [=](const key_settings& changed) {
-        const auto now = self->clock().now();
+        const auto now = taken(self);
         auto& s = self->state;
         s.machine->reconfigure(changed.limits, changed.margin, changed.quarantine, now, s.out);
         deliver(self, now);
       },
-      [=](const use_question&) { return self->state.machine->export_use(self->clock().now()); },
+      [=](const use_question&) { return self->state.machine->export_use(taken(self)); },
       [=](const tick& t) {
+        const auto now = taken(self);
         if (!self->state.wakeup.rings(t)) return;
-        const auto now = self->clock().now();
         self->state.machine->advance(now, self->state.out);
         deliver(self, now);
       },

@@ -5,6 +5,7 @@
 
 #include "actors/actors.hpp"
 #include "actors/known_nodes.hpp"
+#include "actors/mailbox_depths.hpp"
 #include "engine/key_machine.hpp"
 
 namespace millrace::actors {
@@ -17,6 +18,7 @@ struct key_state {
   /// Reused between messages.
   std::vector<engine::key_machine::outgoing> out;
   alarm wakeup;
+  mailbox_gauge mailbox;
   const char* name = "key";
 };
 
@@ -26,8 +28,10 @@ struct key_heritage {
   engine::key_use use = {};
 };
 
-/// Home of one provider key: grants its permits to nodes.
+/// Home of one provider key: grants its permits to nodes. Adds its mailbox to `depths`, where that is not
+/// null.
 key_actor::behavior_type key(key_actor::stateful_pointer<key_state> self, std::string name,
-                             key_settings settings, const key_heritage& from);
+                             key_settings settings, const key_heritage& from,
+                             const mailbox_depths_ptr& depths);
 
 }  // namespace millrace::actors

@@ -172,7 +172,7 @@ engine::node_gauges gauges(const node_view& node) {
   }
   g.upstream_active = node.upstream_open - node.upstream_idle;
   g.upstream_idle = node.upstream_idle;
-  g.mailboxes.push_back({"dispatcher", static_cast<std::int64_t>(node.dispatcher_mailbox)});
+  g.mailboxes = node.mailboxes;
   g.log_lines_dropped = node.log_lines_dropped;
   g.config_version = c.version;
   g.ready = node.ready;

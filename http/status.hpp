@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/config.hpp"
 #include "engine/dispatcher_machine.hpp"
@@ -14,7 +15,7 @@ namespace millrace::http {
 struct node_view {
   engine::config_ptr config;  ///< the one whose names and indices `dispatcher` uses
   engine::dispatcher_status dispatcher;
-  std::size_t dispatcher_mailbox = 0;
+  std::vector<engine::named_count> mailboxes;  ///< messages waiting, by kind of actor
   edge_statistics edge;
   std::int64_t upstream_open = 0;
   std::int64_t upstream_idle = 0;

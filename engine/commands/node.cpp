@@ -35,7 +35,7 @@ node::node(engine::config_ptr c, on_failure failed)
       watch_({&metrics_, &access_log_}),
       system_(std::make_unique<caf::actor_system>(system_config_)),
       pool_(config_->http.threads) {
-  directory_ = system_->spawn(actors::directory);
+  directory_ = system_->spawn(actors::directory, mailboxes_);
   dispatcher_ = system_->spawn(actors::dispatcher, directory_);
   const auto watch = [&](const char* name, const auto& actor) {
     actors::on_failure(caf::actor_cast<caf::strong_actor_ptr>(actor),
@@ -113,7 +113,10 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
   auto view = std::make_shared<http::node_view>();
   view->config = decided->config;
   view->dispatcher = decided->status;
-  view->dispatcher_mailbox = decided->mailbox;
+  view->mailboxes = {{"dispatcher", static_cast<std::int64_t>(decided->mailbox)},
+                     {"directory", mailboxes_->directory},
+                     {"key", mailboxes_->keys},
+                     {"breaker", mailboxes_->breakers}};
   view->edge = edge_->statistics();
   for (const auto& w : workers_) {
     const auto& counters = w->upstream.counters();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/bridge.hpp"
+#include "actors/mailbox_depths.hpp"
 #include "engine/commands/limit_keeper.hpp"
 #include "engine/log.hpp"
 #include "engine/metrics.hpp"
@@ -67,6 +68,7 @@ class node {
   engine::retry_budget budget_;
   actors::system_config system_config_;
   std::unique_ptr<caf::actor_system> system_;
+  const actors::mailbox_depths_ptr mailboxes_ = std::make_shared<actors::mailbox_depths>();
   actors::directory_actor directory_;
   actors::dispatcher_actor dispatcher_;
   std::unique_ptr<limit_keeper> limits_;

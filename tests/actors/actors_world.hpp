@@ -61,7 +61,7 @@ class actors_world {
 class node_world : public actors_world {
  public:
   explicit node_world(engine::config_builder b) : builder(std::move(b)) {
-    home = system.spawn(actors::directory);
+    home = system.spawn(actors::directory, depths);
     dispatcher = system.spawn(actors::dispatcher, home);
     desk = system.spawn([this](desk_actor::pointer) -> desk_actor::behavior_type {
       return {[this](const desk_replies_ptr& r) { take(*r); }};
@@ -139,6 +139,7 @@ class node_world : public actors_world {
     return found;
   }
 
+  const mailbox_depths_ptr depths = std::make_shared<mailbox_depths>();
   engine::config_builder builder;
   engine::config_ptr config;
   directory_actor home;

@@ -8,7 +8,8 @@ namespace {
 
 struct breaker_actor_test : testing::Test {
   actors_world w;
-  breaker_actor home = w.system.spawn(breaker, std::string("breaker/p/m"), breaker_settings{});
+  breaker_actor home =
+      w.system.spawn(breaker, std::string("breaker/p/m"), breaker_settings{}, mailbox_depths_ptr{});
   listener a{w};
   listener b{w};
 

@@ -183,7 +183,7 @@ TEST_F(bridge_test, ARealNodeGrantsAndTellsItsState) {
   engine::config_builder b;
   b.provider("p", {engine::rpm(6000)}).model("m", {0});
   const auto config = b.build();
-  home = system.spawn(directory);
+  home = system.spawn(directory, mailbox_depths_ptr{});
   dispatcher = system.spawn(actors::dispatcher, home);
   caf::anon_send(home, config);
   caf::anon_send(dispatcher, config);

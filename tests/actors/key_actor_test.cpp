@@ -9,7 +9,8 @@ namespace {
 /// A key that allows one call at a time.
 struct key_actor_test : testing::Test {
   actors_world w;
-  key_actor home = w.system.spawn(key, std::string("key/p/k1"), one_call(), key_heritage{});
+  key_actor home =
+      w.system.spawn(key, std::string("key/p/k1"), one_call(), key_heritage{}, mailbox_depths_ptr{});
   listener a{w};
   listener b{w};
 

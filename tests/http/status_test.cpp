@@ -148,6 +148,7 @@ TEST(gauges, are_what_metrics_expect) {
   v.dispatcher.keys[1].quarantine = engine::quarantine_reason::unauthorized;
   v.dispatcher.lanes[2].joined.add(7);
   v.edge.refused[static_cast<size_t>(refusal::request_too_large)] = 6;
+  v.mailboxes = {{"dispatcher", 1}, {"key", 8}};
   v.edge.open = 5;
   v.upstream_open = 9;
   v.upstream_idle = 4;
@@ -171,6 +172,9 @@ TEST(gauges, are_what_metrics_expect) {
   ASSERT_EQ(g.queues.size(), 3U);
   EXPECT_EQ(g.queues[2].joined.sum, 7U);
   EXPECT_EQ(g.queues[1].joined.sum, 0U);
+  ASSERT_EQ(g.mailboxes.size(), 2U);
+  EXPECT_EQ(g.mailboxes[1].name, "key");
+  EXPECT_EQ(g.mailboxes[1].count, 8);
   EXPECT_EQ(g.connections, 5);
   EXPECT_EQ(g.upstream_active, 5);
 }
