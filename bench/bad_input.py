@@ -100,5 +100,7 @@ def measure(a):
                 f"{ratio:.2f}x ({p99['beside']:.2f} / {p99['without']:.2f} ms, medians of {a.bad_rounds}; "
                 f"single rounds {single[0]:.2f}x to {single[-1]:.2f}x)", ratio <= SLOWER),
             row("R12 control: the bad ones at another node on this machine / without", "-",
-                f"{p99['elsewhere'] / p99['without']:.2f}x ({p99['elsewhere']:.2f} ms)", None)]
+                f"{p99['elsewhere'] / p99['without']:.2f}x ({p99['elsewhere']:.2f} ms)", None),
+            row("R12 what Millrace adds to that: beside the bad ones / control", "-",
+                f"{result['ratio_to_elsewhere']:.2f}x", None)]
     return {"bad_input": result}, rows

@@ -37,14 +37,6 @@ std::int64_t rate_window::total(time_point now) {
   return total_;
 }
 
-time_point rate_window::last_expiry(time_point now) {
-  expire(now);
-  if (total_ == 0) return now;
-  std::int64_t k = last_slot();
-  while (at_slot(k) == 0) --k;
-  return expiry_of_slot(k);
-}
-
 time_point rate_window::when_at_most(std::int64_t bound, time_point now) {
   expire(now);
   if (bound < 0) return time_point::max();

@@ -32,8 +32,6 @@ class rate_window {
   /// Everything counted and not expired, the future included.
   std::int64_t total(time_point now);
 
-  /// When the window is empty again if nothing is added; `now` when it is. O(slots).
-  time_point last_expiry(time_point now);
   /// When `total` is at most `bound` if nothing is added; time_point::max() for a negative bound. O(slots)
   /// when not now.
   time_point when_at_most(std::int64_t bound, time_point now);

@@ -26,7 +26,7 @@ TEST(rate_window, counts_the_future_now_and_the_expired_past_not_at_all) {
   rate_window w(minute);
   w.add(5, start + 2s, start);
   EXPECT_EQ(w.total(start), 5);
-  EXPECT_EQ(w.last_expiry(start), start + 2250ms + 60500ms);
+  EXPECT_EQ(w.when_at_most(0, start), start + 2250ms + 60500ms);
   w.add(7, start - 30s, start);
   EXPECT_EQ(w.total(start), 12);
   w.add(9, start - 61s, start);
