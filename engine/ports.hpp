@@ -126,6 +126,7 @@ struct request_facts {
   bool empty_object = false;
   std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;
+  bool zero_temperature = false;  ///< `temperature` is there and numerically 0
 };
 
 struct usage {

@@ -252,7 +252,7 @@ bool json_scanner::number() {
 
 bool json_scanner::string() {
   size_t run = ++at_;
-  string_escaped_ = false;
+  string_escaped_ = string_respelt_ = false;
   for (;;) {
     at_ = find_special(text_, at_);
     text_bytes_ += at_ - run;
@@ -272,6 +272,7 @@ bool json_scanner::string() {
 bool json_scanner::escape() {
   const std::string_view rest = text_.substr(at_);
   if (rest.size() < 2) return fail();
+  string_respelt_ = string_respelt_ || rest[1] == 'u' || rest[1] == '/';
   if (rest[1] != 'u') {
     if (!is_short_escape(rest[1])) return fail();
     at_ += 2;
@@ -352,6 +353,11 @@ bool json_integer(std::string_view literal, std::int64_t& out) {
   return true;
 }
 
+bool json_is_zero(std::string_view literal) {
+  if (literal.empty() || !(is_digit(literal.front()) || literal.front() == '-')) return false;
+  return literal.substr(0, literal.find_first_of("eE")).find_first_of("123456789") == std::string_view::npos;
+}
+
 void json_quote(std::string_view text, std::string& out) {
   if (!valid_utf8(text)) {
     out += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -387,6 +393,17 @@ void json_quote(std::string_view text, std::string& out) {
     }
   }
   out.push_back('"');
+}
+
+std::string_view json_trim(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool json_is_blank(std::string_view literal) {
+  if (literal.empty() || literal == "null" || literal == "\"\"") return true;
+  return (literal.front() == '[' || literal.front() == '{') && json_trim(literal.substr(1)).size() == 1;
 }
 
 bool valid_utf8(std::string_view text) {

@@ -41,6 +41,8 @@ class json_scanner {
   bool key_escaped() const { return key_escaped_; }
   /// Offset of the opening quote of the key given last.
   size_t key_offset() const { return key_offset_; }
+  /// The key given last as written, quotes included.
+  std::string_view key_literal() const { return text_.substr(key_offset_, key_length_ + 2); }
 
   /// The same for the array entered last.
   bool next_element();
@@ -51,6 +53,9 @@ class json_scanner {
   /// Consumes the next value whatever it is and returns it as written, without surrounding white space; empty
   /// on error.
   std::string_view value();
+  /// Whether the string consumed last, as a key or a value or inside of one, holds an escape of a character
+  /// that can be written in another way, too: \u or "\/".
+  bool string_respelt() const { return string_respelt_; }
 
   /// True when nothing but white space is left and every object and array is closed.
   bool at_end();
@@ -84,6 +89,7 @@ class json_scanner {
   bool fresh_ = false;  ///< just behind an opening bracket: neither a comma nor a value came yet
   bool key_escaped_ = false;
   bool string_escaped_ = false;  ///< the string consumed last holds a backslash
+  bool string_respelt_ = false;
   json_error error_ = json_error::none;
   std::bitset<max_json_depth> is_object_;  ///< by depth - 1
   std::string key_;                        ///< the last escaped key, unescaped
@@ -100,8 +106,17 @@ std::string json_text(std::string_view literal);
 /// `literal` as an integer; false when it is not a number without fraction and exponent that fits 64 bits.
 bool json_integer(std::string_view literal, std::int64_t& out);
 
+/// Whether `literal` is a number whose value is exactly 0, however it is spelt.
+bool json_is_zero(std::string_view literal);
+
 /// Appends `text` as a string literal with quotes. Bytes that are not UTF-8 become U+FFFD.
 void json_quote(std::string_view text, std::string& out);
+
+/// `text` without the white space around it.
+std::string_view json_trim(std::string_view text);
+
+/// Null, "", [] or {}, as written: members that say nothing. So does no text at all.
+bool json_is_blank(std::string_view literal);
 
 bool valid_utf8(std::string_view text);
 

@@ -202,6 +202,8 @@ bool request_reader::read_member(std::string_view key) {
     read_count(n_, max_counted_choices);
   } else if (key == "best_of") {
     read_count(best_of_, max_counted_choices);
+  } else if (key == "temperature") {
+    facts_.zero_temperature = json_is_zero(scanner_.value());
   } else if (key == "tools" || key == "functions" || key == "response_format" || key == "suffix") {
     input_.read_text();
   } else {

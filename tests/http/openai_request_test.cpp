@@ -56,12 +56,22 @@ TEST(openai_request, reads_what_the_pipeline_needs) {
   EXPECT_EQ(facts.max_output_tokens, 100);
 }
 
+TEST(openai_request, tells_an_explicit_zero_temperature) {
+  for (const char* zero : {"0", "0.0", "-0", "0e5", "-0.000E-9"})
+    EXPECT_TRUE(read(chat(std::string(",\"temperature\":") + zero)).zero_temperature) << zero;
+  for (const char* other : {"1", "0.1", "1e-400", "-0.01", "null", "\"0\"", "false", "[0]", "{}"})
+    EXPECT_FALSE(read(chat(std::string(",\"temperature\":") + other)).zero_temperature) << other;
+  EXPECT_FALSE(read(chat(R"(,"x":{"temperature":0})")).zero_temperature);
+  EXPECT_TRUE(read(chat(R"(,"t\u0065mperature":0)")).zero_temperature);
+}
+
 TEST(openai_request, facts_of_an_earlier_body_do_not_linger) {
   engine::request_facts facts =
-      read(chat(R"(,"stream":true,"stream_options":{"include_usage":true},"max_tokens":9)"));
+      read(chat(R"(,"stream":true,"stream_options":{"include_usage":true},"max_tokens":9,"temperature":0)"));
   engine::api_error error;
   ASSERT_TRUE(openai().read_request(route_kind::chat, chat(), facts, error));
   EXPECT_FALSE(facts.stream);
+  EXPECT_FALSE(facts.zero_temperature);
   EXPECT_FALSE(facts.include_usage);
   EXPECT_EQ(facts.stream_options_length, 0U);
   EXPECT_EQ(facts.max_output_tokens, -1);
