@@ -173,6 +173,17 @@ class dialect {
                               usage& used) const = 0;
   virtual std::unique_ptr<stream_reader> read_stream(route_kind route, std::string_view client_model,
                                                      bool client_wants_usage) const = 0;
+  /// A whole plain answer as the text of a whole event stream. Id, time and model stay; usage is told only
+  /// where the client asked for it. Replaces `out`. False, with `out` empty, when it is no answer that ended
+  /// properly or the route does not stream.
+  virtual bool replay_stream(route_kind route, std::string_view answer, bool client_wants_usage,
+                             std::string& out) const = 0;
+  /// The other way round: all bytes of a provider's event stream as the plain answer it would have given,
+  /// with `client_model` as its model. Replaces `out` and `used`. False, with `out` empty, when the stream
+  /// did not come to its proper end, tells of an error, or cannot be put together with certainty: then
+  /// nothing of it may be kept. `out` is never much larger than `stream`, whose length the caller bounds.
+  virtual bool collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
+                              std::string& out, usage& used) const = 0;
   /// Limit headers and retry hints of a provider's answer.
   virtual limit_hint read_limits(const upstream_head& head) const = 0;
   virtual duration read_retry_after(const upstream_head& head) const = 0;

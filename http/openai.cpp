@@ -2,6 +2,8 @@
 
 #include "http/json_scan.hpp"
 #include "http/openai_answer.hpp"
+#include "http/openai_collect.hpp"
+#include "http/openai_replay.hpp"
 #include "http/openai_request.hpp"
 #include "http/openai_stream.hpp"
 #include "http/retry_hints.hpp"
@@ -47,6 +49,16 @@ class openai_dialect final : public engine::dialect {
                                                      std::string_view client_model,
                                                      bool client_wants_usage) const override {
     return read_openai_stream(client_model, client_wants_usage);
+  }
+
+  bool replay_stream(engine::route_kind route, std::string_view answer, bool client_wants_usage,
+                     std::string& out) const override {
+    return replay_openai_answer(route, answer, client_wants_usage, out);
+  }
+
+  bool collect_answer(engine::route_kind route, std::string_view stream, std::string_view client_model,
+                      std::string& out, engine::usage& used) const override {
+    return collect_openai_answer(route, stream, client_model, out, used);
   }
 
   engine::limit_hint read_limits(const engine::upstream_head& head) const override {

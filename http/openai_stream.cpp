@@ -12,21 +12,6 @@
 namespace millrace::http {
 namespace {
 
-constexpr std::string_view white_space = " \t\r\n";
-
-std::string_view trimmed(std::string_view text) {
-  const size_t start = text.find_first_not_of(white_space);
-  if (start == std::string_view::npos) return {};
-  return text.substr(start, text.find_last_not_of(white_space) - start + 1);
-}
-
-/// Null, "", [] or {}: members that say nothing.
-bool is_blank(std::string_view value) {
-  if (value.empty() || value == "null" || value == "\"\"") return true;
-  return (value.front() == '[' || value.front() == '{') &&
-         value.find_first_not_of(white_space, 1) == value.size() - 1;
-}
-
 /// The status that a failure with this error would have had. Those of an empty account come as 429, too; 402
 /// tells them from rate limits, which the text alone would not.
 int status_of(const provider_error& e) {
@@ -65,7 +50,6 @@ class openai_stream : public engine::stream_reader {
   };
 
   void take(std::string& out);
-  std::string_view payload();
   bool read_chunk(std::string_view payload);
   void read_choices(json_scanner& scanner);
   void read_choice(json_scanner& scanner);
@@ -113,8 +97,8 @@ engine::stream_reader::state openai_stream::feed(std::string_view bytes, std::st
 void openai_stream::take(std::string& out) {
   if (event_.tail && dropped_) return;
   dropped_ = false;
-  const std::string_view text = payload();
-  const std::string_view content = trimmed(text);
+  const std::string_view text = sse_payload(event_, joined_);
+  const std::string_view content = json_trim(text);
   if (content.empty()) {
     out.append(event_.raw);
     return;
@@ -131,17 +115,6 @@ void openai_stream::take(std::string& out) {
   if (!is_json) return fail("The provider sent an event that is not a JSON object.");
   dropped_ = no_choices_ && whole_usage_ && !wants_usage_;
   if (!dropped_) write_edited(text, out);
-}
-
-/// The `data` of the block, its lines joined by LF.
-std::string_view openai_stream::payload() {
-  if (event_.data.size() == 1) return event_.raw.substr(event_.data[0].offset, event_.data[0].length);
-  joined_.clear();
-  for (const auto& line : event_.data) {
-    if (&line != event_.data.data()) joined_.push_back('\n');
-    joined_.append(event_.raw, line.offset, line.length);
-  }
-  return joined_;
 }
 
 /// Reads one chunk and notes the edits it needs, in order; false when it is not a JSON object.
@@ -211,7 +184,7 @@ void openai_stream::read_choice(json_scanner& scanner) {
     }
     const bool tells = key == "finish_reason" || key == "text";
     const std::string_view value = scanner.value();
-    if (tells && !is_blank(value)) state_ = state::content;
+    if (tells && !json_is_blank(value)) state_ = state::content;
   }
 }
 
@@ -220,7 +193,7 @@ void openai_stream::read_delta(json_scanner& scanner) {
   while (scanner.next_member(key)) {
     const bool is_role = key == "role";
     const std::string_view value = scanner.value();
-    if (!is_role && !is_blank(value)) state_ = state::content;
+    if (!is_role && !json_is_blank(value)) state_ = state::content;
   }
 }
 

@@ -9,6 +9,16 @@ constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 }  // namespace
 
+std::string_view sse_payload(const sse_event& event, std::string& joined) {
+  if (event.data.size() == 1) return event.raw.substr(event.data[0].offset, event.data[0].length);
+  joined.clear();
+  for (const auto& line : event.data) {
+    if (&line != event.data.data()) joined.push_back('\n');
+    joined.append(event.raw, line.offset, line.length);
+  }
+  return joined;
+}
+
 void sse_splitter::feed(std::string_view bytes) {
   if (kept_.empty()) {
     text_ = bytes;

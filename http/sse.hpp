@@ -26,6 +26,10 @@ struct sse_event {
   bool tail = false;        ///< only the LF that belongs to the CR LF at the end of the block before
 };
 
+/// The `data` of a block, its lines joined by LF: a part of the block, or, when there are several lines, of
+/// `joined`.
+std::string_view sse_payload(const sse_event& event, std::string& joined);
+
 /// Cuts a text/event-stream (WHATWG HTML, section 9.2.6) into its blocks, whatever pieces the bytes come in
 /// and whichever line end (LF, CR LF, CR) they use; the blocks' `raw` texts joined are the stream, save a
 /// leading byte order mark. Bytes are copied only when a block is spread over several pieces, and none is

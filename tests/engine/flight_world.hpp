@@ -168,6 +168,18 @@ class fake_dialect final : public dialect {
   std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
     return std::make_unique<reader>(failure_status);
   }
+  /// A stream of an answer is that answer between "p" and "d".
+  bool replay_stream(route_kind, std::string_view answer, bool, std::string& out) const override {
+    out = "p" + std::string(answer) + "d";
+    return true;
+  }
+  bool collect_answer(route_kind, std::string_view stream, std::string_view, std::string& out,
+                      usage& used) const override {
+    used = {10, 20, 0, 0, true};
+    const bool whole = stream.starts_with("p") && stream.ends_with("d");
+    out = whole ? stream.substr(1, stream.size() - 2) : std::string_view();
+    return whole;
+  }
   limit_hint read_limits(const upstream_head&) const override { return {}; }
   duration read_retry_after(const upstream_head& head) const override {
     return head.header("retry-after").empty() ? duration{} : duration{std::chrono::seconds(7)};

@@ -1,0 +1,59 @@
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "http/canonical_json.hpp"
+#include "http/openai.hpp"
+
+// Answers and streams may be anything. What was put together once comes back as it is from its replay, and
+// every replay is a whole stream.
+
+namespace {
+
+using millrace::engine::route_kind;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+std::string canonical(std::string_view text) {
+  static millrace::http::canonical_writer writer;
+  std::string out;
+  require(writer.append(text, {}, out));
+  return out;
+}
+
+/// `answer` came out of a stream.
+void check_collected(route_kind route, const std::string& answer, bool usage_known) {
+  const auto& dialect = millrace::http::openai();
+  std::string stream;
+  // A replay has bounds of its own.
+  if (!dialect.replay_stream(route, answer, true, stream)) return;
+  std::string passed;
+  const auto reader = dialect.read_stream(route, "mine", true);
+  require(reader->feed(stream, passed) == millrace::engine::stream_reader::state::done);
+  require(passed == stream && reader->seen_usage().known == usage_known);
+  std::string again;
+  millrace::engine::usage used;
+  require(dialect.collect_answer(route, stream, "mine", again, used));
+  require(canonical(again) == canonical(answer) && used.known == usage_known);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const auto route = static_cast<route_kind>(data[0] % 3);
+  const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
+  const auto& dialect = millrace::http::openai();
+  std::string out;
+  std::string stream;
+  millrace::engine::usage used;
+  if (dialect.collect_answer(route, text, "mine", out, used)) check_collected(route, out, used.known);
+  // Bounds and what cannot be merged aside, a replay can be put together.
+  if (dialect.replay_stream(route, text, true, stream) &&
+      dialect.collect_answer(route, stream, "mine", out, used)) {
+    check_collected(route, out, used.known);
+  }
+  return 0;
+}
