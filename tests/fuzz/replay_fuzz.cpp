@@ -49,9 +49,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
   std::string out;
   std::string stream;
   millrace::engine::usage used;
-  if (dialect.collect_answer(route, text, "mine", out, used)) check_collected(route, out, used.known);
-  // Bounds and what cannot be merged aside, a replay can be put together.
-  if (dialect.replay_stream(route, text, true, stream) &&
+  // A replay gives tool calls their place and drops repeated names, so it is the second time that counts.
+  // Bounds and what cannot be merged aside, it can be put together.
+  const bool collected = dialect.collect_answer(route, text, "mine", out, used);
+  if (dialect.replay_stream(route, collected ? std::string_view(out) : text, true, stream) &&
       dialect.collect_answer(route, stream, "mine", out, used)) {
     check_collected(route, out, used.known);
   }
