@@ -1,0 +1,65 @@
+#include "storage/answer_record.hpp"
+
+#include <exception>
+#include <memory>
+
+#include "storage/checksum.hpp"
+#include "storage/msgpack_map.hpp"
+
+namespace millrace::storage {
+namespace {
+
+constexpr std::int64_t version = 1;
+
+std::string_view bytes_of(const engine::cache_key& key) {
+  return {reinterpret_cast<const char*>(key.bytes.data()), key.bytes.size()};
+}
+
+}  // namespace
+
+std::string encode_answer(const engine::cache_key& key, const engine::cached_answer& a) {
+  msgpack::sbuffer buffer(a.size_bytes());
+  msgpack::packer out(buffer);
+  out.pack_map(12);
+  const auto field = [&out](const char* name, const auto& value) { out.pack(name).pack(value); };
+  field("v", version);
+  field("body", a.body);
+  field("type", a.content_type);
+  field("tenant", a.tenant);
+  field("model", a.model);
+  field("provider", a.provider);
+  field("upstream", a.upstream_model);
+  field("key", a.key_id);
+  field("input", a.input_tokens);
+  field("output", a.output_tokens);
+  field("stored", ms_of(a.stored_at));
+  field("expires", ms_of(a.expires_at));
+  return seal(bytes_of(key), {buffer.data(), buffer.size()});
+}
+
+engine::cached_answer_ptr decode_answer(const engine::cache_key& key, std::string_view record) {
+  std::string_view payload;
+  if (!unseal(bytes_of(key), record, payload)) return nullptr;
+  try {
+    const auto handle = parse_map(payload);
+    const auto& map = handle.get();
+    if (number_at(map, "v") != version) return nullptr;
+    auto a = std::make_shared<engine::cached_answer>();
+    a->body = text_at(map, "body");
+    a->content_type = text_at(map, "type");
+    a->tenant = text_at(map, "tenant");
+    a->model = text_at(map, "model");
+    a->provider = text_at(map, "provider");
+    a->upstream_model = text_at(map, "upstream");
+    a->key_id = text_at(map, "key");
+    a->input_tokens = number_at(map, "input");
+    a->output_tokens = number_at(map, "output");
+    a->stored_at = time_of(number_at(map, "stored"));
+    a->expires_at = time_of(number_at(map, "expires"));
+    return a;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
+}  // namespace millrace::storage
