@@ -43,6 +43,8 @@ struct http_config {
   duration header_timeout = 10s;
   duration idle_timeout = 75s;
   duration drain_timeout = 30s;
+  /// A streamed answer that had nothing to write for so long gets a comment; 0: never.
+  duration ping_interval = 15s;
   std::vector<std::string> cors_origins;
 };
 

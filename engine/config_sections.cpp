@@ -57,7 +57,7 @@ void read_origins(const config_value& value, config& c) {
 
 void read_http(const config_value& value, config& c) {
   const config_section s(value, {"listen", "threads", "max_body", "max_connections", "header_timeout",
-                                 "idle_timeout", "drain_timeout", "cors_origins"});
+                                 "idle_timeout", "drain_timeout", "ping_interval", "cors_origins"});
   if (const auto* v = s.find("listen"); v && !split_address(v->text(), c.http.host, c.http.port)) {
     v->fail(
         "must be an IP address and a port from 0 to 65535, like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080");
@@ -70,6 +70,7 @@ void read_http(const config_value& value, config& c) {
   s.read("header_timeout", c.http.header_timeout, 100ms, 1h);
   s.read("idle_timeout", c.http.idle_timeout, 100ms, one_day);
   s.read("drain_timeout", c.http.drain_timeout, 0s, one_day);
+  s.read("ping_interval", c.http.ping_interval, 0s, 1h);
   if (const auto* v = s.find("cors_origins")) read_origins(*v, c);
 }
 

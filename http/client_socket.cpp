@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <boost/asio/buffer.hpp>
 
 namespace millrace::http {
@@ -97,6 +99,7 @@ void client_socket::cancel_request() {
 }
 
 void client_socket::check(engine::time_point now) {
+  if (!comment_.empty() && now >= comment_due_) break_silence(now);
   if (now < deadline_ || expired_) return;
   expired_ = true;
   error_code ignored;
@@ -105,6 +108,42 @@ void client_socket::check(engine::time_point now) {
   } else {
     wake_.wake_later(thread_.context);
   }
+}
+
+void client_socket::begin_silence(std::string_view comment, engine::duration interval) {
+  comment_ = comment;
+  comment_interval_ = interval;
+  comment_due_ = engine::clock::now() + interval;
+  untaken_bytes_ = 0;
+}
+
+void client_socket::break_silence(engine::time_point now) {
+  if (!usable() || (request_ != nullptr && request_->cancelled()) || !reader_takes(now)) return;
+  if (output_.empty()) output_ = comment_;
+  error_code ec;
+  const size_t n = socket_.write_some(asio::buffer(output_), ec);
+  if (ec && ec != asio::error::would_block) return thread_.cut_soon(*this);
+  // What does not fit goes out with the next comment or before the stream's next bytes.
+  output_.erase(0, n);
+  if (output_.empty()) comment_due_ = now + comment_interval_;
+}
+
+/// True when nothing written before is still on its way. A reader that stopped reading shows only here: the
+/// kernel would take comments for it for hours.
+bool client_socket::reader_takes(engine::time_point now) {
+  int untaken = 0;
+  if (ioctl(socket_.native_handle(), SIOCOUTQ, &untaken) != 0 || untaken == 0) {
+    untaken_bytes_ = 0;
+    return true;
+  }
+  if (untaken_bytes_ == 0 || untaken < untaken_bytes_) {
+    untaken_bytes_ = untaken;
+    untaken_since_ = now;
+  } else if (now - untaken_since_ >= thread_.common.limits.write_stall) {
+    thread_.counters.stalled.add(1);
+    thread_.cut_soon(*this);
+  }
+  return false;
 }
 
 void client_socket::stop_waiting() {

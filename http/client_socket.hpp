@@ -39,6 +39,13 @@ class client_socket : public list_hook {
   bool send(std::string_view bytes, const engine::yield& y);
   bool flush(const engine::yield& y);
 
+  // --- a stream that waits for its next bytes, with everything before them flushed
+  /// Until `end_silence`, `comment` is written whenever `interval` passed without a byte. A client that has
+  /// not taken what was written before gets none; when it takes nothing for `write_stall`, it is cut as if a
+  /// write had stalled. `comment` must live until `end_silence`, which comes before anything else is sent.
+  void begin_silence(std::string_view comment, engine::duration interval);
+  void end_silence() { comment_ = {}; }
+
   // --- the end
   /// Ends our side and waits, dropping input, until the client has ended its own or the linger time is over.
   /// So it sees the answer: closing with unread input would reset the connection.
@@ -50,7 +57,7 @@ class client_socket : public list_hook {
   bool usable() const { return !closing_ && !peer_gone_ && !broken_; }
 
   // --- called by the thread, from outside the coroutine
-  /// Expires the deadline. Never resumes the coroutine in place.
+  /// Expires the deadline, or breaks the silence. Never resumes the coroutine in place.
   void check(engine::time_point now);
   /// Makes the coroutine stop waiting for input for good. Never resumes it in place.
   void stop_waiting();
@@ -64,6 +71,8 @@ class client_socket : public list_hook {
   void on_read(const boost::system::error_code& ec, size_t n);
   void peer_disappeared();
   void cancel_request();
+  void break_silence(engine::time_point now);
+  bool reader_takes(engine::time_point now);
   bool write_all(std::string_view first, std::string_view second, const engine::yield& y);
   bool wait_until_writable(const engine::yield& y);
 
@@ -74,6 +83,11 @@ class client_socket : public list_hook {
   std::string output_;
   engine::cancellation* request_ = nullptr;
   engine::time_point deadline_ = engine::time_point::max();
+  std::string_view comment_;  ///< empty: no stream waits
+  engine::duration comment_interval_{};
+  engine::time_point comment_due_;
+  engine::time_point untaken_since_;  ///< the kernel has held `untaken_bytes_` since then
+  int untaken_bytes_ = 0;
   bool expired_ = false;
   bool reading_ = false;    ///< a read is under way
   bool peer_gone_ = false;  ///< end of input, or an error

@@ -21,6 +21,10 @@ constexpr size_t kept_bytes = 16 * 1024;
 /// Read at once while a long body comes in.
 constexpr size_t body_read_bytes = 64 * 1024;
 
+/// A comment of an event stream (WHATWG HTML, section 9.2.6), and the same as a chunk.
+constexpr std::string_view ping = ": ping\n\n";
+constexpr std::string_view ping_chunk = "8\r\n: ping\n\n\r\n";
+
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr auto overload_pause = std::chrono::seconds(1);
 
@@ -63,8 +67,9 @@ class served {
 /// Lets the answer writer write to this connection from its coroutine.
 class connection::output : public answer_sink {
  public:
-  output(connection& c, engine::answer_stream* stream, const engine::yield& y)
-      : c_(c), stream_(stream), y_(y) {}
+  /// `comment`: for a stream that is silent; empty: none.
+  output(connection& c, engine::answer_stream* stream, std::string_view comment, const engine::yield& y)
+      : c_(c), stream_(stream), comment_(comment), y_(y) {}
 
   bool write(std::string_view bytes) override { return c_.socket_.send(bytes, y_); }
 
@@ -73,7 +78,7 @@ class connection::output : public answer_sink {
       // What was read before is taken by the client before more is read: this is the backpressure.
       if (!c_.socket_.flush(y_)) return pulled::failed;
       out.clear();
-      const bool more = stream_->read(out, y_);
+      const bool more = read(out);
       if (c_.gone_->cancelled()) return pulled::failed;
       if (!more) return pulled::end;
     } while (out.empty());
@@ -81,8 +86,17 @@ class connection::output : public answer_sink {
   }
 
  private:
+  /// The stream's next bytes. What it throws ends the connection, and with it the silence.
+  bool read(std::string& out) {
+    if (!comment_.empty()) c_.socket_.begin_silence(comment_, c_.config_->ping_interval);
+    const bool more = stream_->read(out, y_);
+    c_.socket_.end_silence();
+    return more;
+  }
+
   connection& c_;
   engine::answer_stream* stream_;
+  std::string_view comment_;
   const engine::yield& y_;
 };
 
@@ -352,7 +366,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   bool written = false;
   if (!cancelled) {
     add_cors(in_.head.fields, config_->cors_origins, a.headers);
-    output out(*this, a.stream.get(), y);
+    output out(*this, a.stream.get(), comment_for(a, old), y);
     written = thread_.writer.write(a, {without_body, old, keep, thread_.date()}, out) && socket_.flush(y);
   }
   if (a.stream && (!written || without_body)) a.stream->abandon();
@@ -360,6 +374,13 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   // A reset, so that what was sent so far cannot pass for the whole.
   socket_.reset();
   return false;
+}
+
+/// What a client hears while the answer's stream is silent; empty: nothing.
+std::string_view connection::comment_for(const engine::answer& a, bool old) const {
+  const bool events = a.stream && a.content_type.starts_with("text/event-stream");
+  if (!events || config_->ping_interval <= engine::duration::zero()) return {};
+  return old ? ping : ping_chunk;
 }
 
 void connection::forget_request() {

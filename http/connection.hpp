@@ -65,6 +65,7 @@ class connection : public list_hook {
   bool refuse(const fault& f, const engine::yield& y, bool keep = false, std::string_view allow = {});
   std::string given_request_id() const;
   engine::answer error_answer(const fault& f, engine::time_point received);
+  std::string_view comment_for(const engine::answer& a, bool old) const;
   bool write_answer(engine::answer& a, const engine::yield& y);
   void forget_request();
 

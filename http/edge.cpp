@@ -82,6 +82,7 @@ class edge::implementation {
   asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor_;
   io_timer accept_timer_;
   std::atomic<std::int64_t> accepted_ = 0;
+  std::atomic<std::int64_t> max_connections_;
   size_t next_thread_ = 0;
   bool stopped_ = false;
 };
@@ -100,7 +101,8 @@ edge::implementation::implementation(io_pool& pool, std::vector<route> routes, e
               .mutex = {},
               .ended = {}},
       acceptor_(pool.context(0).get_executor()),
-      accept_timer_(pool.context(0).get_executor()) {
+      accept_timer_(pool.context(0).get_executor()),
+      max_connections_(config.max_connections) {
   // A head must fit into the input buffer, or it would never be complete.
   const auto& head = common_.limits.head;
   common_.limits.read_ahead_bytes =
@@ -168,7 +170,7 @@ void edge::implementation::pause_accepting() {
 
 void edge::implementation::hand_over(int native_socket, const tcp::endpoint& peer) {
   accepted_.fetch_add(1, std::memory_order_relaxed);
-  const auto max = threads_[0]->config->max_connections;
+  const auto max = max_connections_.load(std::memory_order_relaxed);
   const auto now_open = open();
   if (now_open >= max + common_.limits.lingering_refusals) {
     threads_[0]->counters.refused[static_cast<size_t>(refusal::overloaded)].add(1);
@@ -189,6 +191,7 @@ void edge::implementation::hand_over(int native_socket, const tcp::endpoint& pee
 }
 
 void edge::implementation::set_config(const engine::http_config& config) {
+  max_connections_.store(config.max_connections, std::memory_order_relaxed);
   const auto shared_config = std::make_shared<const engine::http_config>(config);
   for (size_t i = 0; i < threads_.size(); ++i) {
     pool_.post(i, [t = threads_[i], shared_config] { t->config = shared_config; });
@@ -232,6 +235,7 @@ std::int64_t edge::implementation::open() const {
 edge_statistics edge::implementation::statistics() const {
   edge_statistics s;
   s.open = open();
+  s.max_connections = max_connections_.load(std::memory_order_relaxed);
   s.accepted = accepted_.load(std::memory_order_relaxed);
   for (const auto& t : threads_) {
     s.serving += t->counters.serving.get();

@@ -79,6 +79,7 @@ struct edge_limits {
 
 struct edge_statistics {
   std::int64_t open = 0;                         ///< connections now
+  std::int64_t max_connections = 0;              ///< beyond it clients are refused
   std::int64_t serving = 0;                      ///< requests in handlers or being answered now
   std::int64_t accepted = 0;                     ///< connections since start
   std::int64_t requests = 0;                     ///< handed to handlers since start

@@ -49,6 +49,7 @@ struct edge_thread::lists {
   std::vector<linked_list<connection>> slots;  ///< connections by the tick that checks their deadlines
   linked_list<connection> cancelled;
   linked_list<client_socket> crowded;
+  linked_list<client_socket> overdue;
 };
 
 edge_thread::edge_thread(asio::io_context& context, size_t index, edge_common& common,
@@ -100,6 +101,11 @@ void edge_thread::watch_crowded(client_socket& s) {
   lists_->crowded.push_back(s);
 }
 
+void edge_thread::cut_soon(client_socket& s) {
+  s.unlink();
+  lists_->overdue.push_back(s);
+}
+
 std::string_view edge_thread::date() {
   const auto now = std::time(nullptr);
   if (now != date_second_) {
@@ -130,6 +136,11 @@ void edge_thread::tick() {
   if (open.load() == 0) return;
   const auto now = engine::clock::now();
   for (auto& c : lists_->slots[ticks_++ % lists_->slots.size()]) c.check(now);
+  while (!lists_->overdue.empty()) {
+    auto& s = lists_->overdue.front();
+    lists_->overdue.pop_front();
+    s.abort();
+  }
   visit(lists_->crowded, lists_->crowded, [](client_socket& s) { s.check_hangup(); });
   start_ticking();
 }

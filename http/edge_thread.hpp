@@ -86,6 +86,9 @@ class edge_thread : public std::enable_shared_from_this<edge_thread> {
   /// hides.
   void watch_crowded(client_socket& s);
 
+  /// Aborts the socket once all deadlines of this tick were checked.
+  void cut_soon(client_socket& s);
+
   /// The current second as an HTTP date.
   std::string_view date();
 

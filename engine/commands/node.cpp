@@ -1,8 +1,11 @@
 #include "engine/commands/node.hpp"
 
+#include <algorithm>
+
 #include "actors/directory_actor.hpp"
 #include "actors/dispatcher_actor.hpp"
 #include "actors/failure.hpp"
+#include "engine/commands/open_files.hpp"
 #include "http/openai.hpp"
 
 namespace millrace::commands {
@@ -15,6 +18,25 @@ http::upstream_options upstream_options_of_process() {
   static const auto tls = http::make_tls_context();
   o.tls = tls;
   return o;
+}
+
+/// The bounds of the edge that depend on the process.
+http::edge_limits edge_limits_of_process() {
+  http::edge_limits l;
+  l.lingering_refusals = std::min(l.lingering_refusals, refusals_within(open_file_limit()));
+  return l;
+}
+
+/// The settings for the edge, with no more connections than the process may have; the log tells.
+engine::http_config within_open_files(engine::http_config c) {
+  const auto files = open_file_limit();
+  const auto most = connections_within(files);
+  if (c.max_connections > most) {
+    engine::log_event(engine::log_level::warn, "max_connections_capped",
+                      {{"configured", c.max_connections}, {"effective", most}, {"open_files", files}});
+    c.max_connections = most;
+  }
+  return c;
 }
 
 }  // namespace
@@ -55,7 +77,7 @@ node::node(engine::config_ptr c, on_failure failed)
     return look(thread, gone, y);
   };
   edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, watch_,
-                                       config_->http);
+                                       within_open_files(config_->http), edge_limits_of_process());
 }
 
 node::~node() {
@@ -87,7 +109,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   config_ = c;
   log_.apply(c->log);
   metrics_.apply(c);
-  edge_->set_config(c->http);
+  edge_->set_config(within_open_files(c->http));
   // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must
   // know the configuration before a request plans with it.
   limits_->announce(c);

@@ -18,6 +18,7 @@
 #include <CLI/CLI.hpp>
 
 #include "engine/commands/node.hpp"
+#include "engine/commands/open_files.hpp"
 #include "http/simulator/simulator.hpp"
 
 namespace millrace::commands {
@@ -26,15 +27,6 @@ namespace {
 
 using engine::log_event;
 using engine::log_level;
-
-/// A proxied stream needs two descriptors; the soft limit is often a mere 1024.
-void raise_open_file_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-  }
-}
 
 /// A core file would hold every key. PR_SET_DUMPABLE is left alone: it would hide the process's open files
 /// from the very user who runs and measures it.

@@ -62,6 +62,8 @@ INSTANTIATE_TEST_SUITE_P(
         bad_file{"http: { idle_timeout: 1.5s }\n", 1, "http.idle_timeout: ", "not a duration"},
         bad_file{"http: { idle_timeout: -1s }\n", 1, "http.idle_timeout: ", "not a duration"},
         bad_file{"http: { idle_timeout: 10000d }\n", 1, "http.idle_timeout: ", "out of range"},
+        bad_file{"http: { ping_interval: 15 }\n", 1, "http.ping_interval: \"15\" is not a duration", ""},
+        bad_file{"http: { ping_interval: 61m }\n", 1, "http.ping_interval: ", "out of range"},
         bad_file{"http: { header_timeout: 0s }\n", 1, "http.header_timeout: ", "out of range"},
         bad_file{"http: { max_body: 32MB }\n", 1, "http.max_body: \"32MB\" is not a size", "KiB, MiB or GiB"},
         bad_file{"http: { max_body: 33554432 }\n", 1, "http.max_body: ", "not a size"},

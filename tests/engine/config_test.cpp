@@ -51,6 +51,7 @@ TEST(config, defaults_are_those_of_the_contract) {
   EXPECT_EQ(c->http.header_timeout, 10s);
   EXPECT_EQ(c->http.idle_timeout, 75s);
   EXPECT_EQ(c->http.drain_timeout, 30s);
+  EXPECT_EQ(c->http.ping_interval, 15s);
   EXPECT_EQ(c->log.level, "info");
   EXPECT_TRUE(c->log.access);
   EXPECT_EQ(c->tiers, (std::unordered_map<std::string, queue_class>{{"enterprise", queue_class::priority},
@@ -78,7 +79,7 @@ TEST(config, every_general_key_is_read) {
   const auto c = parse(R"(
 node: { id: n7, data_dir: /var/lib/x }
 http: { listen: "[::1]:0", threads: 3, max_body: 1MiB, max_connections: 7, header_timeout: 1s, idle_timeout: 2m,
-        drain_timeout: 0s, cors_origins: ["*", "https://a.example:444"] }
+        drain_timeout: 0s, ping_interval: 7s, cors_origins: ["*", "https://a.example:444"] }
 log: { level: debug, access: false }
 tiers: { gold: priority, tin: batch }
 cache: { exact: { ttl: 1d, memory: 1GiB, disk: 2GiB, shards: 4 } }
@@ -97,6 +98,7 @@ queue: { weights: { priority: 3, batch: 2 }, max_wait: 100ms, max_waiting: 0 }
   EXPECT_EQ(c->http.header_timeout, 1s);
   EXPECT_EQ(c->http.idle_timeout, 2min);
   EXPECT_EQ(c->http.drain_timeout, 0s);
+  EXPECT_EQ(c->http.ping_interval, 7s);
   EXPECT_EQ(c->http.cors_origins, (std::vector<std::string>{"*", "https://a.example:444"}));
   EXPECT_EQ(c->log.level, "debug");
   EXPECT_FALSE(c->log.access);

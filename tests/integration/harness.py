@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -46,13 +47,15 @@ def at_once(calls):
 
 
 class Process:
-    """A running `millrace`. Its address is known when the constructor returns."""
+    """A running `millrace`. Its address is known when the constructor returns. `files`: how many it may have open."""
 
-    def __init__(self, *arguments, environment=None, directory=None):
+    def __init__(self, *arguments, environment=None, directory=None, files=None):
         env = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
         env.update(environment or {})
         self.popen = subprocess.Popen([MILLRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                      stdin=subprocess.DEVNULL, env=env, cwd=directory)
+                                      stdin=subprocess.DEVNULL, env=env, cwd=directory,
+                                      preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                                                       (files, files))))
         self.output = []
         self.errors = []
         self._readers = [self._collect(self.popen.stdout, self.output),
@@ -130,14 +133,14 @@ class Simulator(Process):
 class Gateway(Process):
     """`millrace serve` with a configuration given as a Python value (JSON is YAML)."""
 
-    def __init__(self, config, environment=None):
+    def __init__(self, config, environment=None, files=None):
         self.directory = tempfile.TemporaryDirectory(prefix="millrace-test-")
         self.config_file = os.path.join(self.directory.name, "millrace.yaml")
         config = dict(config)
         config["http"] = {"listen": "127.0.0.1:0", "threads": 2, **config.get("http", {})}
         self.write_config(config)
         super().__init__("serve", "--config", self.config_file, environment=environment,
-                         directory=self.directory.name)
+                         directory=self.directory.name, files=files)
 
     def write_config(self, config):
         with open(self.config_file, "w", encoding="utf-8") as file:
