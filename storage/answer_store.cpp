@@ -103,7 +103,8 @@ answer_store::write_result answer_store::write(const std::vector<entry>& batch) 
   rocksdb::WriteOptions options;
   options.disableWAL = true;
   options.no_slowdown = true;
-  if (usage().disk_bytes > accepted_bytes_) return write_result::busy;
+  // Each memtable may run over by one batch.
+  if (usage().disk_bytes + 2 * all.GetDataSize() > accepted_bytes_) return write_result::busy;
   if (const Status saved = ensure_saved(); !saved.ok()) return judge(saved);
   Status s;
   {

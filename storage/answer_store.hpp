@@ -73,8 +73,8 @@ class answer_store {
 
   /// Sets `out` only if found.
   read_result get(const engine::cache_key& key, engine::wall_time now, engine::cached_answer_ptr& out);
-  /// All of `batch` or nothing; a later answer of the same key replaces the earlier one. Never waits for a
-  /// flush.
+  /// All of `batch` or nothing: one larger than 1/64 of max_bytes may never be taken. A later answer of the
+  /// same key replaces the earlier one. Never waits for a flush.
   write_result write(const std::vector<entry>& batch);
   /// Brings everything written to the disk; for a clean stop.
   write_result flush();

@@ -65,8 +65,8 @@ TEST_F(AnswerStore, NoAnswerGetsOlderThanTheLongestTimeToLive) {
 }
 
 TEST_F(AnswerStore, TheDiskBoundHoldsAndTheNewestStay) {
-  constexpr std::uint64_t bound = 8UL << 20U;
-  constexpr std::uint64_t all = 80'000;  // of 1000 bytes: ten times the bound
+  constexpr std::uint64_t bound = 4UL << 20U;
+  constexpr std::uint64_t all = 40'000;  // of 1000 bytes: ten times the bound
   auto s = open(bound);
   for (std::uint64_t n = 0; n < all; n += 100) {
     ASSERT_EQ(write(*s, n, n + 100), write_result::ok);
