@@ -1,11 +1,6 @@
 #include "bench/load.hpp"
 
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -13,10 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
-#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <random>
@@ -24,25 +16,16 @@
 #include <string_view>
 
 #include "bench/answer_parser.hpp"
+#include "bench/machine.hpp"
+#include "bench/request.hpp"
 
 namespace millrace::bench {
 namespace {
 
 /// Open loop: requests that are due but have no free connection.
 constexpr size_t max_backlog = 1'000'000;
-constexpr std::int64_t second = 1'000'000'000;
 /// How often overdue requests are looked for, and how long a refused connection rests.
-constexpr std::int64_t sweep_interval = second / 10;
-
-std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t ns(double seconds) {
-  return static_cast<std::int64_t>(seconds * static_cast<double>(second));
-}
+constexpr std::int64_t sweep_interval = second_ns / 10;
 
 class generator;
 
@@ -70,7 +53,6 @@ class generator {
 
  private:
   bool measured(std::int64_t intended) const { return intended >= measure_from_ && intended < stop_at_; }
-  void resolve();
   void open(connection& c);
   void handle(connection& c, std::uint32_t events);
   void send(connection& c, std::int64_t intended);
@@ -87,8 +69,7 @@ class generator {
 
   const load_options& options_;
   load_result result_;
-  sockaddr_storage address_{};
-  socklen_t address_size_ = 0;
+  const socket_address address_;
   int epoll_ = -1;
   int timer_ = -1;
   std::deque<connection> connections_;
@@ -110,8 +91,8 @@ class generator {
 connection::connection(generator& owner)
     : load(owner), parser([this](std::string_view data) { load.on_event(*this, data); }) {}
 
-generator::generator(const load_options& options) : options_(options), random_(options.seed) {
-  resolve();
+generator::generator(const load_options& options)
+    : options_(options), address_(resolve(options.host, options.port)), random_(options.seed) {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   if (epoll_ < 0 || timer_ < 0) throw std::runtime_error("no more file descriptors");
@@ -125,27 +106,16 @@ generator::~generator() {
   ::close(epoll_);
 }
 
-void generator::resolve() {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(options_.host.c_str(), options_.port.c_str(), &hints, &found) != 0)
-    throw std::runtime_error("cannot resolve " + options_.host);
-  std::memcpy(&address_, found->ai_addr, found->ai_addrlen);
-  address_size_ = found->ai_addrlen;
-  freeaddrinfo(found);
-}
-
 load_result generator::run() {
   started_ = now_ = now_ns();
-  measure_from_ = started_ + ns(options_.warmup_s);
-  stop_at_ = measure_from_ + ns(options_.duration_s);
+  measure_from_ = started_ + to_ns(options_.warmup_s);
+  stop_at_ = measure_from_ + to_ns(options_.duration_s);
   next_due_ = started_;
   for (int i = 0; i < options_.connections; ++i) open(connections_.emplace_back(*this));
   arm_timer();
   std::array<epoll_event, 256> events{};
   std::int64_t next_sweep = now_ + sweep_interval;
-  const std::int64_t give_up_at = stop_at_ + ns(options_.drain_s);
+  const std::int64_t give_up_at = stop_at_ + to_ns(options_.drain_s);
   while (now_ < give_up_at && (may_send() || busy_ > 0 || !backlog_.empty())) {
     const int n = epoll_wait(epoll_, events.data(), events.size(), 10);
     now_ = now_ns();
@@ -163,7 +133,7 @@ load_result generator::run() {
   for (const auto& c : connections_)
     result_.unfinished += c.now == connection::state::busy && measured(c.intended);
   result_.seconds = static_cast<double>(std::max<std::int64_t>(0, std::min(now_, stop_at_) - measure_from_)) /
-                    static_cast<double>(second);
+                    static_cast<double>(second_ns);
   return result_;
 }
 
@@ -172,21 +142,14 @@ bool generator::may_send() const {
 }
 
 void generator::open(connection& c) {
-  c.fd = socket(address_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  c.fd = connect_to(address_);
   if (c.fd < 0) {
     ++result_.connect_failed;
     return;
   }
-  const int yes = 1;
-  setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = &c}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &event);
   c.now = connection::state::connecting;
-  if (connect(c.fd, reinterpret_cast<const sockaddr*>(&address_), address_size_) != 0 &&
-      errno != EINPROGRESS) {
-    ++result_.connect_failed;
-    close(c);
-  }
 }
 
 void generator::handle(connection& c, std::uint32_t events) {
@@ -221,12 +184,7 @@ void generator::idle(connection& c) {
 
 void generator::send(connection& c, std::int64_t intended) {
   if (c.request.empty()) c.request = options_.request;
-  ++serial_;
-  for (const size_t at : options_.number_at) {
-    std::string digits = std::to_string(serial_);
-    digits.insert(0, number_digits - std::min(number_digits, digits.size()), '0');
-    c.request.replace(at, number_digits, digits);
-  }
+  write_number(c.request, options_.number_at, ++serial_);
   c.now = connection::state::busy;
   c.parser.reset();
   c.written = 0;
@@ -280,14 +238,7 @@ void generator::on_event(connection& c, std::string_view data) {
   else
     result_.event_gap.record(now_ - c.last_event);
   c.last_event = now_;
-  // The simulator's stamped tokens are " t" and its monotonic clock in us, which is this process's clock too.
-  constexpr std::string_view mark = R"("content":" t)";
-  const size_t at = data.find(mark);
-  if (at == std::string_view::npos) return;
-  std::int64_t written_us = 0;
-  const char* from = data.data() + at + mark.size();
-  if (std::from_chars(from, data.data() + data.size(), written_us).ec == std::errc{})
-    result_.event_delay.record(now_ - written_us * 1000);
+  if (const auto written = written_at_ns(data); written != 0) result_.event_delay.record(now_ - written);
 }
 
 void generator::finish(connection& c) {
@@ -335,7 +286,7 @@ void generator::issue_due() {
     issued = true;
     gaps_ += options_.poisson ? -std::log1p(-std::generate_canonical<double, 53>(random_)) / options_.rate
                               : 1 / options_.rate;
-    next_due_ = started_ + ns(gaps_);
+    next_due_ = started_ + to_ns(gaps_);
     if (!idle_.empty()) {
       connection* c = idle_.back();
       idle_.pop_back();
@@ -352,37 +303,23 @@ void generator::issue_due() {
 void generator::arm_timer() {
   if (options_.rate <= 0) return;
   itimerspec when{};
-  when.it_value.tv_sec = next_due_ / second;
-  when.it_value.tv_nsec = next_due_ % second;
+  when.it_value.tv_sec = next_due_ / second_ns;
+  when.it_value.tv_nsec = next_due_ % second_ns;
   timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
 void generator::sweep() {
-  const std::int64_t timeout = ns(options_.timeout_s);
+  const std::int64_t timeout = to_ns(options_.timeout_s);
   for (auto& c : connections_) {
     if (c.now == connection::state::busy && now_ - c.sent > timeout) fail(c, result_.timed_out);
     if (c.now == connection::state::down && (may_send() || !backlog_.empty())) open(c);
   }
 }
 
-double cpu_seconds() {
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
-}
-
 }  // namespace
 
 load_result run_load(const load_options& options) {
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
-  prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);  // the usual 50 us would show in the latencies
+  prepare_process();
   generator load(options);
   load_result result = load.run();
   result.cpu_seconds = cpu_seconds();

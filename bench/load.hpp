@@ -13,7 +13,7 @@ struct load_options {
   std::string host = "127.0.0.1";  ///< name or literal address
   std::string port = "80";
   std::string request;  ///< the bytes of one request; see `number_at`
-  /// Where a request's number is written, 12 digits each, so that no two bodies are the same.
+  /// Where a request's number is written, so that no two bodies are the same; see request_template.
   std::vector<size_t> number_at;
   int connections = 64;
   double rate =
@@ -26,8 +26,6 @@ struct load_options {
   std::uint64_t seed = 1;
   std::int64_t max_requests = 0;  ///< 0: until the time is over
 };
-
-inline constexpr size_t number_digits = 12;
 
 /// What was measured of the requests whose start was meant to lie in the measured time. Times in ns.
 struct load_result {

@@ -4,12 +4,15 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "bench/load.hpp"
+#include "bench/request.hpp"
+#include "bench/shown.hpp"
 
 /// Drives an HTTP server with one request over and over and prints what it measured as JSON. See --help.
 namespace millrace::bench {
@@ -30,44 +33,16 @@ std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// The bytes of the request, and where its number goes: each run of number_digits times '@' in the body.
 void build_request(arguments& a) {
-  constexpr std::string_view scheme = "http://";
-  if (!a.url.starts_with(scheme)) throw std::runtime_error("the URL must start with http://");
-  const size_t slash = a.url.find('/', scheme.size());
-  const std::string authority = a.url.substr(scheme.size(), slash - scheme.size());
-  const std::string target = slash == std::string::npos ? "/" : a.url.substr(slash);
-  const size_t colon = authority.rfind(':');
-  a.load.host = authority.substr(0, colon);
-  if (colon != std::string::npos) a.load.port = authority.substr(colon + 1);
   if (!a.body_file.empty()) a.body = read_file(a.body_file);
-
-  std::string& request = a.load.request;
-  request = a.method + " " + target + " HTTP/1.1\r\nhost: " + authority + "\r\n";
-  for (const auto& h : a.headers) request += h + "\r\n";
-  if (!a.body.empty())
-    request += "content-type: application/json\r\ncontent-length: " + std::to_string(a.body.size()) + "\r\n";
-  request += "\r\n";
-  const std::string mark(number_digits, '@');
-  for (size_t at = a.body.find(mark); at != std::string::npos; at = a.body.find(mark, at + number_digits))
-    a.load.number_at.push_back(request.size() + at);
-  request += a.body;
+  auto r = request_template::make(a.method, a.url, a.headers, a.body);
+  a.load.host = std::move(r.host);
+  a.load.port = std::move(r.port);
+  a.load.request = std::move(r.bytes);
+  a.load.number_at = std::move(r.number_at);
 }
 
-/// Quantiles in microseconds.
-nlohmann::json shown(const histogram& h) {
-  const auto us = [](double ns) { return ns / 1000; };
-  if (h.count() == 0) return nullptr;
-  return {{"count", h.count()},
-          {"mean", us(h.mean())},
-          {"p50", us(static_cast<double>(h.quantile(0.5)))},
-          {"p90", us(static_cast<double>(h.quantile(0.9)))},
-          {"p99", us(static_cast<double>(h.quantile(0.99)))},
-          {"p99.9", us(static_cast<double>(h.quantile(0.999)))},
-          {"max", us(static_cast<double>(h.max()))}};
-}
-
-nlohmann::json shown(const load_result& r, const load_options& o) {
+nlohmann::json report(const load_result& r, const load_options& o) {
   nlohmann::json status = nlohmann::json::object();
   for (const auto& [code, count] : r.by_status) status[std::to_string(code)] = count;
   return {{"mode", o.rate > 0 ? "open" : "closed"},
@@ -130,7 +105,7 @@ int main(int argc, char** argv) {
     if (a.load.max_requests > 0 && app.count("--warmup") == 0) a.load.warmup_s = 0;
     millrace::bench::build_request(a);
     const auto result = millrace::bench::run_load(a.load);
-    std::printf("%s\n", millrace::bench::shown(result, a.load).dump(2).c_str());
+    std::printf("%s\n", millrace::bench::report(result, a.load).dump(2).c_str());
     return result.ok > 0 ? 0 : 1;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "loadgen: %s\n", e.what());

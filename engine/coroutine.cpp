@@ -1,7 +1,11 @@
 #include "engine/coroutine.hpp"
 
+#include <cstdint>
 #include <exception>
 #include <utility>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <spdlog/spdlog.h>
 
@@ -28,6 +32,16 @@ void start_coroutine(boost::asio::io_context& context, std::function<void(yield)
         }
       },
       boost::coroutines::attributes(stack_bytes));
+}
+
+void trim_stack(const void* outermost) {
+  static const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  // Frames between the stack's end and `outermost`, and below this one: far less than a page each.
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const auto lowest = reinterpret_cast<std::uintptr_t>(outermost) - coroutine_stack_bytes;
+  const auto begin = (lowest + 2 * page - 1) / page * page;
+  const auto end = (here - page / 4) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace millrace::engine

@@ -25,4 +25,9 @@ inline constexpr std::size_t coroutine_stack_bytes = 128 * 1024;
 void start_coroutine(boost::asio::io_context& context, std::function<void(yield)> body,
                      std::size_t stack_bytes = coroutine_stack_bytes);
 
+/// Gives back to the system what the calling coroutine's stack touched deeper than it is now: for a wait that
+/// may be long. `outermost`: address of a local variable of the coroutine's body; its stack has
+/// `coroutine_stack_bytes`.
+void trim_stack(const void* outermost);
+
 }  // namespace millrace::engine

@@ -41,6 +41,7 @@ void client_socket::set_deadline(engine::time_point t) {
 
 void client_socket::begin_request(engine::cancellation& gone) {
   request_ = &gone;
+  expects_nothing_ = false;
   arm_read(input_buffer::least_room);
 }
 
@@ -50,8 +51,23 @@ void client_socket::end_request(const engine::yield& y) {
   request_ = nullptr;
 }
 
+void client_socket::expect_nothing() {
+  if (expects_nothing_ || !input_.empty() || !usable()) return;
+  expects_nothing_ = true;
+  error_code ignored;
+  if (reading_) socket_.cancel(ignored);  // a read needs its buffer; `on_read` waits without one instead
+}
+
 void client_socket::arm_read(size_t want) {
   if (reading_ || peer_gone_ || closing_) return;
+  if (expects_nothing_ && input_.empty()) {
+    input_.release();
+    reading_ = true;
+    return socket_.async_wait(tcp_socket::wait_read, [this](const error_code& ec) {
+      if (!ec) expects_nothing_ = false;
+      on_read(ec, 0);
+    });
+  }
   const auto room = input_.prepare(want, thread_.common.limits.read_ahead_bytes);
   if (room.empty()) {
     if (!is_linked()) thread_.watch_crowded(*this);
@@ -66,7 +82,9 @@ void client_socket::arm_read(size_t want) {
 void client_socket::on_read(const error_code& ec, size_t n) {
   reading_ = false;
   input_.commit(n);
-  if (ec == asio::error::operation_aborted) {
+  if (ec == asio::error::operation_aborted && expects_nothing_ && socket_.is_open()) {
+    arm_read(input_buffer::least_room);
+  } else if (ec == asio::error::operation_aborted) {
     peer_gone_ = true;
     wake_.wake();
   } else if (ec) {

@@ -33,6 +33,8 @@ class client_socket : public list_hook {
   /// `gone` must live until `end_request` returned.
   void begin_request(engine::cancellation& gone);
   void end_request(const engine::yield& y);
+  /// Within a request: nothing but a hang-up is expected for long. Gives back memory until something comes.
+  void expect_nothing();
 
   // --- writing: gathered, and written when there is much or when asked
   /// False: the client cannot be reached any more.
@@ -89,7 +91,8 @@ class client_socket : public list_hook {
   engine::time_point untaken_since_;  ///< the kernel has held `untaken_bytes_` since then
   int untaken_bytes_ = 0;
   bool expired_ = false;
-  bool reading_ = false;    ///< a read is under way
+  bool reading_ = false;  ///< a read is under way
+  bool expects_nothing_ = false;
   bool peer_gone_ = false;  ///< end of input, or an error
   bool closing_ = false;    ///< no input is wanted any more
   bool broken_ = false;     ///< a write failed

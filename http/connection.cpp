@@ -88,6 +88,7 @@ class connection::output : public answer_sink {
  private:
   /// The stream's next bytes. What it throws ends the connection, and with it the silence.
   bool read(std::string& out) {
+    if (!std::exchange(settled_, true)) c_.settle_down();
     if (!comment_.empty()) c_.socket_.begin_silence(comment_, c_.config_->ping_interval);
     const bool more = stream_->read(out, y_);
     c_.socket_.end_silence();
@@ -97,6 +98,7 @@ class connection::output : public answer_sink {
   connection& c_;
   engine::answer_stream* stream_;
   std::string_view comment_;
+  bool settled_ = false;
   const engine::yield& y_;
 };
 
@@ -113,6 +115,7 @@ connection::~connection() {
 
 void connection::run(const engine::yield& y) {
   bool failed = true;
+  stack_ = &failed;
   try {
     converse(y);
     failed = false;
@@ -376,6 +379,14 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   return false;
 }
 
+/// From now on the answer's stream is waited for, perhaps for minutes and beside thousands of others: what
+/// only the handler needed goes.
+void connection::settle_down() {
+  drop_body();
+  socket_.expect_nothing();
+  engine::trim_stack(stack_);
+}
+
 /// What a client hears while the answer's stream is silent; empty: nothing.
 std::string_view connection::comment_for(const engine::answer& a, bool old) const {
   const bool events = a.stream && a.content_type.starts_with("text/event-stream");
@@ -383,11 +394,15 @@ std::string_view connection::comment_for(const engine::answer& a, bool old) cons
   return old ? ping : ping_chunk;
 }
 
-void connection::forget_request() {
+void connection::drop_body() {
   thread_.counters.bodies_bytes.add(-in_.counted_bytes);
   in_.counted_bytes = 0;
-  clear(in_.head_bytes);
   clear(in_.body);
+}
+
+void connection::forget_request() {
+  drop_body();
+  clear(in_.head_bytes);
   in_.param.clear();
   in_.head = {};
   in_.route = nullptr;

@@ -66,10 +66,13 @@ class connection : public list_hook {
   std::string given_request_id() const;
   engine::answer error_answer(const fault& f, engine::time_point received);
   std::string_view comment_for(const engine::answer& a, bool old) const;
+  void settle_down();
   bool write_answer(engine::answer& a, const engine::yield& y);
+  void drop_body();
   void forget_request();
 
   edge_thread& thread_;
+  const void* stack_ = nullptr;  ///< of the coroutine, its outermost part
   client_socket socket_;
   const std::string remote_;
   const bool refuse_;

@@ -38,12 +38,16 @@ class input_buffer {
     return {data_.get() + end_, capacity_ - end_};
   }
 
+  /// Gives its memory back. Only when it is empty and no read is under way.
+  void release() {
+    data_.reset();
+    capacity_ = begin_ = end_ = 0;
+  }
+
  private:
   void reset(size_t want) {
     begin_ = end_ = 0;
-    if (capacity_ <= usual_bytes || want > usual_bytes) return;
-    data_.reset();
-    capacity_ = 0;
+    if (capacity_ > usual_bytes && want <= usual_bytes) release();
   }
 
   void grow(size_t capacity) {

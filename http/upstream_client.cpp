@@ -13,6 +13,17 @@ namespace millrace::http {
 
 using engine::upstream_failure;
 
+namespace {
+
+/// Whether the process has no descriptor left.
+bool out_of_files(boost::asio::io_context& io) {
+  boost::system::error_code error;
+  upstream_socket(io.get_executor()).open(boost::asio::ip::tcp::v4(), error);
+  return error == boost::asio::error::no_descriptors;
+}
+
+}  // namespace
+
 struct upstream_client::state {
   state(boost::asio::io_context& i, const upstream_options& o)
       : io(i),
@@ -71,7 +82,13 @@ upstream_failure upstream_client::state::open(const upstream_origin& origin, con
   if (const auto f = names.resolve(host, scope, addresses); f != upstream_failure::none) return f;
 
   upstream_socket socket(io.get_executor());
-  if (const auto f = connect_any(io, addresses, port, scope, socket); f != upstream_failure::none) return f;
+  auto failure = connect_any(io, addresses, port, scope, socket);
+  if (failure == upstream_failure::connect && out_of_files(io)) {
+    // Idle connections must not stand in the way of one that is needed.
+    pool.close_idle();
+    failure = connect_any(io, addresses, port, scope, socket);
+  }
+  if (failure != upstream_failure::none) return failure;
   boost::system::error_code error;
   if (const auto peer = socket.remote_endpoint(error); !error) names.prefer(host, peer.address());
 

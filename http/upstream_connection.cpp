@@ -63,6 +63,10 @@ upstream_failure upstream_connection::write(std::string& head, std::string_view 
 
 upstream_failure upstream_connection::fill(const io_scope& scope) {
   if (failure_ != upstream_failure::none) return failure_;
+  if (pauses_ && !tls_) {
+    give_back_buffer();
+    if (const auto f = wait(tls_stream::status::want_read, scope); f != upstream_failure::none) return f;
+  }
   if (!make_room()) return upstream_failure::too_large;
   return tls_ ? fill_tls(scope) : fill_plain(scope);
 }
@@ -85,10 +89,8 @@ bool upstream_connection::usable_again() {
 }
 
 void upstream_connection::rest() {
-  if (capacity_ > initial_buffer_bytes) {
-    buffer_.reset();
-    capacity_ = 0;
-  }
+  pauses_ = false;
+  if (capacity_ > initial_buffer_bytes) give_back_buffer();
   head_.clear();
   if (head_.capacity() > resting_head_bytes) head_.shrink_to_fit();
 }
@@ -193,12 +195,22 @@ bool upstream_connection::make_room() {
     return true;
   }
   if (capacity_ >= max_buffer_bytes) return false;
-  const size_t capacity = capacity_ == 0 ? initial_buffer_bytes : std::min(2 * capacity_, max_buffer_bytes);
+  const size_t capacity = std::clamp(2 * capacity_, initial_buffer_bytes, max_buffer_bytes);
   auto larger = std::make_unique_for_overwrite<char[]>(capacity);
   if (end_ > 0) std::memcpy(larger.get(), buffer_.get(), end_);
   buffer_ = std::move(larger);
   capacity_ = capacity;
   return true;
+}
+
+/// Keeps what is in it: nothing, or the end of a chunk, whose parser wants it together with the next one.
+void upstream_connection::give_back_buffer() {
+  const size_t left = end_ - begin_;
+  auto smaller = left > 0 ? std::make_unique_for_overwrite<char[]>(left) : nullptr;
+  if (left > 0) std::memcpy(smaller.get(), buffer_.get() + begin_, left);
+  buffer_ = std::move(smaller);
+  begin_ = 0;
+  end_ = capacity_ = left;
 }
 
 upstream_failure upstream_connection::fill_plain(const io_scope& scope) {
@@ -219,7 +231,9 @@ upstream_failure upstream_connection::fill_tls(const io_scope& scope) {
       // An end without TLS's own goodbye may be an attacker's cut: it counts as a reset.
       return filled(n, status == tls_stream::status::closed, status != tls_stream::status::done);
     }
+    if (pauses_) give_back_buffer();
     if (const auto f = wait(status, scope); f != upstream_failure::none) return f;
+    make_room();
   }
 }
 

@@ -50,6 +50,10 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   /// Looks at an idle connection: false when the peer closed it or sent something nobody asked for.
   bool usable_again();
 
+  /// An answer that comes in small pieces with long waits between them, until `rest`: while it waits, the
+  /// buffer is given back as far as nothing is in it.
+  void expect_pauses() { pauses_ = true; }
+
   /// Gives back memory that an idle connection does not need.
   void rest();
 
@@ -66,6 +70,7 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   engine::upstream_failure write_plain(std::string_view head, std::string_view body, const io_scope& scope);
   engine::upstream_failure write_tls(std::string_view data, const io_scope& scope);
   bool make_room();
+  void give_back_buffer();
   engine::upstream_failure fill_plain(const io_scope& scope);
   engine::upstream_failure fill_tls(const io_scope& scope);
   engine::upstream_failure filled(size_t n, bool end, bool error);
@@ -77,6 +82,7 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   bool armed_ = false;
   bool waiting_ = false;
   bool at_end_ = false;
+  bool pauses_ = false;
   engine::upstream_failure failure_ = engine::upstream_failure::none;
   std::optional<tls_stream> tls_;
   std::unique_ptr<char[]> buffer_;

@@ -170,6 +170,7 @@ upstream_failure http_exchange::accept_head(upstream_head& head) {
     complete();
     return upstream_failure::none;
   }
+  if (head.header("content-type").starts_with("text/event-stream")) connection_->expect_pauses();
   const std::string_view encoding = head.header("content-encoding");
   if (encoding.empty() || encoding == "identity") return upstream_failure::none;
   const auto coding = body_decoder::find(encoding);

@@ -192,6 +192,39 @@ TEST_F(edge_ping_test, a_reader_that_takes_nothing_is_cut_though_its_stream_is_s
   EXPECT_TRUE(eventually([&] { return server->statistics().open == 0; }));
 }
 
+/// A waiting stream has given its input's memory back.
+TEST_F(edge_ping_test, what_comes_in_during_a_silent_stream_is_served_after_it) {
+  add_stream("/s", two_events);
+  start();
+  raw_client c(port);
+  c.send(get("/s"));
+  c.read_until(ping);
+  const std::string body(20'000, 'b');
+  c.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n");
+  c.read_until(ping);
+  c.send(body);
+  c.send(get("/hello"));
+  c.read_until(ping);
+  allowed = 3;
+  c.read_until("\r\n0\r\n\r\n");
+  EXPECT_THAT(c.read_answer(), EndsWith("\r\n\r\n" + body));
+  EXPECT_THAT(c.read_answer(), EndsWith("\r\n\r\nhello"));
+}
+
+TEST_F(edge_ping_test, a_stream_gives_its_requests_body_back) {
+  on("POST", "/s", [this](const edge_request& r, engine::yield) {
+    engine::answer a;
+    a.content_type = "text/event-stream";
+    a.stream = std::make_unique<held_stream>(*this, r, two_events);
+    return a;
+  });
+  start();
+  raw_client c(port);
+  c.send("POST /s HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + std::string(20'000, 'b'));
+  c.read_until(ping);
+  EXPECT_EQ(server->statistics().bodies_bytes, 0);
+}
+
 TEST_F(edge_ping_test, clients_that_leave_silent_streams_leave_nothing_behind) {
   add_stream("/s", two_events);
   start();

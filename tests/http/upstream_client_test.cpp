@@ -1,3 +1,6 @@
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <gmock/gmock.h>
 
 #include "tests/http/upstream_fixture.hpp"
@@ -373,6 +376,25 @@ TEST_F(upstream_client_test, reads_an_answer_that_comes_before_the_request_was_t
     const call c = exchange(provider(s.port()), y, post(body));
     EXPECT_EQ(c.head.status, 413);
     EXPECT_EQ(c.body, "big");
+  });
+}
+
+TEST_F(upstream_client_test, idle_connections_make_room_where_files_have_run_out) {
+  auto before = serve(answer_all);
+  auto after = serve(answer_all);
+  run([&](engine::yield y) {
+    for (int i = 0; i < 4; ++i) exchange(provider(before.port()), y, post(), true);
+    ASSERT_EQ(client().counters().idle, 4);
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const int next = dup(0);
+    close(next);
+    const rlimit none_left{static_cast<rlim_t>(next), limit.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none_left);
+    const auto c = exchange(provider(after.port()), y);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    EXPECT_EQ(c.body, "ok");
+    EXPECT_EQ(client().counters().idle, 1);
   });
 }
 

@@ -34,6 +34,31 @@ TEST_F(upstream_tls_test, calls_a_trusted_host_and_reuses_the_connection) {
   EXPECT_EQ(client().counters().reused, 1);
 }
 
+/// Their buffers are given back while they wait; nothing of them may go with those.
+TEST_F(upstream_tls_test, event_streams_with_pauses_are_read_whole_in_clear_and_not) {
+  std::string events;
+  for (int i = 0; i < 60; ++i) events += "data: " + std::string(static_cast<size_t>(i) * 37, 'e') + "\n\n";
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: ";
+  const std::string answer = head + std::to_string(events.size()) + "\r\n\r\n" + events;
+  const auto script = [&](peer& p) {
+    while (!p.read_request().empty()) {
+      for (size_t at = 0, piece = 1; at < answer.size(); at += piece, piece = piece * 2 % 9973) {
+        p.write(answer.substr(at, piece));
+        p.pause(1ms);
+      }
+    }
+  };
+  auto clear = serve(script);
+  auto secret = serve_tls(script);
+  run([&](engine::yield y) {
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(exchange(provider(clear.port()), y).body, events);
+      EXPECT_EQ(exchange(provider(secret.port(), "localhost", true), y).body, events);
+    }
+  });
+  EXPECT_EQ(client().counters().reused, 2);
+}
+
 TEST_F(upstream_tls_test, names_the_host_and_http_1_1_in_its_hello) {
   std::string name;
   std::string protocol;
