@@ -9,6 +9,8 @@
 
 #include <caf/all.hpp>
 
+#include "actors/cache_messages.hpp"
+#include "engine/cache_shards.hpp"
 #include "engine/config.hpp"
 #include "engine/dispatcher_machine.hpp"
 #include "engine/key_use.hpp"
@@ -135,6 +137,12 @@ auto inspect(Inspector& f, join_desk& x) {
   return f(x.desk, x.companion);
 }
 
+/// The shards whose homes this node is to have, and where their entries are written. Never leaves the node.
+struct cache_layout {
+  const engine::cache_shards* shards = nullptr;  ///< outlives the actors
+  caf::actor store;                              ///< null: memory only
+};
+
 /// The desk a ticket belongs to is in its top bits.
 inline constexpr int desk_shift = 48;
 
@@ -158,11 +166,25 @@ CAF_ADD_TYPE_ID(millrace, (millrace::actors::use_question))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::earlier_use))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::tick))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::join_desk))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::cache_key))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::cached_answer))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::disk_question))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::disk_answer))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::purge_order))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::purge_done))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::homes_question))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::known_homes))
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::disk_batch_ptr))
+CAF_ADD_ATOM(millrace, millrace::actors, write_atom, "write")
+CAF_ADD_ATOM(millrace, millrace::actors, done_atom, "done")
+CAF_ADD_TYPE_ID(millrace, (millrace::actors::cache_layout))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::desk_batch_ptr))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::desk_replies_ptr))
 CAF_END_TYPE_ID_BLOCK(millrace)
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::engine::config_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::actors::disk_batch_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::actors::cache_layout)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::actors::desk_batch_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::actors::desk_replies_ptr)
 
@@ -211,9 +233,44 @@ using dispatcher_actor = caf::typed_actor<
     /// Something may be due: a deadline, an expiring lease.
     caf::reacts_to<tick>>;
 
+using store_actor = caf::typed_actor<
+    /// Is this on disk? Answered with disk_answer to the sender.
+    caf::reacts_to<disk_question>,
+    /// Write these, then say `done` to the sender.
+    caf::reacts_to<disk_batch_ptr>,
+    /// Forget what this names; answered with purge_done to the sender.
+    caf::reacts_to<purge_order>,
+    /// Brings everything to the disk; false when it would not go.
+    caf::replies_to<caf::flush_atom>::with<bool>,
+    /// The disk may serve again.
+    caf::reacts_to<tick>>;
+
+using cache_actor = caf::typed_actor<
+    /// Is this on your disk? Handed on; answered with disk_answer to the sender.
+    caf::reacts_to<disk_question>,
+    /// Forget what this names; answered with purge_done to the sender.
+    caf::reacts_to<purge_order>,
+    /// The shard has entries that are not on disk yet.
+    caf::reacts_to<write_atom>,
+    /// The store has dealt with the last batch.
+    caf::reacts_to<done_atom>>;
+
+/// An I/O thread's companion, see answer_desk.hpp.
+using answer_desk_actor = caf::typed_actor<
+    /// What the disk knows.
+    caf::reacts_to<disk_answer>,
+    /// A home or the store has forgotten what it was told to.
+    caf::reacts_to<purge_done>,
+    /// Who has a home here.
+    caf::reacts_to<known_homes>>;
+
 using directory_actor = caf::typed_actor<
     /// Name -> the actor that is its home; a null handle for a name nobody configured.
     caf::replies_to<resolve_name>::with<caf::strong_actor_ptr>,
+    /// The homes of all names that begin so.
+    caf::replies_to<homes_question>::with<known_homes>,
+    /// The cache's shards have their homes here.
+    caf::reacts_to<cache_layout>,
     /// For the first home of each of these keys that a later configuration names.
     caf::reacts_to<earlier_use>,
     /// Spawns what this configuration names, passes changed settings on, and stops what no recent one names.

@@ -4,8 +4,6 @@
 #include <mutex>
 #include <utility>
 
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <caf/actor_companion.hpp>
 
@@ -127,14 +125,7 @@ void bridge::give_back(const std::vector<engine::ticket>& spares, hurry h) {
 void bridge::wait(waiter& w, engine::cancellation& gone, engine::yield y) {
   waiters_.emplace(w.id, &w);
   const engine::cancellation::hook on_gone(gone, [&] { w.wake(); });
-  boost::asio::async_initiate<engine::yield, void()>(
-      [&](auto&& handler) {
-        w.resume = [h = std::forward<decltype(handler)>(handler)]() mutable {
-          const auto executor = boost::asio::get_associated_executor(h);
-          boost::asio::post(executor, std::move(h));
-        };
-      },
-      y);
+  engine::suspend(y, [&](std::function<void()> resume) { w.resume = std::move(resume); });
   waiters_.erase(w.id);
 }
 

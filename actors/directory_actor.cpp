@@ -1,6 +1,9 @@
 #include "actors/directory_actor.hpp"
 
+#include <limits>
+
 #include "actors/breaker_actor.hpp"
+#include "actors/cache_actor.hpp"
 #include "actors/failure.hpp"
 #include "actors/key_actor.hpp"
 
@@ -63,10 +66,35 @@ void apply(pointer self, const engine::config& c) {
   }
   // Requests in flight plan with the configuration they started under, as long as the dispatcher keeps it.
   for (auto& [name, e] : self->state.entries) {
-    if (!e.home || e.last_version + engine::dispatcher_machine::max_snapshots > c.version) continue;
+    if (!e.home || e.last_version > c.version) continue;
+    if (e.last_version + engine::dispatcher_machine::max_snapshots > c.version) continue;
     self->send_exit(e.home, caf::exit_reason::user_shutdown);
     lose(e, self->clock().now());
   }
+}
+
+/// Sees to it that every shard of the cache has its home. What a shard holds is not the actor's, so a fresh
+/// one goes on where the last one failed.
+void house_shards(pointer self) {
+  auto& s = self->state;
+  if (!s.cache.shards) return;
+  const auto store = caf::actor_cast<store_actor>(s.cache.store);
+  for (std::size_t i = 0; i < s.cache.shards->size(); ++i) {
+    auto& e = s.entries[cache_name(i)];
+    e.last_version = std::numeric_limits<std::uint64_t>::max();  // stays, whatever is configured
+    if (e.home) continue;
+    const auto spawned = self->spawn(cache, &s.cache.shards->at(i), store, s.depths);
+    self->monitor(spawned);
+    e.home = caf::actor_cast<caf::strong_actor_ptr>(spawned);
+  }
+}
+
+known_homes homes_of(const directory_state& s, const std::string& prefix) {
+  known_homes known;
+  for (const auto& [name, e] : s.entries) {
+    if (e.home && name.compare(0, prefix.size(), prefix) == 0) known.homes.emplace(name, e.home);
+  }
+  return known;
 }
 
 /// A home that failed is replaced, as long as the newest configuration names it.
@@ -75,7 +103,8 @@ void replace(pointer self, const caf::actor_addr& lost) {
   for (auto& [name, e] : s.entries) {
     if (!e.home || caf::actor_cast<caf::actor_addr>(e.home) != lost) continue;
     lose(e, self->clock().now());
-    apply(self, *s.config);
+    house_shards(self);
+    if (s.config) apply(self, *s.config);
     return;
   }
 }
@@ -110,6 +139,11 @@ directory_actor::behavior_type directory(pointer self, const mailbox_depths_ptr&
         taken(self);
         const auto it = self->state.entries.find(question.name);
         return it == self->state.entries.end() ? nullptr : it->second.home;
+      },
+      [=](const homes_question& question) { return homes_of(self->state, question.prefix); },
+      [=](const cache_layout& layout) {
+        self->state.cache = layout;
+        house_shards(self);
       },
       [=](const earlier_use& use) {
         taken(self);

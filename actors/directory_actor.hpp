@@ -25,6 +25,8 @@ struct directory_state {
   /// For those it spawns.
   mailbox_depths_ptr depths;
   mailbox_gauge mailbox;
+  /// The shards whose homes are here; none without a cache.
+  cache_layout cache;
   const char* name = "directory";
 };
 

@@ -16,6 +16,8 @@ struct mailbox_depths {
   std::atomic<std::int64_t> directory{0};
   std::atomic<std::int64_t> keys{0};
   std::atomic<std::int64_t> breakers{0};
+  std::atomic<std::int64_t> caches{0};
+  std::atomic<std::int64_t> stores{0};
 };
 using mailbox_depths_ptr = std::shared_ptr<mailbox_depths>;
 

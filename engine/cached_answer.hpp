@@ -22,8 +22,11 @@ struct cached_answer {
   std::string key_id;          ///< of the provider key; never the secret
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
-  wall_time stored_at{};
+  wall_time stored_at{};  ///< when it was asked for, so that a purge meanwhile covers it
   wall_time expires_at{};
+  bool fallback = false;  ///< a fallback model answered
+  /// Kept for seconds, in memory only, for those who ask the same right after: no entry of the cache proper.
+  bool coalesced = false;
 
   /// Memory that it takes, allocator overhead estimated.
   std::size_t size_bytes() const {

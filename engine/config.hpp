@@ -152,6 +152,7 @@ struct exact_cache_config {
   std::int64_t memory_bytes = 256LL << 20;
   std::int64_t disk_bytes = 4LL << 30;
   int shards = 16;
+  bool operator==(const exact_cache_config&) const = default;
 };
 
 struct retry_config {

@@ -44,4 +44,15 @@ void trim_stack(const void* outermost) {
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void suspend(yield y, const std::function<void(std::function<void()>)>& park) {
+  boost::asio::async_initiate<yield, void()>(
+      [&](auto&& handler) {
+        park([h = std::forward<decltype(handler)>(handler)]() mutable {
+          const auto executor = boost::asio::get_associated_executor(h);
+          boost::asio::post(executor, std::move(h));
+        });
+      },
+      y);
+}
+
 }  // namespace millrace::engine

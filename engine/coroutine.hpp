@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <functional>
 
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/spawn.hpp>
 
 namespace millrace::engine {
@@ -29,5 +31,9 @@ void start_coroutine(boost::asio::io_context& context, std::function<void(yield)
 /// may be long. `outermost`: address of a local variable of the coroutine's body; its stack has
 /// `coroutine_stack_bytes`.
 void trim_stack(const void* outermost);
+
+/// Suspends the coroutine until the function that `park` is given is called: once, from any thread, and never
+/// in place of the caller. `park` runs before the coroutine is suspended, on its thread.
+void suspend(yield y, const std::function<void(std::function<void()> resume)>& park);
 
 }  // namespace millrace::engine

@@ -48,7 +48,23 @@ bool answered(attempt_outcome o) {
 
 }  // namespace
 
+/// Counts a request that needs no permit against its client's own limit.
+void dispatcher_machine::impl::count(const acquire_request& r, time_point now, effects& out) {
+  const client_charge charge = clients_.charge(r.client, 0, now);
+  acquire_reply reply;
+  reply.id = r.id;
+  reply.verdict = charge.allowed ? verdict::granted : verdict::client_limited;
+  reply.retry_after = charge.retry_after;
+  reply.client_requests = charge.windows.requests;
+  reply.client_tokens = charge.windows.tokens;
+  out.replies.push_back(std::move(reply));
+}
+
 void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now, effects& out) {
+  if (r.only_count) {
+    count(r, now, out);
+    return;
+  }
   if (const auto old = calls_.find(r.id);
       old != calls_.end()) {  // its asker forgot to settle: never leak a permit
     release(old->second, now);

@@ -28,6 +28,7 @@ class dispatcher_machine::impl {
   explicit impl(std::uint64_t seed) : seed_(seed) {}
 
   void apply(config_ptr c, time_point now, effects& out);
+  void count(const acquire_request& r, time_point now, effects& out);
   void acquire(const acquire_request& r, time_point now, effects& out);
   void cancel(ticket id, time_point now, effects& out);
   void sent(const sent_report& r, time_point now, effects& out);

@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#include "engine/answer_headers.hpp"
+
 namespace millrace::engine {
 
 namespace {
@@ -32,7 +34,9 @@ flight::flight(pipeline::ports& ports, call c)
     : ports_(ports),
       call_(std::move(c)),
       model_(call_.config->models.at(call_.model.model)),
-      ticket_(ports.permits.new_ticket()) {}
+      ticket_(ports.permits.new_ticket()),
+      client_state_(call_.counted.value_or(acquire_reply{})),
+      asked_before_(call_.counted.has_value()) {}
 
 flight::~flight() {
   // The edge dropped the stream before its end: the client is gone or too slow.
@@ -280,6 +284,7 @@ flight::step flight::start_stream(answer& out, yield y) {
   reader_ = ports_.format.read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
   pending_.clear();
   std::string piece;
+  std::string raw;  // for those who share the answer
   auto state = stream_reader::state::preamble;
   // For all of it: comments and empty events do not buy more time.
   const time_point latest = until(provider_->timeouts.first_token);
@@ -295,6 +300,7 @@ flight::step flight::start_stream(answer& out, yield y) {
       reader_.reset();
       return fail_io(upstream_failure::reset, "starting its stream");
     }
+    if (call_.share) raw += piece;
     state = reader_->feed(piece, pending_);
     if (state == stream_reader::state::preamble && pending_.size() > max_preamble_bytes) {
       reader_.reset();
@@ -309,6 +315,7 @@ flight::step flight::start_stream(answer& out, yield y) {
   first_token_ = ports_.time.now() - attempt_start_;
   client_first_token_ = ports_.time.now() - call_.received;
   stream_over_ = state == stream_reader::state::done;
+  if (call_.share) call_.share->begin_stream(source(), raw);
   out.status = 200;
   out.content_type = "text/event-stream; charset=utf-8";
   out.headers.emplace_back("cache-control", "no-cache");
@@ -326,6 +333,9 @@ bool flight::read(std::string& out, yield y) {
   std::string piece;
   while (!stream_over_) {
     const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle), y);
+    if (failure == upstream_failure::cancelled && late_) {
+      return break_stream({attempt_outcome::out_of_time, "timeout", deadline_error(), {}}, out);
+    }
     if (failure == upstream_failure::cancelled) {
       settle(attempt_outcome::cancelled, "cancelled");
       broken_ = true;
@@ -335,6 +345,7 @@ bool flight::read(std::string& out, yield y) {
     if (failure != upstream_failure::none)
       return break_stream(io_failure(failure, "sending its stream"), out);
     if (piece.empty()) return break_stream(io_failure(upstream_failure::reset, "sending its stream"), out);
+    if (call_.share) call_.share->append(piece);
     const auto state = reader_->feed(piece, out);
     if (state == stream_reader::state::failed) {
       auto failed = io_failure(upstream_failure::protocol, "sending its stream");
@@ -359,6 +370,7 @@ bool flight::break_stream(const attempt_failure& failure, std::string& out) {
   settle(failure.outcome, "cut");
   broken_ = true;
   finish(200, failure.error.code);
+  last_failure_ = std::move(failure);
   return true;
 }
 
@@ -377,6 +389,11 @@ flight::step flight::fail(attempt_failure failure) {
   }
   last_failure_ = std::move(failure);
   return step::failed;
+}
+
+answer_source flight::source() const {
+  if (attempts_ == 0) return {};
+  return {provider_->name, upstream_model_, key_->id, fallback_};
 }
 
 time_point flight::until(duration limit) const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/pipeline.hpp"
+#include "engine/shared_answer.hpp"
 
 namespace millrace::engine {
 
@@ -35,6 +36,19 @@ class flight {
   bool streaming() const { return reader_ != nullptr; }
   bool read(std::string& out, yield y);
   bool broken() const { return broken_; }
+  /// Why the stream broke, as it was told in the stream.
+  api_error failure() const;
+  /// After `run`: what was answered is this client's own affair (its limits, its deadline, its end), and says
+  /// nothing to others who ask the same.
+  bool personal() const { return personal_; }
+  answer_source source() const;
+  const usage& used() const { return used_; }
+  /// The client went away, but others want the answer.
+  void client_left() { client_gone_ = true; }
+  /// From here on the client's deadline is watched by whoever reads the stream: others may read it, too.
+  void lift_deadline() { call_.deadline = time_point::max(); }
+  /// The client's deadline passed, and nobody else wants the stream: cancelled, it says so.
+  void deadline_passed() { late_ = true; }
 
  private:
   enum class step : std::uint8_t { answered, failed, permit_expired, stale };
@@ -111,6 +125,9 @@ class flight {
   usage used_;
   double cost_usd_ = 0;
   bool finished_ = false;
+  bool personal_ = false;
+  bool client_gone_ = false;
+  bool late_ = false;
 };
 
 }  // namespace millrace::engine

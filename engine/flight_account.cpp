@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 
+#include "engine/answer_headers.hpp"
 #include "engine/flight.hpp"
 
 /// What a flight tells others about itself: the dispatcher, the observer, and the client in its headers.
@@ -13,31 +12,6 @@ double cost_of(const usage& u, const target_config& t) {
   return (static_cast<double>(u.input_tokens) * t.input_usd +
           static_cast<double>(u.output_tokens) * t.output_usd) /
          1e6;
-}
-
-/// Decimal, at most nine places, without trailing zeros.
-std::string usd_text(double usd) {
-  std::string s = fmt::format("{:.9f}", usd);
-  s.erase(s.find_last_not_of('0') + 1);
-  if (s.back() == '.') s.pop_back();
-  return s;
-}
-
-/// OpenAI's way to write a duration: `6m0s`, `1.5s`, `20ms`.
-std::string reset_text(duration d) {
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(d, duration::zero())).count();
-  if (ms < 1000) return fmt::format("{}ms", ms);
-  const auto seconds = static_cast<double>(ms % 60000) / 1000;
-  if (ms < 60000) return fmt::format("{:g}s", seconds);
-  return fmt::format("{}m{:g}s", ms / 60000, seconds);
-}
-
-void add_window(header_list& headers, const client_window& w, std::string_view what) {
-  if (w.limit < 0) return;
-  headers.emplace_back(fmt::format("x-ratelimit-limit-{}", what), std::to_string(w.limit));
-  headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", what),
-                       std::to_string(std::max<std::int64_t>(0, w.remaining)));
-  headers.emplace_back(fmt::format("x-ratelimit-reset-{}", what), reset_text(w.reset));
 }
 
 }  // namespace
@@ -83,7 +57,8 @@ void flight::finish(int status, std::string_view error_code) {
   r.status = status;
   r.stream = call_.facts.stream;
   r.fallback = fallback_;
-  r.client_gone = call_.gone->cancelled();
+  r.client_gone = client_gone_ || call_.gone->cancelled();
+  r.cache = call_.cache_word;
   r.attempts = attempts_;
   r.retries = std::max(0, attempts_ - 1);
   r.used = used_;
@@ -100,6 +75,7 @@ void flight::finish(int status, std::string_view error_code) {
 void flight::add_headers(answer& a, bool with_cost) {
   overhead_ = std::max(ports_.time.now() - call_.received - waited_ - upstream_time_, duration::zero());
   a.headers.emplace_back("x-request-id", call_.id);
+  a.headers.emplace_back("x-millrace-cache", call_.cache_word);
   if (attempts_ > 0) {
     a.headers.emplace_back("x-millrace-provider", provider_->name);
     a.headers.emplace_back("x-millrace-model", upstream_model_);
@@ -113,8 +89,7 @@ void flight::add_headers(answer& a, bool with_cost) {
         "x-millrace-overhead-us",
         std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));
   }
-  add_window(a.headers, client_state_.client_requests, "requests");
-  add_window(a.headers, client_state_.client_tokens, "tokens");
+  add_client_windows(a.headers, client_state_);
 }
 
 }  // namespace millrace::engine

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "engine/answer_headers.hpp"
 #include "engine/flight.hpp"
 
 /// What the client is told when a request fails, and what a failed connection means.
@@ -15,18 +16,16 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
       const bool total = ports_.time.now() >= attempt_start_ + provider_->timeouts.total;
       f.outcome = callers || total ? attempt_outcome::out_of_time : attempt_outcome::timed_out;
       f.reason = "timeout";
-      f.error.status = 504;
-      f.error.type = "timeout_error";
-      f.error.code = callers ? "deadline_exceeded" : "upstream_timeout";
-      f.error.message = callers
-                            ? "The time given in x-millrace-timeout-ms ran out. Allow more time or try again."
-                            : "The provider took too long" + during + "Try again later.";
+      f.error = deadline_error();
+      if (callers) return f;
+      f.error.code = "upstream_timeout";
+      f.error.message = "The provider took too long" + during + "Try again later.";
       return f;
     }
     case upstream_failure::cancelled:
       f.outcome = attempt_outcome::cancelled;
       f.reason = "cancelled";
-      f.error = {499, "client_error", "client_gone", "The client closed the connection.", "", {}, true};
+      f.error = gone_error();
       return f;
     case upstream_failure::resolve:
       f.reason = "resolve";
@@ -91,10 +90,15 @@ std::string flight::without_key(std::string text) const {
   return text;
 }
 
+api_error flight::failure() const {
+  return call_.gone->cancelled() || !last_failure_ ? gone_error() : last_failure_->error;
+}
+
 answer flight::refuse(const acquire_reply& reply) {
   api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
   switch (reply.verdict) {
     case verdict::client_limited: {
+      personal_ = true;
       const bool requests = reply.client_requests.limit >= 0 && reply.client_requests.remaining <= 0;
       const bool tokens = reply.client_tokens.limit >= 0 && !requests;
       e.status = 429;
@@ -105,6 +109,7 @@ answer flight::refuse(const acquire_reply& reply) {
       break;
     }
     case verdict::no_permit:
+      personal_ = call_.deadline != time_point::max();
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "no_capacity";
@@ -113,6 +118,7 @@ answer flight::refuse(const acquire_reply& reply) {
           "more time with queue.max_wait and x-millrace-timeout-ms.";
       break;
     case verdict::too_large:
+      personal_ = true;
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "request_too_large_for_limit";
@@ -142,8 +148,7 @@ answer flight::refuse(const acquire_reply& reply) {
     case verdict::granted:
     case verdict::no_candidate:
       if (call_.gone->cancelled()) {
-        return refuse(
-            api_error{499, "client_error", "client_gone", "The client closed the connection.", "", {}, true});
+        return refuse(gone_error());
       }
       if (last_failure_) return refuse(last_failure_->error);
       e.code = "no_target";
@@ -157,16 +162,8 @@ answer flight::refuse(const acquire_reply& reply) {
 }
 
 answer flight::refuse(const api_error& error) {
-  answer a;
-  a.status = error.status;
-  a.body = ports_.format.error_body(error);
-  if (error.retry_after > duration::zero()) {
-    const auto seconds = std::chrono::ceil<std::chrono::seconds>(error.retry_after).count();
-    const auto millis = std::chrono::ceil<std::chrono::milliseconds>(error.retry_after).count();
-    a.headers.emplace_back("retry-after", std::to_string(seconds));
-    a.headers.emplace_back("retry-after-ms", std::to_string(millis));
-  }
-  if (error.no_retry) a.headers.emplace_back("x-should-retry", "false");
+  personal_ = personal_ || error.code == "deadline_exceeded" || error.code == "client_gone";
+  answer a = error_answer(error, ports_.format);
   add_headers(a, true);
   finish(error.status, error.code);
   return a;

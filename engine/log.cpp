@@ -175,6 +175,7 @@ void access_logger::request_done(const request_record& r) {
   line.text("key", r.key);
   line.number("attempts", r.attempts);
   line.boolean("fallback", r.fallback);
+  line.text("cache", r.cache);
   line.boolean("stream", r.stream);
   line.boolean("client_gone", r.client_gone);
   line.number("input_tokens", r.used.input_tokens);

@@ -231,6 +231,8 @@ struct acquire_request {
   std::vector<name_id> tried;           ///< targets already called, in order; avoided unless `retry_tried`
   std::vector<name_id> tried_keys;  ///< keys that refused this request (429, 401, 402): never again for it
   bool retry_tried = false;
+  /// Nothing is to be called: the request is only counted against its client's own limit of requests.
+  bool only_count = false;
   /// How many more requests like this one the asker would take permits for, ahead of need. They are granted
   /// only out of plenty, each as a reply of its own with `spare` set, under the tickets that begin with
   /// `first_spare`.

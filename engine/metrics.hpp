@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/cache_view.hpp"
 #include "engine/config.hpp"
 #include "engine/messages.hpp"
 #include "engine/place_counts.hpp"
@@ -63,7 +64,8 @@ struct node_gauges {
   std::int64_t upstream_active = 0;       ///< connections to providers that carry a request
   std::int64_t upstream_idle = 0;         ///< kept for the next request
   std::vector<named_count> mailboxes;     ///< messages waiting, by actor
-  std::uint64_t log_lines_dropped = 0;    ///< since start
+  cache_view cache;
+  std::uint64_t log_lines_dropped = 0;  ///< since start
   std::uint64_t config_version = 0;
   bool ready = false;
 };

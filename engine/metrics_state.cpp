@@ -117,6 +117,50 @@ void append_connections(std::vector<MetricFamily>& out, const node_gauges& node)
 
 }  // namespace
 
+void append_cache(std::vector<MetricFamily>& out, const cache_view& c) {
+  {
+    family bytes(out, "millrace_cache_bytes", "Bytes that cached answers take, by layer.");
+    bytes.add({{"layer", "memory"}}, c.memory_bytes);
+    bytes.add({{"layer", "disk"}}, c.disk_bytes);
+  }
+  family(out, "millrace_cache_memory_limit_bytes", "Bytes that cached answers may take in memory.")
+      .add({}, c.memory_limit_bytes);
+  {
+    family entries(out, "millrace_cache_entries", "Cached answers by layer; on disk an estimate.");
+    entries.add({{"layer", "memory"}}, c.entries);
+    entries.add({{"layer", "disk"}}, c.disk_entries);
+  }
+  {
+    family lookups(out, "millrace_cache_lookups_total", "Questions to the cache by their outcome.",
+                   MetricType::Counter);
+    lookups.add({{"outcome", "hit_memory"}}, c.hits - c.disk_hits);
+    lookups.add({{"outcome", "hit_disk"}}, c.disk_hits);
+    lookups.add({{"outcome", "miss"}}, c.misses);
+  }
+  family(out, "millrace_cache_evictions_total", "Answers that made room in memory for others.",
+         MetricType::Counter)
+      .add({}, c.evictions);
+  family(out, "millrace_cache_expirations_total", "Answers found in memory after their time to live.",
+         MetricType::Counter)
+      .add({}, c.expirations);
+  family(out, "millrace_calls_in_flight", "Upstream calls that identical requests may join.")
+      .add({}, c.flights);
+  family(out, "millrace_transcript_bytes", "Bytes of streams kept for those who join late.")
+      .add({}, c.transcript_bytes);
+  family(out, "millrace_cache_disk_up", "1 while the cache's disk serves.").add({}, c.disk_on ? 1 : 0);
+  family(out, "millrace_cache_disk_failures_total", "How often the cache's disk was turned off.",
+         MetricType::Counter)
+      .add({}, c.disk_failures);
+  family(out, "millrace_cache_disk_written_total", "Answers written to disk.", MetricType::Counter)
+      .add({}, c.disk_written);
+  family(out, "millrace_cache_disk_dropped_total", "Answers that the disk was too slow for, or failed.",
+         MetricType::Counter)
+      .add({}, c.disk_dropped + c.unwritten_dropped);
+  family(out, "millrace_cache_disk_bad_records_total", "Damaged records that were met and passed over.",
+         MetricType::Counter)
+      .add({}, c.disk_bad_records);
+}
+
 void append_node_families(std::vector<MetricFamily>& out, const node_gauges& node) {
   family(out, "millrace_build_info", "Always 1; the version is in the label.")
       .add({{"version", MILLRACE_VERSION}, {"compiler", __VERSION__}}, 1);
@@ -136,6 +180,7 @@ void append_node_families(std::vector<MetricFamily>& out, const node_gauges& nod
     family depth(out, "millrace_actor_mailbox_depth", "Messages that wait for an actor.");
     for (const named_count& m : node.mailboxes) depth.add({{"actor", m.name}}, m.count);
   }
+  append_cache(out, node.cache);
   family(out, "millrace_log_lines_dropped_total", "Log lines lost because nobody read them fast enough.",
          MetricType::Counter)
       .add({}, node.log_lines_dropped);

@@ -1,29 +1,65 @@
 #include "engine/pipeline.hpp"
 
-#include "engine/flight.hpp"
+#include "engine/known_answer.hpp"
+#include "engine/led_call.hpp"
 
 namespace millrace::engine {
 
 namespace {
 
-/// Keeps the flight alive while the edge pulls its stream.
-class flight_stream final : public answer_stream {
- public:
-  explicit flight_stream(std::unique_ptr<flight> f) : flight_(std::move(f)) {}
-  bool read(std::string& out, yield y) override { return flight_->read(out, y); }
-  bool broken() const override { return flight_->broken(); }
-
- private:
-  std::unique_ptr<flight> flight_;
-};
+api_error not_cached() {
+  return {504,
+          "invalid_request_error",
+          "not_cached",
+          "There is no cached answer, and Cache-Control: only-if-cached forbids to ask a provider. Send the "
+          "request without it.",
+          "",
+          {},
+          true};
+}
 
 }  // namespace
 
+/// Known already, under way already, or to be asked for, in this order.
 answer pipeline::run(call c, yield y) {
-  auto f = std::make_unique<flight>(ports_, std::move(c));
-  answer a = f->run(y);
-  if (f->streaming()) a.stream = std::make_unique<flight_stream>(std::move(f));
-  return a;
+  const model_config& model = c.config->models.at(c.model.model);
+  const cache_plan plan = plan_cache(c.cache, model, c.route, c.facts.zero_temperature);
+  c.cache_word = word_for_call(plan);
+  known_answer known(ports_, c);
+  answer out;
+  cache_shard& shard = ports_.answers.of(c.key);
+  for (int tries = 0; tries < max_joins; ++tries) {
+    std::shared_ptr<led_call> led;
+    const auto lead = [&]() -> shared_answer_ptr {
+      return led = std::make_shared<led_call>(ports_, c.key, plan, true);
+    };
+    auto found = shard.enter(c.key, plan, ports_.time.wall(), lead);
+    if (found.flight && !led) {
+      if (known.from_flight(found.flight, out, y)) return out;
+      continue;
+    }
+    if (!found.entry && (led || plan.only_if_cached)) found.entry = find_on_disk(c, plan, y);
+    if (found.entry) {
+      if (led) led->found(found.entry);
+      if (!known.admit(out, y) || known.from_entry(*found.entry, out)) return out;
+      break;
+    }
+    if (plan.only_if_cached) return known.refuse(not_cached());
+    if (!led) break;
+    return led->lead(std::move(c), y);
+  }
+  c.cache_word = word_for_call(plan);
+  return std::make_shared<led_call>(ports_, c.key, plan, false)->lead(std::move(c), y);
+}
+
+/// Null as well when what is there is older than this client takes.
+cached_answer_ptr pipeline::find_on_disk(const call& c, const cache_plan& plan, yield y) {
+  if (!ports_.disk || !plan.look || !plan.store) return nullptr;
+  auto entry = ports_.disk->find(c.key, *c.gone, y);
+  const wall_time now = ports_.time.wall();
+  if (!entry || entry->expires_at <= now || now - entry->stored_at > plan.max_age) return nullptr;
+  ports_.answers.of(c.key).put(c.key, entry, now, false);
+  return entry;
 }
 
 }  // namespace millrace::engine

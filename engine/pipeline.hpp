@@ -1,10 +1,14 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/cache_policy.hpp"
+#include "engine/cache_shards.hpp"
 #include "engine/ports.hpp"
 #include "engine/retry_policy.hpp"
 
@@ -26,9 +30,17 @@ struct call {
   time_point received;
   time_point deadline = time_point::max();  ///< the caller's
   cancellation* gone = nullptr;
+  cache_key key;     ///< what names the question
+  cache_wish cache;  ///< what the client says in Cache-Control
+
+  // set on the way
+  std::optional<acquire_reply> counted;  ///< against the client's own limits, with this outcome
+  std::string_view cache_word;           ///< for x-millrace-cache
+  shared_answer* share = nullptr;        ///< gets the stream as it comes
 };
 
-/// Takes a request through plan, lease, call, judge and settle, and hands back the answer or an open stream.
+/// Takes a request through look-up, plan, lease, call, judge, settle and store, and hands back the answer or
+/// an open stream.
 ///
 /// One per I/O thread; `run` is called from any number of coroutines of that thread. The decisions (which
 /// target, which key, when) are the dispatcher's, asked through `permit_port`; what is decided here is only
@@ -39,9 +51,14 @@ class pipeline {
     permit_port& permits;
     upstream_port& upstream;
     clock_port& time;
+    thread_port& thread;
     const dialect& format;
     observer& watch;
     retry_budget& budget;
+    const cache_shards& answers;
+    answer_disk* disk = nullptr;  ///< null: answers are kept in memory only
+    /// Called, on any I/O thread, when a shard has entries to write.
+    std::function<void(std::size_t shard)> to_be_written;
   };
 
   explicit pipeline(ports p) : ports_(p) {}
@@ -50,6 +67,11 @@ class pipeline {
   answer run(call c, yield y);
 
  private:
+  /// A request whose leaders all failed for reasons of their own makes its own call after so many.
+  static constexpr int max_joins = 3;
+
+  cached_answer_ptr find_on_disk(const call& c, const cache_plan& plan, yield y);
+
   ports ports_;
 };
 

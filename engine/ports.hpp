@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "engine/cache_key.hpp"
+#include "engine/cached_answer.hpp"
 #include "engine/config.hpp"
 #include "engine/exchange.hpp"
 #include "engine/messages.hpp"
@@ -90,10 +93,42 @@ class clock_port {
  public:
   virtual ~clock_port() = default;
   virtual time_point now() const = 0;
+  virtual wall_time wall() const = 0;
   /// Uniform in [0, 1).
   virtual double random() = 0;
   /// Waits; false when cancelled first.
   virtual bool sleep(duration d, cancellation& gone, yield y) = 0;
+};
+
+// --- the request's own thread (implemented by http/ on the thread's I/O loop)
+// --------------------------------------------------------
+
+/// Work that outlives the coroutine that asks for it.
+class thread_port {
+ public:
+  /// Destroying it takes the action back.
+  class alarm {
+   public:
+    virtual ~alarm() = default;
+  };
+
+  virtual ~thread_port() = default;
+  /// Starts another coroutine. Only from the thread itself.
+  virtual void start(std::function<void(yield)> body) = 0;
+  /// Runs `action` on the thread, soon and never in place. From any thread.
+  virtual void post(std::function<void()> action) = 0;
+  /// Runs `action` at `when`. Only from the thread itself.
+  virtual std::unique_ptr<alarm> at(time_point when, std::function<void()> action) = 0;
+};
+
+// --- answers on disk (implemented by actors/)
+// --------------------------------------------------------
+
+class answer_disk {
+ public:
+  virtual ~answer_disk() = default;
+  /// The answer kept under `key`, or null. Never fails: a disk that cannot be read knows nothing.
+  virtual cached_answer_ptr find(const cache_key& key, cancellation& gone, yield y) = 0;
 };
 
 // --- wire formats (implemented by http/)
@@ -223,6 +258,7 @@ struct request_record {
   duration first_token{};  ///< 0: none
   duration waited{};       ///< for a permit
   queue_class queue = queue_class::standard;
+  std::string_view cache;  ///< as in x-millrace-cache; empty where no answer could be cached
 };
 
 /// One finished upstream call.

@@ -8,8 +8,11 @@
 #include <fmt/format.h>
 
 #include "http/answers.hpp"
+#include "http/cache_control.hpp"
 #include "http/openai.hpp"
 #include "http/request_id.hpp"
+#include "http/request_key.hpp"
+#include "http/route_table.hpp"
 
 namespace millrace::http {
 
@@ -142,6 +145,10 @@ bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
       return bad("invalid_private", "x-millrace-private must be true or false.");
     c.private_only = text == "true";
   }
+  for (const auto& h : r.headers) {
+    if (h.name == "cache-control" && !read_cache_control(h.value, c.cache))
+      return bad("invalid_cache_control", "max-age in Cache-Control must be a whole number of seconds.");
+  }
   const auto encoding = r.header("content-encoding");
   if (!encoding.empty() && encoding != "identity") {
     error = {415,
@@ -192,6 +199,7 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
   c.model = *model;
   c.id = plain.id();
   c.body = r.body;
+  c.key = request_key(kind, c.client->tenant, c.facts.model, c.private_only, r.body);
   forward_headers(r, c.forwarded);
   return thread.pipeline->run(std::move(c), y);
 }
@@ -230,6 +238,63 @@ answer see_node(api_services& services, const edge_request& r, engine::yield y, 
   } else {
     a.body = status_body(*view);
   }
+  return plain.finish(std::move(a));
+}
+
+/// Cuts off what stands before the first `mark`, or all, and the mark.
+std::string_view take_until(std::string_view& text, char mark) {
+  const auto at = text.find(mark);
+  const auto taken = text.substr(0, at);
+  text = at == std::string_view::npos ? std::string_view() : text.substr(at + 1);
+  return taken;
+}
+
+/// Reads `tenant` and `model` of a query; false when it has anything else, or one of them empty or twice.
+bool read_purge(std::string_view query, std::string& tenant, std::string& model) {
+  while (!query.empty()) {
+    std::string_view value = take_until(query, '&');
+    const auto name = take_until(value, '=');
+    std::string* into = name == "tenant" ? &tenant : name == "model" ? &model : nullptr;
+    if (!into || !into->empty()) return false;
+    std::string text(value);
+    std::replace(text.begin(), text.end(), '+', ' ');
+    if (!percent_decode(text, *into) || into->empty()) return false;
+  }
+  return true;
+}
+
+answer purge_cache(api_services& services, const edge_request& r, engine::yield y) {
+  plain_request plain(services, r);
+  const engine::config_ptr c = services.threads[r.thread].config;
+  api_error refusal;
+  const auto* client = admin(*c, r, refusal);
+  if (!client) return plain.refuse(refusal);
+  plain.set_client(*client);
+  std::string tenant;
+  std::string model;
+  if (!read_purge(r.query, tenant, model)) {
+    return plain.refuse({400,
+                         "invalid_request_error",
+                         "invalid_query",
+                         "Name what to forget as ?tenant=NAME, ?model=NAME, both, or nothing for everything.",
+                         "",
+                         {},
+                         false});
+  }
+  const auto done = services.purge(r.thread, tenant, model, r.gone, y);
+  if (!done.complete) {
+    return plain.refuse(
+        {500,
+         "server_error",
+         "purge_incomplete",
+         "Memory has forgotten, the disk has not confirmed; it does not serve those answers now "
+         "but may after a restart. Look for cache_disk_off in the log, and send this again.",
+         "",
+         {},
+         false});
+  }
+  answer a;
+  a.body = fmt::format(R"({{"object":"cache.purged","entries_in_memory":{}}})", done.entries);
   return plain.finish(std::move(a));
 }
 
@@ -294,6 +359,7 @@ std::vector<route> api_routes(api_services& s) {
        }},
       {"GET", "/v1/status",
        [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, false); }},
+      {"DELETE", "/v1/cache", [&s](const edge_request& r, engine::yield y) { return purge_cache(s, r, y); }},
       {"GET", "/metrics", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, true); }},
   };
 }

@@ -20,6 +20,12 @@ struct api_thread {
   engine::pipeline* pipeline = nullptr;
 };
 
+/// What a purge of the cache did.
+struct purge_result {
+  std::uint64_t entries = 0;  ///< that were in memory
+  bool complete = false;      ///< no part of the cache failed to confirm it
+};
+
 /// What the routes need from the program. Outlives the edge.
 struct api_services {
   std::vector<api_thread> threads;
@@ -28,6 +34,10 @@ struct api_services {
   /// Asks the dispatcher of the node; null when the request is cancelled first.
   std::function<std::shared_ptr<const node_view>(size_t thread, engine::cancellation& gone, engine::yield y)>
       look;
+  /// Forgets cached answers; empty names mean all. May take seconds.
+  std::function<purge_result(size_t thread, const std::string& tenant, const std::string& model,
+                             engine::cancellation& gone, engine::yield y)>
+      purge;
   std::atomic<bool> ready{false};
 };
 

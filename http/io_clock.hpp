@@ -15,6 +15,9 @@ class io_clock final : public engine::clock_port {
   explicit io_clock(boost::asio::io_context& io) : io_(io), random_(std::random_device{}()) {}
 
   engine::time_point now() const override { return engine::clock::now(); }
+  engine::wall_time wall() const override {
+    return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+  }
   double random() override { return std::uniform_real_distribution<double>(0, 1)(random_); }
   bool sleep(engine::duration d, engine::cancellation& gone, engine::yield y) override;
 

@@ -109,6 +109,32 @@ json queues_of(const engine::dispatcher_status& s) {
   return out;
 }
 
+json cache_of(const engine::cache_view& c) {
+  const auto asked = c.hits + c.misses;
+  return {{"shards", c.shards},
+          {"entries", c.entries},
+          {"memory_bytes", c.memory_bytes},
+          {"memory_limit_bytes", c.memory_limit_bytes},
+          {"hits", c.hits},
+          {"misses", c.misses},
+          {"hit_ratio", asked > 0 ? static_cast<double>(c.hits) / static_cast<double>(asked) : 0.0},
+          {"evictions", c.evictions},
+          {"expirations", c.expirations},
+          {"calls_in_flight", c.flights},
+          {"transcript_bytes", c.transcript_bytes},
+          {"disk",
+           {{"state", c.disk_on ? "on" : "off"},
+            {"bytes", c.disk_bytes},
+            {"entries", c.disk_entries},
+            {"hits", c.disk_hits},
+            {"misses", c.disk_misses},
+            {"written", c.disk_written},
+            {"dropped", c.disk_dropped + c.unwritten_dropped},
+            {"waiting", c.unwritten},
+            {"bad_records", c.disk_bad_records},
+            {"failures", c.disk_failures}}}};
+}
+
 }  // namespace
 
 std::string status_body(const node_view& node) {
@@ -125,6 +151,7 @@ std::string status_body(const node_view& node) {
       {"providers", providers_of(c, node.dispatcher)},
       {"breakers", breakers_of(c, node.dispatcher)},
       {"queues", queues_of(node.dispatcher)},
+      {"cache", cache_of(node.cache)},
       {"connections",
        {{"open", node.edge.open},
         {"max", node.edge.max_connections},
@@ -176,6 +203,7 @@ engine::node_gauges gauges(const node_view& node) {
   g.upstream_active = node.upstream_open - node.upstream_idle;
   g.upstream_idle = node.upstream_idle;
   g.mailboxes = node.mailboxes;
+  g.cache = node.cache;
   g.log_lines_dropped = node.log_lines_dropped;
   g.config_version = c.version;
   g.ready = node.ready;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/cache_view.hpp"
 #include "engine/config.hpp"
 #include "engine/dispatcher_machine.hpp"
 #include "engine/metrics.hpp"
@@ -16,6 +17,7 @@ struct node_view {
   engine::config_ptr config;  ///< the one whose names and indices `dispatcher` uses
   engine::dispatcher_status dispatcher;
   std::vector<engine::named_count> mailboxes;  ///< messages waiting, by kind of actor
+  engine::cache_view cache;
   edge_statistics edge;
   std::int64_t upstream_open = 0;
   std::int64_t upstream_idle = 0;

@@ -1,6 +1,9 @@
 #include "engine/commands/node.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 #include "actors/directory_actor.hpp"
 #include "actors/dispatcher_actor.hpp"
@@ -11,6 +14,10 @@
 namespace millrace::commands {
 
 namespace {
+
+/// At the stop: how long calls without clients may take to end, and how often that is looked at.
+constexpr auto work_patience = std::chrono::seconds(5);
+constexpr auto work_pause = std::chrono::milliseconds(10);
 
 http::upstream_options upstream_options_of_process() {
   http::upstream_options o;
@@ -32,7 +39,7 @@ engine::http_config within_open_files(engine::http_config c) {
   const auto files = open_file_limit();
   const auto most = connections_within(files);
   if (c.max_connections > most) {
-    engine::log_event(engine::log_level::warn, "max_connections_capped",
+    engine::log_event(engine::log_level::info, "max_connections_capped",
                       {{"configured", c.max_connections}, {"effective", most}, {"open_files", files}});
     c.max_connections = most;
   }
@@ -46,7 +53,12 @@ node::worker::worker(node& owner, size_t index)
       bridge(*owner.system_, owner.dispatcher_, owner.pool_.context(index),
              static_cast<std::uint16_t>(index)),
       clock(owner.pool_.context(index)),
-      pipeline({bridge, upstream, clock, http::openai(), owner.watch_, owner.budget_}) {}
+      work(owner.pool_.context(index)),
+      desk(*owner.system_, owner.directory_, owner.kept_answers_->store(), owner.answers_.size(),
+           owner.kept_answers_->disk(), owner.pool_.context(index), work),
+      pipeline({bridge, upstream, clock, work, http::openai(), owner.watch_, owner.budget_, owner.answers_,
+                owner.kept_answers_->store() ? &desk : nullptr,
+                [this](std::size_t shard) { desk.write(shard); }}) {}
 
 node::node(engine::config_ptr c, on_failure failed)
     : config_(std::move(c)),
@@ -55,6 +67,7 @@ node::node(engine::config_ptr c, on_failure failed)
       metrics_(config_),
       access_log_(log_),
       watch_({&metrics_, &access_log_}),
+      answers_(static_cast<size_t>(config_->cache.shards), static_cast<size_t>(config_->cache.memory_bytes)),
       system_(std::make_unique<caf::actor_system>(system_config_)),
       pool_(config_->http.threads) {
   directory_ = system_->spawn(actors::directory, mailboxes_);
@@ -67,6 +80,7 @@ node::node(engine::config_ptr c, on_failure failed)
   watch("dispatcher", dispatcher_);
   limits_ = std::make_unique<limit_keeper>(*system_, directory_, config_->node);
   limits_->announce(config_);
+  kept_answers_ = std::make_unique<answer_keeper>(*system_, directory_, mailboxes_, *config_, answers_);
   caf::anon_send(directory_, config_);
   caf::anon_send(dispatcher_, config_);
   for (size_t i = 0; i < pool_.size(); ++i) workers_.push_back(std::make_unique<worker>(*this, i));
@@ -75,6 +89,11 @@ node::node(engine::config_ptr c, on_failure failed)
   services_.metrics = &metrics_;
   services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) {
     return look(thread, gone, y);
+  };
+  services_.purge = [this](size_t thread, const std::string& tenant, const std::string& model,
+                           engine::cancellation& gone, engine::yield y) {
+    const auto done = workers_[thread]->desk.purge(tenant, model, gone, y);
+    return http::purge_result{done.entries, done.complete};
   };
   edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, watch_,
                                        within_open_files(config_->http), edge_limits_of_process());
@@ -85,6 +104,7 @@ node::~node() {
   edge_.reset();
   pool_.stop();
   workers_.clear();
+  kept_answers_.reset();
   caf::anon_send_exit(dispatcher_, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(directory_, caf::exit_reason::user_shutdown);
   dispatcher_ = nullptr;
@@ -104,6 +124,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   if (c->http.host != config_->http.host || c->http.port != config_->http.port)
     later.emplace_back("http.listen");
   if (c->http.threads != config_->http.threads) later.emplace_back("http.threads");
+  if (!(c->cache == config_->cache)) later.emplace_back("cache.exact");
   if (c->node.data_dir != config_->node.data_dir) later.emplace_back("node.data_dir");
   if (c->node.id != config_->node.id) later.emplace_back("node.id");
   config_ = c;
@@ -124,8 +145,21 @@ bool node::stop(engine::duration patience) {
   edge_->stop_accepting();
   const bool clean = edge_->drain(engine::clock::now() + patience);
   pool_.on_each([&](size_t i) { workers_[i]->upstream.close_idle(); });
+  // What is left of a call whose clients are all gone ends by itself, soon.
+  wait_for_work();
+  kept_answers_->close();
   limits_->close(clean);
   return clean;
+}
+
+void node::wait_for_work() {
+  const auto until = engine::clock::now() + work_patience;
+  std::atomic<int> running{1};
+  while (running > 0 && engine::clock::now() < until) {
+    running = 0;
+    pool_.on_each([&](size_t i) { running += workers_[i]->work.running(); });
+    if (running > 0) std::this_thread::sleep_for(work_pause);
+  }
 }
 
 std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancellation& gone,
@@ -138,7 +172,10 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
   view->mailboxes = {{"dispatcher", static_cast<std::int64_t>(decided->mailbox)},
                      {"directory", mailboxes_->directory},
                      {"key", mailboxes_->keys},
-                     {"breaker", mailboxes_->breakers}};
+                     {"breaker", mailboxes_->breakers},
+                     {"cache", mailboxes_->caches},
+                     {"store", mailboxes_->stores}};
+  view->cache = engine::view_cache(answers_, kept_answers_->disk());
   view->edge = edge_->statistics();
   for (const auto& w : workers_) {
     const auto& counters = w->upstream.counters();

@@ -6,8 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "actors/answer_desk.hpp"
 #include "actors/bridge.hpp"
 #include "actors/mailbox_depths.hpp"
+#include "engine/commands/answer_keeper.hpp"
 #include "engine/commands/limit_keeper.hpp"
 #include "engine/log.hpp"
 #include "engine/metrics.hpp"
@@ -16,6 +18,7 @@
 #include "http/edge.hpp"
 #include "http/io_clock.hpp"
 #include "http/io_pool.hpp"
+#include "http/io_work.hpp"
 #include "http/upstream_client.hpp"
 
 namespace millrace::commands {
@@ -53,9 +56,12 @@ class node {
     http::upstream_client upstream;
     actors::bridge bridge;
     http::io_clock clock;
+    http::io_work work;
+    actors::answer_desk desk;
     engine::pipeline pipeline;
   };
 
+  void wait_for_work();
   std::shared_ptr<const http::node_view> look(size_t thread, engine::cancellation& gone, engine::yield y);
 
   engine::config_ptr config_;
@@ -66,12 +72,14 @@ class node {
   engine::access_logger access_log_;
   engine::tee watch_;
   engine::retry_budget budget_;
+  engine::cache_shards answers_;
   actors::system_config system_config_;
   std::unique_ptr<caf::actor_system> system_;
   const actors::mailbox_depths_ptr mailboxes_ = std::make_shared<actors::mailbox_depths>();
   actors::directory_actor directory_;
   actors::dispatcher_actor dispatcher_;
   std::unique_ptr<limit_keeper> limits_;
+  std::unique_ptr<answer_keeper> kept_answers_;
   http::io_pool pool_;
   std::vector<std::unique_ptr<worker>> workers_;
   http::api_services services_;

@@ -2,12 +2,14 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 
 #include "dispatch_world.hpp"
 #include "engine/pipeline.hpp"
@@ -20,12 +22,43 @@ class fake_clock final : public clock_port {
   time_point time{std::chrono::hours(1)};
   std::vector<duration> slept;
   time_point now() const override { return time; }
+  wall_time wall() const override {
+    return wall_time(std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()));
+  }
   double random() override { return 0.5; }
   bool sleep(duration d, cancellation& gone, yield) override {
     slept.push_back(d);
     time += d;
     return !gone.cancelled();
   }
+};
+
+/// The thread of the world's one event loop. Alarms ring when the test lets them.
+class fake_thread final : public thread_port {
+ public:
+  explicit fake_thread(boost::asio::io_context& io) : io_(io) {}
+  void start(std::function<void(yield)> body) override { start_coroutine(io_, std::move(body)); }
+  void post(std::function<void()> action) override { boost::asio::post(io_, std::move(action)); }
+  std::unique_ptr<alarm> at(time_point when, std::function<void()> action) override {
+    auto a = std::make_unique<armed>(*this);
+    alarms_.emplace(a.get(), std::pair(when, std::move(action)));
+    return a;
+  }
+  void ring(time_point now) {
+    const auto alarms = alarms_;
+    for (const auto& [a, due] : alarms) {
+      if (due.first <= now && alarms_.count(a) > 0) due.second();
+    }
+  }
+
+ private:
+  struct armed final : alarm {
+    explicit armed(fake_thread& o) : owner(o) {}
+    ~armed() override { owner.alarms_.erase(this); }
+    fake_thread& owner;
+  };
+  boost::asio::io_context& io_;
+  std::map<alarm*, std::pair<time_point, std::function<void()>>> alarms_;
 };
 
 /// Grants whatever the script says and keeps book of every permit.
@@ -168,24 +201,22 @@ class fake_dialect final : public dialect {
   std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
     return std::make_unique<reader>(failure_status);
   }
-  /// A stream of an answer is that answer between "p" and "d".
-  bool replay_stream(route_kind, std::string_view answer, bool, std::string& out) const override {
-    out = "p" + std::string(answer) + "d";
-    return true;
-  }
-  bool collect_answer(route_kind, std::string_view stream, std::string_view, std::string& out,
-                      usage& used) const override {
-    used = {10, 20, 0, 0, true};
-    const bool whole = stream.starts_with("p") && stream.ends_with("d");
-    out = whole ? stream.substr(1, stream.size() - 2) : std::string_view();
-    return whole;
-  }
   limit_hint read_limits(const upstream_head&) const override { return {}; }
   duration read_retry_after(const upstream_head& head) const override {
     return head.header("retry-after").empty() ? duration{} : duration{std::chrono::seconds(7)};
   }
   bool speaks_of_credit(std::string_view body, std::string_view) const override {
     return body.find("credit") != std::string::npos;
+  }
+  bool replay_stream(route_kind, std::string_view answer, bool, std::string& out) const override {
+    out = "replay:" + std::string(answer);
+    return true;
+  }
+  bool collect_answer(route_kind, std::string_view stream, std::string_view, std::string& out,
+                      usage& used) const override {
+    out = "{" + std::string(stream) + "}";
+    used = {10, 20, 0, 0, true};
+    return stream.ends_with('d');
   }
   std::string error_body(const api_error& e) const override {
     told = e;
@@ -205,11 +236,14 @@ class fake_observer final : public observer {
     int attempts;
     double cost_usd;
     bool fallback;
+    std::string cache;
+    bool client_gone;
   };
   std::vector<request> requests;
   std::vector<std::string> attempts;
   void request_done(const request_record& r) override {
-    requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost_usd, r.fallback});
+    requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost_usd, r.fallback,
+                        std::string(r.cache), r.client_gone});
   }
   void attempt_done(const attempt_record& r) override { attempts.emplace_back(r.reason); }
 };
@@ -223,6 +257,7 @@ class flight_world {
   fake_dialect format;
   fake_observer watch;
   retry_budget budget;
+  cache_shards answers{4, 1 << 20};
   cancellation gone;
   config_ptr config = make_config();
   bool stream = false;
@@ -232,8 +267,9 @@ class flight_world {
   answer run(const std::function<void(answer&, yield)>& after = {}) {
     answer result;
     boost::asio::io_context io;
+    fake_thread thread(io);
     start_coroutine(io, [&](yield y) {
-      pipeline p({permits, upstream, time, format, watch, budget});
+      pipeline p({permits, upstream, time, thread, format, watch, budget, answers, nullptr, {}});
       call c;
       c.config = config;
       c.id = "req_1";

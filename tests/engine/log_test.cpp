@@ -149,6 +149,7 @@ request_record request() {
   r.error_code = "upstream_error";
   r.status = 502;
   r.stream = true;
+  r.cache = "miss";
   r.fallback = true;
   r.client_gone = true;
   r.attempts = 3;
@@ -176,6 +177,7 @@ TEST(access_log, says_everything_about_a_request) {
       {"cost_usd", 0.0000125}, {"total_ms", 1234.567},
       {"overhead_us", 87},     {"first_token_ms", 500},
       {"waited_ms", 0.01},     {"error", "upstream_error"},
+      {"cache", "miss"},
   };
   for (const auto& [name, value] : expected) EXPECT_EQ(line[name], value) << name;
   EXPECT_EQ(line.size(), expected.size() + 2);

@@ -72,9 +72,15 @@ struct api_test : testing::Test {
   engine::retry_budget budget;
   engine::cancellation gone;
   recorder watch;
-  engine::pipeline pipeline{{permits, upstream, time, openai(), watch, budget}};
+  boost::asio::io_context io;
+  engine::fake_thread thread{io};
+  engine::cache_shards answers{2, 1 << 20};
+  engine::pipeline pipeline{{permits, upstream, time, thread, openai(), watch, budget, answers, nullptr, {}}};
   engine::config_ptr config;
   std::unique_ptr<engine::metrics> metrics;
+  std::vector<std::pair<std::string, std::string>> purged;
+  purge_result purge_done{7, true};
+  std::string query;
   std::shared_ptr<node_view> view = std::make_shared<node_view>();
   api_services services;
   std::vector<route> routes = api_routes(services);
@@ -89,6 +95,11 @@ struct api_test : testing::Test {
     services.watch = &watch;
     services.metrics = metrics.get();
     services.look = [this](size_t, engine::cancellation&, engine::yield) { return view; };
+    services.purge = [this](size_t, const std::string& tenant, const std::string& model,
+                            engine::cancellation&, engine::yield) {
+      purged.emplace_back(tenant, model);
+      return purge_done;
+    };
     services.ready = true;
   }
   engine::answer ask(const std::string& method, const std::string& pattern, const fields& headers = {},
@@ -96,11 +107,11 @@ struct api_test : testing::Test {
     const auto found = std::ranges::find_if(
         routes, [&](const route& r) { return r.method == method && r.pattern == pattern; });
     engine::answer result;
-    boost::asio::io_context io;
+    io.restart();
     engine::start_coroutine(io, [&](engine::yield y) {
       const edge_request r{.method = method,
                            .path = pattern,
-                           .query = "",
+                           .query = query,
                            .param = param,
                            .pattern = pattern,
                            .version = "HTTP/1.1",
@@ -286,6 +297,7 @@ TEST_F(api_test, a_wish_that_cannot_be_read_is_refused_rather_than_ignored) {
       {{"x-millrace-timeout-ms", "99999999999999999999"}, 400, "invalid_timeout"},
       {{"x-millrace-strategy", "best"}, 400, "invalid_strategy"},
       {{"x-millrace-private", "yes"}, 400, "invalid_private"},
+      {{"cache-control", "max-age=soon"}, 400, "invalid_cache_control"},
       {{"content-encoding", "gzip"}, 415, "unsupported_content_encoding"}};
   for (const auto& [field, status, code] : table) {
     const auto a = chat(with(user, field));
@@ -293,6 +305,43 @@ TEST_F(api_test, a_wish_that_cannot_be_read_is_refused_rather_than_ignored) {
     EXPECT_EQ(code_of(a), code) << field.value;
   }
   EXPECT_TRUE(permits.asked.empty());
+}
+
+TEST_F(api_test, the_same_question_is_answered_from_the_cache_unless_the_client_forbids_it) {
+  const std::string zero = R"({"temperature":0,"model":"small","messages":[{"role":"user","content":"hi"}]})";
+  const std::string same =
+      R"({"user":"u", "messages":[{"content":"hi","role":"user"}], "model":"small", "temperature":0.0})";
+  serve_one();
+  EXPECT_EQ(header(chat(user, zero), "x-millrace-cache"), "miss");
+  EXPECT_EQ(header(chat(user, same), "x-millrace-cache"), "hit");
+  EXPECT_EQ(header(chat(user, zero), "x-millrace-attempts"), "0");
+  serve_one();
+  EXPECT_EQ(header(chat(with(user, {"cache-control", "no-cache"}), zero), "x-millrace-cache"), "bypass");
+  serve_one();
+  EXPECT_EQ(header(chat(admin, zero), "x-millrace-cache"), "miss") << "another tenant's answer is none";
+  serve_one();
+  EXPECT_EQ(header(chat(user), "x-millrace-cache"), "bypass") << "without temperature 0";
+  EXPECT_EQ(code_of(chat(with(user, {"cache-control", "only-if-cached"}))), "not_cached");
+}
+
+TEST_F(api_test, an_admin_may_make_the_cache_forget) {
+  const auto forget = [&](const std::string& q, const fields& who) {
+    query = q;
+    auto a = ask("DELETE", "/v1/cache", who);
+    query.clear();
+    return a;
+  };
+  EXPECT_EQ(forget("", admin).status, 200);
+  EXPECT_EQ(json::parse(forget("tenant=acme-inc&model=a%2Fb", admin).body)["entries_in_memory"], 7);
+  EXPECT_EQ(purged, (std::vector<std::pair<std::string, std::string>>{{"", ""}, {"acme-inc", "a/b"}}));
+  EXPECT_EQ(forget("", user).status, 403);
+  EXPECT_EQ(forget("", {}).status, 401);
+  for (const auto* bad : {"tenant", "tenant=", "tenants=a", "model=a&model=b", "model=%00", "x"}) {
+    EXPECT_EQ(code_of(forget(bad, admin)), "invalid_query") << bad;
+  }
+  EXPECT_EQ(purged.size(), 2U);
+  purge_done.complete = false;
+  EXPECT_EQ(code_of(forget("", admin)), "purge_incomplete");
 }
 
 }  // namespace

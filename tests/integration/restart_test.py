@@ -124,11 +124,14 @@ class Restart(TestCase):
         self.assertEqual(gateway.stop(), 0)
         self.assertTrue(self.file()["clean"])
         self.assertEqual([k["key"] for k in self.file()["keys"]], ["key/p/k"])
-        for name in os.listdir(self.data):
-            path = os.path.join(self.data, name)
-            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600, name)
-            with open(path, encoding="utf-8") as file:
-                self.assertNotIn("canary", file.read())
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.data, "cache")).st_mode), 0o700)
+        for directory, _, names in os.walk(self.data):
+            for name in names:
+                path = os.path.join(directory, name)
+                if directory == self.data:
+                    self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600, name)
+                with open(path, "rb") as file:
+                    self.assertNotIn(b"canary", file.read())
 
     def test_a_file_that_cannot_be_read_is_said_and_does_no_harm(self):
         os.mkdir(self.data)
@@ -147,7 +150,7 @@ class Restart(TestCase):
         gateway = self.gateway(rpm=40)
         self.assertEqual(gateway.chat().status, 200)
         self.assertEqual(gateway.stop(), 0)
-        self.assertEqual([r["event"] for r in self.warnings(gateway)], ["limits_not_kept"])
+        self.assertEqual([r["event"] for r in self.warnings(gateway)], ["limits_not_kept", "cache_disk_unavailable"])
 
     def test_one_node_at_a_time_has_the_directory(self):
         first, second = self.gateway(rpm=40), self.gateway(rpm=40)
@@ -155,7 +158,7 @@ class Restart(TestCase):
         self.assertEqual(second.chat().status, 200)
         self.assertEqual([first.stop(), second.stop()], [0, 0])
         self.assertEqual(self.warnings(first), [])
-        self.assertEqual([r["event"] for r in self.warnings(second)], ["limits_not_kept"])
+        self.assertEqual([r["event"] for r in self.warnings(second)], ["limits_not_kept", "cache_disk_unavailable"])
         self.assertGreaterEqual(self.used(), served)
 
     def test_a_cooldown_is_remembered(self):
@@ -185,7 +188,7 @@ class Restart(TestCase):
         gateway = self.gateway(concurrency=5)
         self.assertEqual(gateway.chat().status, 200)
         self.assertEqual(gateway.stop(), 0)
-        self.assertFalse(os.path.exists(self.data))
+        self.assertEqual(os.listdir(self.data), ["cache"])
 
     def test_a_start_that_fails_costs_nothing(self):
         gateway = self.gateway(rpm=40)

@@ -1,0 +1,79 @@
+#include "engine/answer_headers.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace millrace::engine {
+
+namespace {
+
+/// OpenAI's way to write a duration: `6m0s`, `1.5s`, `20ms`.
+std::string reset_text(duration d) {
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(d, duration::zero())).count();
+  if (ms < 1000) return fmt::format("{}ms", ms);
+  const auto seconds = static_cast<double>(ms % 60000) / 1000;
+  if (ms < 60000) return fmt::format("{:g}s", seconds);
+  return fmt::format("{}m{:g}s", ms / 60000, seconds);
+}
+
+void add_window(header_list& headers, const client_window& w, std::string_view what) {
+  if (w.limit < 0) return;
+  headers.emplace_back(fmt::format("x-ratelimit-limit-{}", what), std::to_string(w.limit));
+  headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", what),
+                       std::to_string(std::max<std::int64_t>(0, w.remaining)));
+  headers.emplace_back(fmt::format("x-ratelimit-reset-{}", what), reset_text(w.reset));
+}
+
+}  // namespace
+
+std::string usd_text(double usd) {
+  std::string s = fmt::format("{:.9f}", usd);
+  s.erase(s.find_last_not_of('0') + 1);
+  if (s.back() == '.') s.pop_back();
+  return s;
+}
+
+void add_client_windows(header_list& headers, const acquire_reply& counted) {
+  add_window(headers, counted.client_requests, "requests");
+  add_window(headers, counted.client_tokens, "tokens");
+}
+
+answer error_answer(const api_error& error, const dialect& format) {
+  answer a;
+  a.status = error.status;
+  a.body = format.error_body(error);
+  if (error.retry_after > duration::zero()) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(error.retry_after).count();
+    const auto millis = std::chrono::ceil<std::chrono::milliseconds>(error.retry_after).count();
+    a.headers.emplace_back("retry-after", std::to_string(seconds));
+    a.headers.emplace_back("retry-after-ms", std::to_string(millis));
+  }
+  if (error.no_retry) a.headers.emplace_back("x-should-retry", "false");
+  return a;
+}
+
+api_error deadline_error() {
+  return {504,
+          "timeout_error",
+          "deadline_exceeded",
+          "The time given in x-millrace-timeout-ms ran out. Allow more time or try again.",
+          "",
+          {},
+          true};
+}
+
+api_error gone_error() {
+  return {499, "client_error", "client_gone", "The client closed the connection.", "", {}, true};
+}
+
+api_error internal_error() {
+  return {500, "server_error", "internal_error", "Something went wrong inside; the log tells what.", "",
+          {},  false};
+}
+
+bool is_retry_header(std::string_view name) {
+  return name == "retry-after" || name == "retry-after-ms" || name == "x-should-retry";
+}
+
+}  // namespace millrace::engine

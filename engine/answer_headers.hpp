@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "engine/exchange.hpp"
+#include "engine/messages.hpp"
+#include "engine/ports.hpp"
+
+/// Headers that several kinds of answers carry. Pure functions.
+namespace millrace::engine {
+
+/// `x-ratelimit-*` of a client's own limits, as they stood when the request was counted.
+void add_client_windows(header_list& headers, const acquire_reply& counted);
+/// Decimal, at most nine places, without trailing zeros.
+std::string usd_text(double usd);
+/// An error as a whole answer in the client's dialect, with the headers that say when and whether to retry.
+answer error_answer(const api_error& error, const dialect& format);
+/// The request's own time ran out.
+api_error deadline_error();
+/// The request's client is gone; nobody reads this.
+api_error gone_error();
+/// Something went wrong inside.
+api_error internal_error();
+/// Whether a header belongs to an error rather than to the one who got it.
+bool is_retry_header(std::string_view name);
+
+}  // namespace millrace::engine

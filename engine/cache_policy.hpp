@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "engine/config.hpp"
+#include "engine/ports.hpp"
+
+namespace millrace::engine {
+
+/// What a client says in `Cache-Control`.
+struct cache_wish {
+  bool no_cache = false;
+  bool no_store = false;
+  bool only_if_cached = false;
+  std::optional<duration> max_age{};
+};
+
+/// How one request uses the cache and the calls in flight.
+struct cache_plan {
+  bool look = false;   ///< an entry may answer it
+  bool join = false;   ///< it may share the upstream call of an identical request, and lead such a call
+  bool store = false;  ///< its answer becomes an entry
+  bool keep = false;   ///< its answer is no entry, but serves identical requests for `keep_time`
+  bool only_if_cached = false;
+  duration max_age = duration::max();  ///< oldest entry that it takes
+  duration ttl{};                      ///< of the entry that it makes
+};
+
+/// How long an answer that is no entry serves identical requests, where the model says `coalesce: true`.
+inline constexpr duration keep_time = 5s;
+
+/// The plan for a request; DESIGN's section on what is cached, as code.
+inline cache_plan plan_cache(const cache_wish& wish, const model_config& model, route_kind route,
+                             bool zero_temperature) {
+  const bool same_again = route == route_kind::embeddings || zero_temperature || model.cache.any_temperature;
+  const bool cacheable = model.cache.enabled && same_again;
+  const bool bypassed = wish.no_cache || wish.no_store;
+  cache_plan p;
+  p.look = !bypassed && (cacheable || model.coalesce);
+  p.join = !bypassed;
+  p.store = cacheable && !wish.no_store;
+  p.keep = !p.store && !wish.no_store && model.coalesce;
+  p.only_if_cached = wish.only_if_cached;
+  p.max_age = wish.max_age.value_or(duration::max());
+  p.ttl = model.cache.ttl;
+  return p;
+}
+
+/// What `x-millrace-cache` says when the request went to a provider.
+inline std::string_view word_for_call(const cache_plan& p) {
+  return p.look && p.store ? "miss" : "bypass";
+}
+
+}  // namespace millrace::engine

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "engine/pipeline.hpp"
+#include "engine/shared_answer.hpp"
+
+namespace millrace::engine {
+
+/// A stream that somebody else's call brings: read from a seat at it, in the form that this client asked for.
+class followed_stream final : public answer_stream {
+ public:
+  /// `reader` has seen what the seat gave before; `pending` is what it made of it for this client.
+  followed_stream(pipeline::ports& ports, std::unique_ptr<follower> seat,
+                  std::unique_ptr<stream_reader> reader, std::string pending)
+      : ports_(ports), seat_(std::move(seat)), reader_(std::move(reader)), pending_(std::move(pending)) {}
+
+  bool read(std::string& out, yield y) override;
+  bool broken() const override { return broken_; }
+  /// What it ended by, for the log; empty: well, or not yet.
+  std::string_view error_code() const { return error_code_; }
+
+ private:
+  bool break_off(const api_error& error, std::string& out);
+
+  pipeline::ports& ports_;
+  std::unique_ptr<follower> seat_;
+  std::unique_ptr<stream_reader> reader_;
+  std::string pending_;
+  bool over_ = false;
+  bool broken_ = false;
+  std::string error_code_;
+};
+
+}  // namespace millrace::engine

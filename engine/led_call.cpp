@@ -1,0 +1,278 @@
+#include "engine/led_call.hpp"
+
+#include <utility>
+
+#include "engine/answer_headers.hpp"
+#include "engine/followed_stream.hpp"
+
+namespace millrace::engine {
+
+/// What the leader's client reads: the call itself, or, once others joined, its seat among them.
+class led_call::client_stream final : public answer_stream {
+ public:
+  client_stream(std::shared_ptr<led_call> c, cancellation& gone)
+      : call_(std::move(c)), gone_(gone), on_gone_(gone, [this] { call_->leader_gone(); }) {
+    call_->client_ = this;
+    if (call_->deadline_ != time_point::max()) {
+      deadline_ = call_->ports_.thread.at(call_->deadline_, [this] { call_->leader_late(); });
+    }
+    if (gone.cancelled()) call_->leader_gone();
+  }
+  ~client_stream() override {
+    followed_.reset();
+    call_->client_stream_dropped();
+  }
+
+  bool read(std::string& out, yield y) override {
+    return followed_ ? followed_->read(out, y) : call_->read_for_leader(out, y);
+  }
+  bool broken() const override { return followed_ ? followed_->broken() : call_->broken_; }
+
+  /// From now on the pump reads the provider.
+  void follow() {
+    auto seat = std::make_unique<follower>(call_, follower::leaders_seat{call_->end_position()}, gone_,
+                                           call_->ports_.thread, call_->deadline_);
+    auto reader = call_->ports_.format.read_stream(call_->route_, call_->model_, call_->include_usage_);
+    // The same bytes bring the reader to where the call's own stands; what the client has got is left out.
+    std::string so_far;
+    reader->feed(call_->transcript().value_or(""), so_far);
+    so_far.erase(0, call_->delivered_);
+    followed_ = std::make_unique<followed_stream>(call_->ports_, std::move(seat), std::move(reader),
+                                                  std::move(so_far));
+  }
+
+ private:
+  std::shared_ptr<led_call> call_;
+  cancellation& gone_;
+  cancellation::hook on_gone_;
+  std::unique_ptr<thread_port::alarm> deadline_;
+  std::unique_ptr<followed_stream> followed_;
+};
+
+/// Sees to it that a call that ends by an exception does not stay in its table.
+class led_call::ending {
+ public:
+  explicit ending(led_call& c) : call_(c) {}
+  ~ending() {
+    if (done) return;
+    call_.leave_table();
+    call_.abandon();
+  }
+  ending(const ending&) = delete;
+  ending& operator=(const ending&) = delete;
+
+  bool done = false;
+
+ private:
+  led_call& call_;
+};
+
+led_call::led_call(pipeline::ports& ports, const cache_key& key, const cache_plan& plan, bool in_table)
+    : shared_answer(ports.answers.transcripts()),
+      ports_(ports),
+      key_(key),
+      plan_(plan),
+      in_table_(in_table) {}
+
+answer led_call::lead(call c, yield y) {
+  ending guard(*this);
+  cancellation& client_gone = *c.gone;
+  const std::shared_ptr<led_call> self = shared_from_this();
+  if (keeps()) asked_at_ = ports_.time.wall();
+  config_ = c.config;
+  route_ = c.route;
+  tenant_ = c.client->tenant;
+  model_ = c.facts.model;
+  include_usage_ = c.facts.include_usage;
+  deadline_ = c.deadline;
+  c.gone = &stop_;
+  c.share = in_table_ || keeps() ? this : nullptr;
+  flight_.emplace(ports_, std::move(c));
+  const cancellation::hook on_gone(client_gone, [this] { leader_gone(); });
+  if (client_gone.cancelled()) leader_gone();
+  answer a = flight_->run(y);
+  guard.done = true;
+  if (flight_->streaming()) {
+    flight_->lift_deadline();
+    a.stream = std::make_unique<client_stream>(self, client_gone);
+    look();
+  } else {
+    publish(a);
+    flight_.reset();
+  }
+  return a;
+}
+
+void led_call::found(const cached_answer_ptr& entry) {
+  leave_table();
+  if (!has_followers()) return;
+  auto result = std::make_shared<shared_result>();
+  result->answer = entry;
+  result->from_cache = true;
+  finish(std::move(result));
+}
+
+/// Keeps a whole answer and gives it to those who wait. Known before it leaves the table, so that whoever
+/// comes meanwhile finds it in one of the two places.
+void led_call::publish(const answer& a) {
+  const bool good = a.status >= 200 && a.status < 300;
+  cached_answer_ptr entry;
+  if (good && keeps()) keep(entry = make_entry(a.body, a.content_type, flight_->used()));
+  leave_table();
+  if (!has_followers()) return;
+  if (flight_->personal()) {
+    abandon();
+    return;
+  }
+  auto result = std::make_shared<shared_result>();
+  result->status = a.status;
+  for (const auto& h : a.headers) {
+    if (is_retry_header(h.first)) result->headers.push_back(h);
+  }
+  result->answer = entry ? entry : make_entry(a.body, a.content_type, {});
+  finish(std::move(result));
+}
+
+cached_answer_ptr led_call::make_entry(std::string body, std::string_view content_type,
+                                       const usage& used) const {
+  auto entry = std::make_shared<cached_answer>();
+  const answer_source source = flight_->source();
+  entry->body = std::move(body);
+  entry->content_type = content_type;
+  entry->tenant = tenant_;
+  entry->model = model_;
+  entry->provider = source.provider;
+  entry->upstream_model = source.upstream_model;
+  entry->key_id = source.key_id;
+  entry->fallback = source.fallback;
+  entry->input_tokens = used.input_tokens;
+  entry->output_tokens = used.output_tokens;
+  entry->stored_at = asked_at_;
+  entry->coalesced = !plan_.store;
+  const auto life =
+      std::chrono::duration_cast<std::chrono::milliseconds>(plan_.store ? plan_.ttl : keep_time);
+  entry->expires_at = ports_.time.wall() + life;
+  return entry;
+}
+
+void led_call::keep(const cached_answer_ptr& entry) {
+  const bool to_disk = plan_.store && ports_.disk != nullptr;
+  const std::size_t shard = shard_of(key_, ports_.answers.size());
+  if (ports_.answers.at(shard).put(key_, entry, ports_.time.wall(), to_disk)) ports_.to_be_written(shard);
+}
+
+void led_call::leave_table() {
+  if (std::exchange(in_table_, false)) {
+    ports_.answers.of(key_).leave(key_, shared_from_this());
+  } else {
+    close();
+  }
+}
+
+// --- streams
+
+bool led_call::read_for_leader(std::string& out, yield y) {
+  if (!flight_) return false;
+  reading_ = true;
+  const std::size_t before = out.size();
+  const bool more = flight_->read(out, y);
+  reading_ = false;
+  delivered_ += out.size() - before;
+  if (!more) {
+    stream_over();
+  } else if (has_followers()) {
+    hand_over();
+  }
+  return more;
+}
+
+/// The provider's stream is over, well or not.
+void led_call::stream_over() {
+  broken_ = flight_->broken();
+  shared_result_ptr whole;
+  const bool wanted = keeps() || wanted_whole();
+  const auto text = broken_ || !wanted ? std::nullopt : transcript();
+  std::string body;
+  usage used;
+  if (text && ports_.format.collect_answer(route_, *text, model_, body, used)) {
+    auto result = std::make_shared<shared_result>();
+    result->answer = make_entry(std::move(body), "application/json", used);
+    if (keeps()) keep(result->answer);
+    whole = std::move(result);
+  }
+  leave_table();
+  end_stream(broken_ ? std::optional(flight_->failure()) : std::nullopt, std::move(whole));
+  flight_.reset();
+}
+
+/// Gives the call to a coroutine that serves all alike.
+void led_call::hand_over() {
+  if (std::exchange(pumping_, true)) return;
+  if (client_) client_->follow();
+  ports_.thread.start([self = shared_from_this()](yield y) { self->pump(y); });
+}
+
+void led_call::pump(yield y) {
+  try {
+    std::string seen;
+    do {
+      while (!has_room() && !stop_.cancelled()) room_.wait(y);
+      seen.clear();
+    } while (flight_->read(seen, y));
+    stream_over();
+  } catch (...) {
+    leave_table();
+    end_stream(internal_error(), nullptr);
+    flight_.reset();
+    throw;
+  }
+}
+
+// --- who wants it
+
+void led_call::changed() {
+  ports_.thread.post([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->look();
+  });
+}
+
+void led_call::look() {
+  if (!flight_) return;
+  room_.wake();
+  if (unwanted()) {
+    leave_table();
+    stop_.cancel();
+  } else if (flight_->streaming() && !reading_ && has_followers()) {
+    hand_over();
+  }
+}
+
+void led_call::leader_gone() {
+  if (!flight_) return;
+  flight_->client_left();
+  if (!leader_left()) return;
+  leave_table();
+  stop_.cancel();
+}
+
+/// With others at the stream, the leader's client leaves it at its next event.
+void led_call::leader_late() {
+  if (!flight_ || pumping_ || has_followers()) return;
+  flight_->deadline_passed();
+  leave_table();
+  stop_.cancel();
+}
+
+void led_call::client_stream_dropped() {
+  client_ = nullptr;
+  if (!flight_ || pumping_) return;
+  if (leader_left()) {
+    leave_table();
+    flight_.reset();
+  } else {
+    flight_->client_left();
+    hand_over();
+  }
+}
+
+}  // namespace millrace::engine

@@ -1,0 +1,514 @@
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "single_flight_world.hpp"
+
+namespace millrace::engine {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(SingleFlight, IdenticalRequestsInFlightShareOneCall) {
+  single_flight_world w;
+  const auto& leader = w.ask();
+  const auto& follower = w.ask();
+  const auto& other = w.ask({.question = 2});
+  ASSERT_EQ(w.upstream.calls.size(), 2U);
+  w.feed("{1}");
+  w.finish();
+  EXPECT_EQ(leader.got, "{1}");
+  EXPECT_EQ(leader.header("x-millrace-cache"), "bypass");
+  EXPECT_EQ(leader.header("x-millrace-attempts"), "1");
+  EXPECT_EQ(follower.got, "{1}");
+  EXPECT_EQ(follower.header("x-millrace-cache"), "coalesced");
+  EXPECT_EQ(follower.header("x-millrace-attempts"), "0");
+  EXPECT_EQ(follower.header("x-millrace-cost-usd"), "0");
+  EXPECT_EQ(follower.header("x-millrace-provider"), "a");
+  EXPECT_EQ(other.status, 0);
+  EXPECT_EQ(w.flights(), 1);
+}
+
+TEST(SingleFlight, WhoAsksAfterwardsMakesACallOfItsOwn) {
+  single_flight_world w;
+  w.ask();
+  w.feed("{1}");
+  w.finish();
+  w.ask();
+  EXPECT_EQ(w.upstream.calls.size(), 2U);
+}
+
+TEST(SingleFlight, WithCoalesceTheAnswerIsKeptForSeconds) {
+  single_flight_world w(true);
+  w.ask();
+  w.feed("{1}");
+  w.finish();
+  w.time.time += 4s;
+  const auto& soon = w.ask();
+  EXPECT_EQ(soon.got, "{1}");
+  EXPECT_EQ(soon.header("x-millrace-cache"), "coalesced");
+  EXPECT_EQ(soon.header("age"), "");
+  w.time.time += 2s;
+  w.ask();
+  EXPECT_EQ(w.upstream.calls.size(), 2U);
+}
+
+TEST(SingleFlight, ALateJoinerOfAStreamGetsWhatWasSentSoFarThenTheRest) {
+  single_flight_world w;
+  const auto& leader = w.ask({.stream = true});
+  w.feed("pc");
+  w.feed("c");
+  EXPECT_EQ(leader.got, "pcc");
+  const auto& late = w.ask({.stream = true});
+  EXPECT_EQ(late.got, "pcc");
+  w.feed("c");
+  EXPECT_EQ(leader.got, "pccc");
+  EXPECT_EQ(late.got, "pccc");
+  w.feed("d");
+  w.finish();
+  EXPECT_EQ(leader.got, "pcccd");
+  EXPECT_EQ(late.got, "pcccd");
+  EXPECT_TRUE(leader.over && late.over && !leader.broken && !late.broken);
+  EXPECT_EQ(w.upstream.calls.size(), 1U);
+  EXPECT_EQ(w.flights(), 0);
+}
+
+TEST(SingleFlight, PlainAndStreamedRequestsShareACallInBothDirections) {
+  single_flight_world streamed;
+  streamed.ask({.stream = true});
+  const auto& plain = streamed.ask();
+  streamed.feed("pc");
+  EXPECT_EQ(plain.status, 0);
+  streamed.feed("d");
+  streamed.finish();
+  EXPECT_EQ(plain.got, "{pcd}");
+  EXPECT_EQ(plain.header("x-millrace-cache"), "coalesced");
+
+  single_flight_world whole;
+  whole.ask();
+  const auto& stream = whole.ask({.stream = true});
+  whole.feed("{1}");
+  whole.finish();
+  EXPECT_EQ(stream.got, "replay:{1}");
+}
+
+TEST(SingleFlight, TheLeadersEndDoesNotCutTheOthers) {
+  for (const bool stream : {false, true}) {
+    single_flight_world w;
+    auto& leader = w.ask({.stream = stream});
+    if (stream) w.feed("pc");
+    const auto& follower = w.ask({.stream = stream});
+    w.leave(leader);
+    EXPECT_FALSE(w.upstream.calls[0]->cancelled);
+    w.feed(stream ? "d" : "{1}");
+    w.finish();
+    EXPECT_EQ(follower.got, stream ? "pcd" : "{1}");
+    EXPECT_TRUE(follower.over && !follower.broken);
+    ASSERT_EQ(w.permits.settled.size(), 1U);
+    EXPECT_EQ(w.permits.settled[0].outcome, attempt_outcome::ok);
+  }
+}
+
+TEST(SingleFlight, WhenTheLastIsGoneTheCallIsCancelled) {
+  for (const bool stream : {false, true}) {
+    for (const bool leader_first : {false, true}) {
+      single_flight_world w;
+      auto& leader = w.ask({.stream = stream});
+      if (stream) w.feed("pc");
+      auto& follower = w.ask({.stream = stream});
+      w.leave(leader_first ? leader : follower);
+      EXPECT_TRUE(w.upstream.calls[0]->alive);
+      w.leave(leader_first ? follower : leader);
+      EXPECT_TRUE(w.upstream.calls[0]->cancelled) << stream << leader_first;
+      EXPECT_FALSE(w.upstream.calls[0]->alive);
+      EXPECT_EQ(w.flights(), 0);
+      w.ask({.stream = stream});
+      EXPECT_EQ(w.upstream.calls.size(), 2U);
+    }
+  }
+}
+
+TEST(SingleFlight, ASlowLeaderHoldsNobodyUp) {
+  single_flight_world w;
+  auto& leader = w.ask({.stream = true});
+  leader.paused = true;
+  w.feed("pc");
+  const auto& follower = w.ask({.stream = true});
+  w.feed("c");
+  w.feed("d");
+  w.finish();
+  EXPECT_EQ(follower.got, "pccd");
+  EXPECT_TRUE(follower.over);
+  EXPECT_FALSE(leader.over);
+  w.wake(leader);
+  w.settle();
+  EXPECT_EQ(leader.got, "pccd");
+  EXPECT_TRUE(leader.over);
+}
+
+TEST(SingleFlight, ASlowReaderAloneHoldsItsProvider) {
+  single_flight_world w;
+  auto& only = w.ask({.stream = true});
+  only.paused = true;
+  w.feed("pc");
+  w.feed("c");
+  w.feed("c");
+  EXPECT_EQ(w.upstream.calls[0]->pieces.size(), 2U);
+}
+
+TEST(SingleFlight, AFailureIsToldToAllAndNotRepeatedByEach) {
+  single_flight_world w;
+  const auto& leader = w.ask();
+  const auto& follower = w.ask();
+  const auto& streamed = w.ask({.stream = true});
+  w.upstream.calls[0]->status = 400;
+  w.feed("{\"error\":1}");
+  w.finish();
+  for (const auto* c : {&leader, &follower, &streamed}) {
+    EXPECT_EQ(c->status, 400);
+    EXPECT_EQ(c->got, "{\"error\":1}");
+  }
+  EXPECT_EQ(w.upstream.calls.size(), 1U);
+}
+
+TEST(SingleFlight, AStreamThatBreaksIsBrokenForAll) {
+  single_flight_world w;
+  const auto& leader = w.ask({.stream = true});
+  const auto& follower = w.ask({.stream = true});
+  const auto& plain = w.ask();
+  w.feed("pc");
+  w.finish(upstream_failure::reset);
+  EXPECT_EQ(leader.got, "pcevent:upstream_reset");
+  EXPECT_EQ(follower.got, "pcevent:upstream_reset");
+  EXPECT_TRUE(leader.broken && follower.broken);
+  EXPECT_EQ(plain.status, 502);
+  EXPECT_EQ(w.upstream.calls.size(), 1U);
+}
+
+TEST(SingleFlight, WhatIsTheLeadersOwnAffairMakesAnotherLead) {
+  single_flight_world w;
+  w.permits.grant.verdict = verdict::client_limited;
+  auto& refused = w.ask();
+  EXPECT_EQ(refused.status, 429);
+  w.permits.grant.verdict = verdict::granted;
+  const auto& leader = w.ask({.patience = 1s});
+  const auto& second = w.ask();
+  const auto& third = w.ask();
+  w.time.time += 2s;
+  w.finish(upstream_failure::timeout);
+  EXPECT_EQ(leader.status, 504);
+  EXPECT_EQ(second.status, 0);
+  ASSERT_EQ(w.upstream.calls.size(), 2U);
+  w.feed("{2}", 1);
+  w.finish(upstream_failure::none, 1);
+  EXPECT_EQ(second.got, "{2}");
+  EXPECT_EQ(third.got, "{2}");
+}
+
+TEST(SingleFlight, AFollowersDeadlineIsItsOwn) {
+  for (const bool content : {false, true}) {
+    single_flight_world w;
+    const auto& leader = w.ask({.stream = true});
+    if (content) w.feed("pc");
+    const auto& hasty = w.ask({.stream = true, .patience = 1s});
+    w.time.time += 2s;
+    w.thread.ring(w.time.time);
+    w.settle();
+    EXPECT_TRUE(hasty.over);
+    EXPECT_EQ(hasty.status, content ? 200 : 504);
+    EXPECT_EQ(hasty.got, content ? "pcevent:deadline_exceeded" : "error:deadline_exceeded");
+    w.feed(content ? "d" : "pcd");
+    w.finish();
+    EXPECT_EQ(leader.got, "pcd");
+  }
+}
+
+TEST(SingleFlight, TheLeadersDeadlineDoesNotCutAStreamThatOthersRead) {
+  single_flight_world w;
+  const auto& leader = w.ask({.stream = true, .patience = 1s});
+  w.feed("pc");
+  const auto& follower = w.ask({.stream = true});
+  w.time.time += 2s;
+  w.thread.ring(w.time.time);
+  w.settle();
+  w.feed("c");
+  EXPECT_EQ(leader.got, "pccevent:deadline_exceeded");
+  w.feed("d");
+  w.finish();
+  EXPECT_EQ(follower.got, "pccd");
+}
+
+TEST(SingleFlight, TheDeadlineOfAStreamThatNobodySharesEndsTheCall) {
+  single_flight_world w;
+  const auto& only = w.ask({.stream = true, .patience = 1s});
+  w.feed("pc");
+  w.time.time += 2s;
+  w.thread.ring(w.time.time);
+  w.settle();
+  EXPECT_EQ(only.got, "pcevent:deadline_exceeded");
+  EXPECT_TRUE(only.broken);
+  EXPECT_TRUE(w.upstream.calls[0]->cancelled);
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::out_of_time);
+}
+
+TEST(SingleFlight, NoCacheAndNoStoreStandAlone) {
+  single_flight_world w;
+  w.ask();
+  w.ask({.wish = {.no_cache = true}});
+  w.ask({.wish = {.no_store = true}});
+  EXPECT_EQ(w.upstream.calls.size(), 3U);
+  w.feed("{2}", 1);
+  w.finish(upstream_failure::none, 1);
+  EXPECT_EQ(w.clients[0]->status, 0);
+}
+
+TEST(SingleFlight, FollowersCountAgainstTheirRequestsOnly) {
+  single_flight_world w(false, false, 100);
+  w.ask();
+  w.ask();
+  ASSERT_EQ(w.permits.counts.size(), 1U);
+  w.permits.counted.verdict = verdict::client_limited;
+  w.permits.counted.retry_after = 3s;
+  const auto& refused = w.ask();
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.header("retry-after"), "3");
+  w.feed("{1}");
+  w.finish();
+  EXPECT_EQ(w.clients[1]->got, "{1}");
+  EXPECT_EQ(w.permits.granted, 1);
+}
+
+TEST(SingleFlight, AStreamTooLongToKeepCanNoLongerBeJoinedButEverybodyGetsAllOfIt) {
+  single_flight_world w;
+  auto& leader = w.ask({.stream = true});
+  w.feed("pc");
+  auto& slow = w.ask({.stream = true});
+  auto& fast = w.ask({.stream = true});
+  slow.paused = true;
+  const std::string block(400'000, 'c');
+  for (int i = 0; i < 6; ++i) w.feed(block);
+  const auto& late = w.ask({.stream = true});
+  EXPECT_EQ(w.upstream.calls.size(), 2U);
+  EXPECT_EQ(late.status, 0);
+  // The provider is held back until the slowest has caught up.
+  EXPECT_FALSE(w.upstream.calls[0]->pieces.empty());
+  w.wake(slow);
+  w.settle();
+  w.feed("d");
+  w.finish();
+  const std::string all = "pc" + block + block + block + block + block + block + "d";
+  EXPECT_EQ(leader.got.size(), all.size());
+  EXPECT_EQ(slow.got, all);
+  EXPECT_EQ(fast.got, all);
+  w.leave(*w.clients.back());
+  EXPECT_EQ(w.answers.transcripts().taken(), 0);
+}
+
+TEST(SingleFlight, WhoWantsALongStreamInOnePieceAsksForItself) {
+  single_flight_world w;
+  w.ask({.stream = true});
+  w.feed("pc");
+  const auto& plain = w.ask();
+  w.feed(std::string(2 << 20, 'c'));
+  ASSERT_EQ(w.upstream.calls.size(), 2U);
+  w.feed("{own}", 1);
+  w.finish(upstream_failure::none, 1);
+  EXPECT_EQ(plain.got, "{own}");
+}
+
+// --- the cache
+
+TEST(AnswerCache, ASecondQuestionIsAnsweredFromMemory) {
+  single_flight_world w;
+  const auto& first = w.ask({.zero_temperature = true});
+  w.feed("{1}");
+  w.finish();
+  EXPECT_EQ(first.header("x-millrace-cache"), "miss");
+  w.time.time += 7s;
+  const auto& second = w.ask({.zero_temperature = true});
+  EXPECT_EQ(second.got, "{1}");
+  EXPECT_EQ(second.header("x-millrace-cache"), "hit");
+  EXPECT_EQ(second.header("age"), "7");
+  EXPECT_EQ(second.header("x-millrace-attempts"), "0");
+  EXPECT_EQ(second.header("x-millrace-key"), "k1");
+  const auto& streamed = w.ask({.stream = true, .zero_temperature = true});
+  EXPECT_EQ(streamed.got, "replay:{1}");
+  EXPECT_EQ(w.upstream.calls.size(), 1U);
+  w.time.time += 1h;
+  w.ask({.zero_temperature = true});
+  EXPECT_EQ(w.upstream.calls.size(), 2U);
+}
+
+TEST(AnswerCache, AStreamIsKeptWhenItEndedProperly) {
+  for (const bool proper : {true, false}) {
+    single_flight_world w;
+    w.ask({.stream = true, .zero_temperature = true});
+    w.feed("pc");
+    if (proper) w.feed("d");
+    w.finish();
+    const auto& again = w.ask({.zero_temperature = true});
+    EXPECT_EQ(again.got, proper ? "{pcd}" : "");
+    EXPECT_EQ(w.upstream.calls.size(), proper ? 1U : 2U);
+  }
+}
+
+TEST(AnswerCache, CacheControlIsHeeded) {
+  single_flight_world w;
+  const asking zero{.zero_temperature = true};
+  auto with = [&](cache_wish wish) {
+    asking a = zero;
+    a.wish = wish;
+    return a;
+  };
+  const auto& nothing = w.ask(with({.only_if_cached = true}));
+  EXPECT_EQ(nothing.status, 504);
+  EXPECT_EQ(nothing.got, "error:not_cached");
+  w.ask(with({.no_store = true}));
+  w.feed("{0}", 0);
+  w.finish(upstream_failure::none, 0);
+  w.ask(with({.no_cache = true}));
+  ASSERT_EQ(w.upstream.calls.size(), 2U);
+  w.feed("{1}", 1);
+  w.finish(upstream_failure::none, 1);
+  EXPECT_EQ(w.clients.back()->header("x-millrace-cache"), "bypass");
+  w.time.time += 10s;
+  EXPECT_EQ(w.ask(with({.only_if_cached = true})).got, "{1}");
+  EXPECT_EQ(w.ask(with({.max_age = 10s})).got, "{1}");
+  EXPECT_EQ(w.ask(with({.max_age = 9s})).status, 0);
+  EXPECT_EQ(w.upstream.calls.size(), 3U);
+}
+
+TEST(AnswerCache, ErrorsAreNotKept) {
+  single_flight_world w(true);
+  w.ask({.zero_temperature = true});
+  w.upstream.calls[0]->status = 400;
+  w.feed("{}");
+  w.finish();
+  w.ask({.zero_temperature = true});
+  EXPECT_EQ(w.upstream.calls.size(), 2U);
+}
+
+TEST(AnswerCache, WhatIsOnDiskIsFoundOnceForAll) {
+  single_flight_world w(false, true);
+  auto entry = std::make_shared<cached_answer>();
+  entry->body = "{disk}";
+  entry->stored_at = w.time.wall() - 60s;
+  entry->expires_at = w.time.wall() + 60s;
+  w.disk.entry = entry;
+  const auto& first = w.ask({.zero_temperature = true});
+  const auto& second = w.ask({.zero_temperature = true});
+  EXPECT_EQ(first.got, "{disk}");
+  EXPECT_EQ(first.header("x-millrace-cache"), "hit");
+  EXPECT_EQ(first.header("age"), "60");
+  EXPECT_EQ(second.got, "{disk}");
+  EXPECT_EQ(w.disk.asked, 1);
+  EXPECT_EQ(w.written, 0);
+  w.ask({});
+  EXPECT_EQ(w.disk.asked, 1);
+}
+
+TEST(AnswerCache, WhatIsNewIsGivenToTheWriterOnce) {
+  single_flight_world w(false, true);
+  for (std::uint8_t i = 0; i < 3; ++i) {
+    w.ask({.zero_temperature = true, .question = i});
+    w.feed("{1}", i);
+    w.finish(upstream_failure::none, i);
+  }
+  std::size_t waiting = 0;
+  int told = 0;
+  for (std::size_t s = 0; s < w.answers.size(); ++s) {
+    const auto taken = w.answers.at(s).take_unwritten(100);
+    waiting += taken.size();
+    told += taken.empty() ? 0 : 1;
+  }
+  EXPECT_EQ(waiting, 3U);
+  EXPECT_EQ(w.written, told);
+}
+
+// --- every order
+
+/// Clients come, read slowly, and leave at random while one question's calls begin, stream, fail and end.
+class every_order {
+ public:
+  explicit every_order(unsigned seed) : random_(seed) {}
+
+  void run() {
+    for (int step = 0; step < 60; ++step) one_step();
+    for (auto& c : w_.clients) w_.wake(*c);
+    w_.settle();
+    for (std::size_t n = 0; n < w_.upstream.calls.size(); ++n) end(n, false);
+    check();
+  }
+
+ private:
+  int pick(int below) { return static_cast<int>(random_() % static_cast<unsigned>(below)); }
+
+  void one_step() {
+    const auto calls = static_cast<int>(w_.upstream.calls.size());
+    auto& clients = w_.clients;
+    switch (pick(8)) {
+      case 0:
+      case 1:
+        w_.ask({.stream = pick(3) > 0}).paused = pick(3) == 0;
+        break;
+      case 2:
+        if (!clients.empty())
+          w_.leave(*clients[static_cast<std::size_t>(pick(static_cast<int>(clients.size())))]);
+        break;
+      case 3:
+        if (!clients.empty()) {
+          w_.wake(*clients[static_cast<std::size_t>(pick(static_cast<int>(clients.size())))]);
+          w_.settle();
+        }
+        break;
+      case 4:
+        if (calls > 0 && pick(4) == 0) end(static_cast<std::size_t>(calls - 1), pick(3) == 0);
+        break;
+      default:
+        if (calls > 0) content(static_cast<std::size_t>(calls - 1));
+    }
+  }
+  void content(std::size_t n) {
+    auto& call = *w_.upstream.calls[n];
+    if (call.ended || (!call.stream && !call.pieces.empty())) return;
+    if (call.stream) w_.feed(call.pieces.empty() && pick(2) == 0 ? "pc" : "c", n);
+  }
+  void end(std::size_t n, bool badly) {
+    auto& call = *w_.upstream.calls[n];
+    if (call.ended) return;
+    if (!badly) w_.feed(call.stream ? "cd" : "{1}", n);
+    w_.finish(badly ? upstream_failure::reset : upstream_failure::none, n);
+  }
+  void check() {
+    for (const auto& c : w_.clients) {
+      ASSERT_TRUE(c->over);
+      if (c->gone.cancelled()) continue;
+      ASSERT_TRUE(c->status == 200 || c->status == 502) << c->status;
+      if (c->status != 200) continue;
+      const bool whole = c->stream ? c->got.ends_with("d") || c->got.starts_with("replay:")
+                                   : c->got.starts_with("{") && c->got.ends_with("}");
+      // Whatever is not whole says so, and nothing that says so looks whole.
+      ASSERT_NE(whole, c->broken) << c->got;
+      ASSERT_EQ(c->broken, c->got.find("event:") != std::string::npos) << c->got;
+    }
+    ASSERT_EQ(w_.flights(), 0);
+    ASSERT_EQ(w_.answers.transcripts().taken(), 0);
+    ASSERT_EQ(w_.watch.requests.size(), w_.clients.size());
+    ASSERT_EQ(w_.permits.settled.size(), static_cast<std::size_t>(w_.permits.granted));
+    for (const auto& call : w_.upstream.calls) ASSERT_FALSE(call->alive);
+  }
+
+  std::mt19937 random_;
+  single_flight_world w_;
+};
+
+TEST(SingleFlight, UnderEveryOrderOfComingLeavingFailingAndEnding) {
+  for (unsigned seed = 0; seed < 2000; ++seed) {
+    SCOPED_TRACE(seed);
+    every_order(seed).run();
+    if (HasFatalFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace millrace::engine
