@@ -82,15 +82,14 @@ void client_socket::arm_read(size_t want) {
 void client_socket::on_read(const error_code& ec, size_t n) {
   reading_ = false;
   input_.commit(n);
-  if (ec == asio::error::operation_aborted && expects_nothing_ && socket_.is_open()) {
+  const bool swapped = ec == asio::error::operation_aborted && expects_nothing_ && socket_.is_open();
+  if (swapped || (!ec && request_ != nullptr)) {
     arm_read(input_buffer::least_room);
   } else if (ec == asio::error::operation_aborted) {
     peer_gone_ = true;
     wake_.wake();
   } else if (ec) {
     peer_disappeared();
-  } else if (request_ != nullptr) {
-    arm_read(input_buffer::least_room);
   } else {
     wake_.wake();
   }

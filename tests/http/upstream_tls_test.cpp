@@ -1,3 +1,5 @@
+#include <sstream>
+
 #include <gmock/gmock.h>
 
 #include "tests/http/upstream_fixture.hpp"
@@ -37,15 +39,24 @@ TEST_F(upstream_tls_test, calls_a_trusted_host_and_reuses_the_connection) {
 /// Their buffers are given back while they wait; nothing of them may go with those.
 TEST_F(upstream_tls_test, event_streams_with_pauses_are_read_whole_in_clear_and_not) {
   std::string events;
-  for (int i = 0; i < 60; ++i) events += "data: " + std::string(static_cast<size_t>(i) * 37, 'e') + "\n\n";
-  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: ";
-  const std::string answer = head + std::to_string(events.size()) + "\r\n\r\n" + events;
+  std::vector<std::string> chunks;
+  for (size_t i = 0; i < 60; ++i) {
+    const std::string event = "data: " + std::string(i * 37, 'e') + "\n\n";
+    events += event;
+    std::ostringstream chunk;
+    chunk << std::hex << event.size() << "\r\n" << event << "\r\n";
+    chunks.push_back(chunk.str());
+  }
   const auto script = [&](peer& p) {
     while (!p.read_request().empty()) {
-      for (size_t at = 0, piece = 1; at < answer.size(); at += piece, piece = piece * 2 % 9973) {
-        p.write(answer.substr(at, piece));
+      p.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+      for (size_t i = 0; i < chunks.size(); ++i) {
+        p.write(chunks[i].substr(0, i % 7));
+        p.pause(1ms);
+        p.write(chunks[i].substr(i % 7));
         p.pause(1ms);
       }
+      p.write("0\r\n\r\n");
     }
   };
   auto clear = serve(script);
