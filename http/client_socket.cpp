@@ -54,6 +54,7 @@ void client_socket::end_request(const engine::yield& y) {
 void client_socket::expect_nothing() {
   if (expects_nothing_ || !input_.empty() || !usable()) return;
   expects_nothing_ = true;
+  output_.shrink_to_fit();  // it was a head's
   error_code ignored;
   if (reading_) socket_.cancel(ignored);  // a read needs its buffer; `on_read` waits without one instead
 }

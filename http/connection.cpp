@@ -68,8 +68,8 @@ class served {
 class connection::output : public answer_sink {
  public:
   /// `comment`: for a stream that is silent; empty: none.
-  output(connection& c, engine::answer_stream* stream, std::string_view comment, const engine::yield& y)
-      : c_(c), stream_(stream), comment_(comment), y_(y) {}
+  output(connection& c, engine::answer& a, std::string_view comment, const engine::yield& y)
+      : c_(c), answer_(a), comment_(comment), y_(y) {}
 
   bool write(std::string_view bytes) override { return c_.socket_.send(bytes, y_); }
 
@@ -88,15 +88,15 @@ class connection::output : public answer_sink {
  private:
   /// The stream's next bytes. What it throws ends the connection, and with it the silence.
   bool read(std::string& out) {
-    if (!std::exchange(settled_, true)) c_.settle_down();
+    if (!std::exchange(settled_, true)) c_.settle_down(answer_);
     if (!comment_.empty()) c_.socket_.begin_silence(comment_, c_.config_->ping_interval);
-    const bool more = stream_->read(out, y_);
+    const bool more = answer_.stream->read(out, y_);
     c_.socket_.end_silence();
     return more;
   }
 
   connection& c_;
-  engine::answer_stream* stream_;
+  engine::answer& answer_;
   std::string_view comment_;
   bool settled_ = false;
   const engine::yield& y_;
@@ -369,7 +369,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   bool written = false;
   if (!cancelled) {
     add_cors(in_.head.fields, config_->cors_origins, a.headers);
-    output out(*this, a.stream.get(), comment_for(a, old), y);
+    output out(*this, a, comment_for(a, old), y);
     written = thread_.writer.write(a, {without_body, old, keep, thread_.date()}, out) && socket_.flush(y);
   }
   if (a.stream && (!written || without_body)) a.stream->abandon();
@@ -380,9 +380,10 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
 }
 
 /// From now on the answer's stream is waited for, perhaps for minutes and beside thousands of others: what
-/// only the handler needed goes.
-void connection::settle_down() {
+/// only the handler and the head needed goes.
+void connection::settle_down(engine::answer& a) {
   drop_body();
+  engine::header_list().swap(a.headers);
   socket_.expect_nothing();
   engine::trim_stack(stack_);
 }

@@ -66,7 +66,7 @@ class connection : public list_hook {
   std::string given_request_id() const;
   engine::answer error_answer(const fault& f, engine::time_point received);
   std::string_view comment_for(const engine::answer& a, bool old) const;
-  void settle_down();
+  void settle_down(engine::answer& a);
   bool write_answer(engine::answer& a, const engine::yield& y);
   void drop_body();
   void forget_request();

@@ -88,6 +88,11 @@ bool upstream_connection::usable_again() {
   return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+void upstream_connection::expect_pauses() {
+  pauses_ = true;
+  std::string().swap(head_);
+}
+
 void upstream_connection::rest() {
   pauses_ = false;
   if (capacity_ > initial_buffer_bytes) give_back_buffer();

@@ -52,7 +52,7 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
 
   /// An answer that comes in small pieces with long waits between them, until `rest`: while it waits, the
   /// buffer is given back as far as nothing is in it.
-  void expect_pauses() { pauses_ = true; }
+  void expect_pauses();
 
   /// Gives back memory that an idle connection does not need.
   void rest();
