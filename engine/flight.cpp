@@ -101,7 +101,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.model = model_.id;
   r.client = call_.client->id;
   r.tenant = call_.client->tenant_id;
-  r.queue = static_cast<std::uint8_t>(call_.client->queue);
+  r.queue = static_cast<std::uint8_t>(call_.queue());
   r.strategy = call_.strategy;
   r.private_only = call_.private_only;
   r.first = !std::exchange(asked_before_, true);

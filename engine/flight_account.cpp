@@ -68,7 +68,7 @@ void flight::finish(int status, std::string_view error_code) {
   r.overhead = reader_ ? overhead_ : r.total - waited_ - upstream_time_;
   r.first_token = client_first_token_;
   r.waited = waited_;
-  r.queue = call_.client->queue;
+  r.queue = call_.queue();
   ports_.watch.request_done(r);
 }
 

@@ -47,7 +47,7 @@ acquire_request known_answer::question() const {
   r.model = call_.config->models.at(call_.model.model).id;
   r.client = call_.client->id;
   r.tenant = call_.client->tenant_id;
-  r.queue = static_cast<std::uint8_t>(call_.client->queue);
+  r.queue = static_cast<std::uint8_t>(call_.queue());
   r.only_count = true;
   return r;
 }
@@ -210,7 +210,7 @@ void known_answer::record(int status, std::string_view error_code) {
   r.total = ports_.time.now() - call_.received;
   r.overhead = r.total - waited_;
   r.first_token = first_token_;
-  r.queue = call_.client->queue;
+  r.queue = call_.queue();
   r.cache = call_.cache_word;
   ports_.watch.request_done(r);
 }

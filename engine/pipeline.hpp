@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@ struct call {
   header_list forwarded;                  ///< request headers that go on to the provider
   std::uint8_t strategy = 0xff;           ///< override; 0xff: the model's own
   bool private_only = false;
+  queue_class asked_queue = queue_class::priority;  ///< x-millrace-priority, which lowers and never raises
   time_point received;
   time_point deadline = time_point::max();  ///< the caller's
   cancellation* gone = nullptr;
@@ -37,6 +39,9 @@ struct call {
   std::optional<acquire_reply> counted;  ///< against the client's own limits, with this outcome
   std::string_view cache_word;           ///< for x-millrace-cache
   shared_answer* share = nullptr;        ///< gets the stream as it comes
+
+  /// Where it waits.
+  queue_class queue() const { return std::max(client->queue, asked_queue); }
 };
 
 /// Takes a request through look-up, plan, lease, call, judge, settle and store, and hands back the answer or

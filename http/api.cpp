@@ -120,6 +120,14 @@ bool read_strategy(std::string_view text, std::uint8_t& out) {
   return true;
 }
 
+bool read_queue(std::string_view text, engine::queue_class& out) {
+  constexpr std::array<std::string_view, engine::queue_classes> names = {"priority", "standard", "batch"};
+  const auto it = std::find(names.begin(), names.end(), text);
+  if (it == names.end()) return false;
+  out = static_cast<engine::queue_class>(it - names.begin());
+  return true;
+}
+
 /// Reads Millrace's own request headers into `c`.
 bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
   const auto bad = [&](std::string code, std::string message) {
@@ -144,6 +152,9 @@ bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
     if (text != "true" && text != "false")
       return bad("invalid_private", "x-millrace-private must be true or false.");
     c.private_only = text == "true";
+  }
+  if (r.has_header("x-millrace-priority") && !read_queue(r.header("x-millrace-priority"), c.asked_queue)) {
+    return bad("invalid_priority", "x-millrace-priority must be priority, standard or batch.");
   }
   for (const auto& h : r.headers) {
     if (h.name == "cache-control" && !read_cache_control(h.value, c.cache))

@@ -12,7 +12,7 @@ FOLDERS = ("engine", "actors", "http", "storage", "cluster", "bench", "tests")
 MAY_INCLUDE = {"engine": set(), "http": {"engine"}, "storage": {"engine"}, "cluster": {"engine"},
                "actors": {"engine", "storage", "cluster"}}
 # library -> folders that may include it
-ONLY_IN = {"caf/": {"actors", "engine/commands"}, "rocksdb/": {"storage"}, "msgpack": {"storage"}, "httplib.h": {"http"},
+ONLY_IN = {"caf/": {"actors", "engine/commands"}, "rocksdb/": {"storage"}, "msgpack": {"storage"}, "httplib.h": {"http", "engine/commands"},
            "yaml-cpp/": {"engine"}, "prometheus/": {"engine"}, "CLI/": {"engine/commands", "engine/main.cpp", "bench"}}
 MAX_LINES = 500
 MAX_TEST_LINES = 750  # a list of cases reads well at more length

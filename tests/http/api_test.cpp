@@ -287,6 +287,17 @@ TEST_F(api_test, wishes_reach_the_dispatcher) {
   EXPECT_TRUE(permits.asked[0].private_only);
 }
 
+TEST_F(api_test, a_client_may_wait_in_a_lower_queue_than_its_own_but_in_no_higher_one) {
+  for (const char* word : {"batch", "standard", "priority"}) {
+    serve_one();
+    chat(with(user, {"x-millrace-priority", word}));
+  }
+  ASSERT_EQ(permits.asked.size(), 3U);
+  EXPECT_EQ(permits.asked[0].queue, static_cast<std::uint8_t>(engine::queue_class::batch));
+  EXPECT_EQ(permits.asked[1].queue, static_cast<std::uint8_t>(engine::queue_class::standard));
+  EXPECT_EQ(permits.asked[2].queue, static_cast<std::uint8_t>(engine::queue_class::standard));
+}
+
 TEST_F(api_test, a_wish_that_cannot_be_read_is_refused_rather_than_ignored) {
   const std::vector<std::tuple<header_field, int, std::string>> table = {
       {{"x-millrace-timeout-ms", "0"}, 400, "invalid_timeout"},
@@ -297,6 +308,8 @@ TEST_F(api_test, a_wish_that_cannot_be_read_is_refused_rather_than_ignored) {
       {{"x-millrace-timeout-ms", "99999999999999999999"}, 400, "invalid_timeout"},
       {{"x-millrace-strategy", "best"}, 400, "invalid_strategy"},
       {{"x-millrace-private", "yes"}, 400, "invalid_private"},
+      {{"x-millrace-priority", "urgent"}, 400, "invalid_priority"},
+      {{"x-millrace-priority", ""}, 400, "invalid_priority"},
       {{"cache-control", "max-age=soon"}, 400, "invalid_cache_control"},
       {{"content-encoding", "gzip"}, 415, "unsupported_content_encoding"}};
   for (const auto& [field, status, code] : table) {

@@ -48,12 +48,15 @@ def at_once(calls):
 
 
 class Process:
-    """A running `millrace`. Its address is known when the constructor returns. `files`: how many it may have open."""
+    """A running `millrace`. Its address is known when the constructor returns. `files`: how many it may have open.
 
-    def __init__(self, *arguments, environment=None, directory=None, files=None):
+    `under`: a command that runs what follows it in the same process.
+    """
+
+    def __init__(self, *arguments, environment=None, directory=None, files=None, under=()):
         env = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
         env.update(environment or {})
-        self.popen = subprocess.Popen([MILLRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        self.popen = subprocess.Popen([*under, MILLRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                       stdin=subprocess.DEVNULL, env=env, cwd=directory,
                                       preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
                                                                                        (files, files))))
@@ -134,14 +137,14 @@ class Simulator(Process):
 class Gateway(Process):
     """`millrace serve` with a configuration given as a Python value (JSON is YAML)."""
 
-    def __init__(self, config, environment=None, files=None):
+    def __init__(self, config, environment=None, files=None, under=()):
         self.directory = tempfile.TemporaryDirectory(prefix="millrace-test-")
         self.config_file = os.path.join(self.directory.name, "millrace.yaml")
         config = dict(config)
         config["http"] = {"listen": "127.0.0.1:0", "threads": 2, **config.get("http", {})}
         self.write_config(config)
         super().__init__("serve", "--config", self.config_file, environment=environment,
-                         directory=self.directory.name, files=files)
+                         directory=self.directory.name, files=files, under=under)
 
     def write_config(self, config):
         with open(self.config_file, "w", encoding="utf-8") as file:
@@ -156,6 +159,15 @@ class Gateway(Process):
         if answer.status != 200:
             raise AssertionError(f"/v1/status answers {answer.status}: {answer.body}")
         return answer.json()
+
+    def metric(self, name, key=None, **labels):
+        """The sum of a metric's values with these labels."""
+        answer = request(self.port, "GET", "/metrics", headers=bearer(key))
+        if answer.status != 200:
+            raise AssertionError(f"/metrics answers {answer.status}: {answer.body}")
+        found = [line for line in answer.body.decode().splitlines() if re.match(rf"{name}[{{ ]", line)
+                 and all(f'{k}="{v}"' in line for k, v in labels.items())]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
     def breaker(self, target, key=None):
         return next((b["state"] for b in self.status(key)["breakers"] if b["target"] == target), "closed")
