@@ -159,7 +159,10 @@ void answer_desk::drain() {
       for (std::size_t i = 0; i < shards_; ++i) {
         const auto& homes = std::get<known_homes>(m).homes;
         const auto it = homes.find(cache_name(i));
-        if (it != homes.end()) homes_[i] = it->second;
+        if (it == homes.end() || it->second == homes_[i]) continue;
+        homes_[i] = it->second;
+        // What was said while this home was not known is lost, and a shard speaks up only once.
+        write(i);
       }
     }
     if (w == nullptr) continue;

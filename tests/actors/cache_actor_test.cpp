@@ -147,6 +147,17 @@ TEST(CacheActor, ADiskThatIsOffIsNotAsked) {
   EXPECT_TRUE(over);
 }
 
+TEST(CacheActor, AnEntryThatCameBeforeTheHomeWasKnownIsWrittenToo) {
+  cache_world w;
+  w.desk = std::make_unique<answer_desk>(w.system, w.home, w.store, w.shards.size(), w.disk, w.io, w.thread);
+  const auto i = engine::shard_of(key(1), w.shards.size());
+  ASSERT_TRUE(w.shards.at(i).put(key(1), entry("t"), engine::wall_time(2000ms), true));
+  w.desk->write(i);
+  w.go_on();
+  ASSERT_EQ(w.batches.size(), 1U);
+  EXPECT_EQ(w.batches[0]->entries.size(), 1U);
+}
+
 TEST(CacheActor, EntriesAreWrittenInBatchesOneAtATime) {
   cache_world w;
   w.put(1, entry("a"));
