@@ -288,6 +288,7 @@ class NeverKept(CacheTest):
         cls = type(self)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         event = b"%x\r\n%s\r\n" % (len(self.EVENT), self.EVENT.encode())
+        last = self.EVENT.replace('"finish_reason":null', '"finish_reason":"stop"').encode()
         good = completion("good")
 
         def cut(data):
@@ -300,6 +301,7 @@ class NeverKept(CacheTest):
             "not JSON": lambda _: reply(200, "good"),
             "a cut answer": cut(reply(200, good)[:-5]),
             "a cut stream": cut(head + event),
+            "a stream cut before its mark": cut(head + event + b"%x\r\n%s\r\n" % (len(last), last)),
             "a stream with an error": lambda _: chunked([self.EVENT.encode(), self.ERROR.encode()]),
             "a stream without its end": lambda _: chunked([self.EVENT.encode()]),
         }
