@@ -24,6 +24,7 @@
 #include <CLI/CLI.hpp>
 
 #include "engine/commands/question_file.hpp"
+#include "engine/config.hpp"
 #include "http/json_scan.hpp"
 
 namespace millrace::commands {
@@ -70,13 +71,11 @@ std::string checked_url(std::string url) {
 
 /// The key that is sent; empty: none. Never part of any message.
 std::string read_key(const std::string& name) {
-  const char* value = std::getenv(name.empty() ? "MILLRACE_KEY" : name.c_str());
-  if (value == nullptr) {
-    if (name.empty()) return {};
-    throw std::runtime_error("--key-env: the variable " + name +
-                             " is not set; export it with the node's client key");
-  }
-  const std::string key = value;
+  auto key = engine::process_environment(name.empty() ? "MILLRACE_KEY" : name).value_or("");
+  // The name is not repeated: somebody may have written the key in its place.
+  if (key.empty() && !name.empty())
+    throw std::runtime_error(
+        "--key-env: that variable is not set; name the one that holds a client key of the node");
   if (!std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c <= '~'; }))
     throw std::runtime_error("the key's variable has blanks or line breaks; set it to the bare key");
   return key;
@@ -172,6 +171,7 @@ class warming {
 
   int run() {
     std::vector<std::thread> workers;
+    workers.reserve(static_cast<std::size_t>(concurrency_));
     for (int i = 0; i < concurrency_; ++i) workers.emplace_back([this] { work(); });
     for (auto& w : workers) w.join();
     return tell();

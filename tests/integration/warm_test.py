@@ -122,7 +122,7 @@ class Warm(TestCase):
     def test_the_key_comes_from_the_variable_that_is_named(self):
         self.assertEqual(self.warm([question("named")], "--key-env", "OTHER", variable="OTHER")[0], 0)
         for arguments, named, said in (((), {"key": "wrong-key"}, "--key-env"), ((), {"key": None}, "401"),
-                                       (("--key-env", "OTHER"), {}, "OTHER is not set"),
+                                       (("--key-env", "acme-key"), {}, "that variable is not set"),
                                        ((), {"key": "acme-key\r\nx-evil: 1"}, "line breaks")):
             code, _, err = self.warm([question("named")] * 100, *arguments, **named)
             self.assertEqual(code, 1)
