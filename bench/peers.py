@@ -26,7 +26,8 @@ http {{
 """
 
 # The key has limits no machine reaches, so that a permit is really taken and settled for every request.
-MILLRACE = """http: {{ listen: "127.0.0.1:{port}" }}
+MILLRACE = """node: {{ data_dir: "{dir}/millrace" }}
+http: {{ listen: "127.0.0.1:{port}" }}
 log: {{ level: info, access: true }}
 providers:
   sim:
@@ -49,18 +50,30 @@ def first_line(*command):
     return ((done.stdout + done.stderr).strip().splitlines() or [""])[0]
 
 
+BIFROST = """{{ "providers": {{ "openai": {{
+    "keys": [ {{ "name": "k1", "value": "upstream", "models": ["*"], "weight": 1 }} ],
+    "network_config": {{ "base_url": "http://127.0.0.1:{upstream}" }},
+    "concurrency_and_buffer_size": {{ "concurrency": 1000, "buffer_size": 5000 }} }} }},
+  "client": {{ "drop_excess_requests": false, "enable_logging": false }},
+  "config_store": {{ "enabled": false }}, "logs_store": {{ "enabled": false }} }}
+"""
+
+
 class Peer:
     """One competitor: its server (None: the simulator itself), its port and the headers it needs."""
 
-    def __init__(self, name, upstream, work, build):
+    def __init__(self, name, upstream, work, build, bifrost=None):
         self.name = name
         self.headers = {}
+        self.caches = False
+        self.model = "m"
         self.server = None
         self.version = ""
         self.port = free_port()
         self._upstream = upstream
         self._work = pathlib.Path(work)
         self._build = pathlib.Path(build)
+        self._bifrost = bifrost
         getattr(self, f"_start_{name}")()
         self.url = f"http://127.0.0.1:{self.port}{CHAT}"
 
@@ -84,6 +97,7 @@ class Peer:
         binary = str(self._build / "millrace")
         self.version = first_line(binary, "version")
         config = self._config("millrace.yaml", MILLRACE)
+        self.caches = True
         self.server = Server("millrace", [binary, "serve", "--config", config], self._work / "millrace.log")
 
     def _start_portkey(self):
@@ -109,6 +123,21 @@ class Peer:
         env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
                "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
         self.server = Server("litellm", command, self._work / "litellm.log", env)
+
+    def _start_bifrost(self):
+        if not self._bifrost or not pathlib.Path(self._bifrost).is_file():
+            raise Failed("give its program with --bifrost PATH")
+        self.version = "bifrost"
+        self.model = "openai/gpt-4o-mini"
+        (self._work / "bifrost").mkdir()
+        self._config("bifrost/config.json", BIFROST)
+        command = [self._bifrost, "-app-dir", str(self._work / "bifrost"), "-host", "127.0.0.1", "-port", str(self.port),
+                   "-log-level", "error"]
+        self.server = Server("bifrost", command, self._work / "bifrost.log")
+
+    def body(self, path):
+        """A request's body as this peer wants its model named."""
+        return path.read_text().replace('"model":"m"', f'"model":"{self.model}"', 1)
 
     def wait_ready(self, body):
         if self.server:

@@ -1,13 +1,27 @@
--- The one request of every comparison; extra headers come as "Name: value" lines in BENCH_HEADERS.
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer bench"
+-- The requests of a comparison; extra headers come as "Name: value" lines in BENCH_HEADERS. A run of "@" in the body
+-- is replaced by a number, so that no two requests in flight are the same; without one, all are.
+local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer bench" }
 for name, value in (os.getenv("BENCH_HEADERS") or ""):gmatch("([^:\n]+): ([^\n]+)") do
-  wrk.headers[name] = value
+  headers[name] = value
 end
-local file = assert(io.open(os.getenv("BENCH_BODY"), "r"))
-wrk.body = file:read("*a")
-file:close()
+local body = assert(os.getenv("BENCH_BODY"))
+
+-- Made beforehand: the load generator's own work is to be the same for every server.
+local kinds = 4096
+local requests, next_one = {}, 0
+
+function init()
+  local numbered = body:find("@") ~= nil
+  for i = 1, numbered and kinds or 1 do
+    local text = body:gsub("@+", function(run) return string.format("%0" .. #run .. "d", i) end)
+    requests[i] = wrk.format("POST", nil, headers, text)
+  end
+end
+
+function request()
+  next_one = next_one % #requests + 1
+  return requests[next_one]
+end
 
 function done(summary, latency)
   local e = summary.errors
