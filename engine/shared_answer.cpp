@@ -8,7 +8,7 @@ namespace millrace::engine {
 // --- the leader's side
 
 shared_answer::~shared_answer() {
-  budget_.give(static_cast<std::int64_t>(transcript_.size()));
+  budget_.give(static_cast<std::int64_t>(taken_));
 }
 
 void shared_answer::begin_stream(answer_source source, std::string_view so_far) {
@@ -24,7 +24,7 @@ void shared_answer::append(std::string_view bytes) {
   const std::lock_guard lock(mutex_);
   if (keeps_) {
     const bool fits = transcript_.size() + bytes.size() <= max_transcript_bytes;
-    if (!fits || !budget_.take(static_cast<std::int64_t>(bytes.size()))) stop_keeping();
+    if (!fits || !grow(bytes.size(), false)) stop_keeping();
   }
   if (!keeps_) {
     // Nobody new can come; those who are here still get every byte. Their number of bytes is bounded by
@@ -33,10 +33,27 @@ void shared_answer::append(std::string_view bytes) {
       dropped_ += bytes.size();
       return;
     }
-    budget_.give(-static_cast<std::int64_t>(bytes.size()));
+    grow(bytes.size(), true);
   }
   transcript_ += bytes;
   wake_all();
+}
+
+/// Makes room for `more` bytes, in steps smaller than a string's own: thousands of streams are held at once.
+/// False when the budget has not as much; with `anyway` it is overdrawn.
+bool shared_answer::grow(std::size_t more, bool anyway) {
+  const std::size_t need = transcript_.size() + more;
+  if (need <= transcript_.capacity()) return true;
+  const auto before = static_cast<std::int64_t>(taken_);
+  const std::size_t room = need + need / 4;
+  const auto extra = static_cast<std::int64_t>(room) - before;
+  if (!budget_.take(extra)) {
+    if (!anyway) return false;
+    budget_.give(-extra);
+  }
+  taken_ = room;
+  transcript_.reserve(room);
+  return true;
 }
 
 /// From here on only what a follower has yet to read is held.
@@ -54,13 +71,13 @@ void shared_answer::trim() {
   }
   if (first == dropped_) return;
   const std::size_t bytes = first - dropped_;
-  if (bytes == transcript_.size()) {
-    std::string().swap(transcript_);  // gives the memory back
-  } else {
-    transcript_.erase(0, bytes);
-  }
   dropped_ = first;
-  budget_.give(static_cast<std::int64_t>(bytes));
+  if (bytes < transcript_.size()) {
+    transcript_.erase(0, bytes);
+    return;
+  }
+  std::string().swap(transcript_);  // gives the memory back
+  budget_.give(static_cast<std::int64_t>(std::exchange(taken_, 0)));
 }
 
 void shared_answer::end_stream(std::optional<api_error> failure, shared_result_ptr collected) {

@@ -110,6 +110,7 @@ class shared_answer {
   void detach(follower& f);
   void attach_leader(follower& f);
   void wake_all();
+  bool grow(std::size_t more, bool anyway);
   void stop_keeping();
   void trim();
 
@@ -120,6 +121,7 @@ class shared_answer {
   bool leader_in_ = true;  ///< the leader itself still wants the answer
   bool keeps_ = true;      ///< the transcript is kept from its beginning
   std::string transcript_;
+  std::size_t taken_ = 0;    ///< of the budget, for the transcript's memory
   std::size_t dropped_ = 0;  ///< bytes of the stream before the transcript's first
   std::vector<follower*> followers_;
   answer_source source_;
