@@ -52,7 +52,10 @@ bool shared_answer::grow(std::size_t more, bool anyway) {
     budget_.give(-extra);
   }
   taken_ = room;
-  transcript_.reserve(room);
+  std::string roomier;  // A string that has a capacity would at least double it.
+  roomier.reserve(room);
+  roomier += transcript_;
+  transcript_.swap(roomier);
   return true;
 }
 
