@@ -23,7 +23,6 @@ breaker_actor::behavior_type breaker(pointer self, std::string target, breaker_s
   s.target = target;
   s.mailbox = {depths, &mailbox_depths::breakers};
   s.machine = std::make_unique<engine::breaker_machine>(std::move(target), settings.config);
-  s.random.seed(std::random_device{}());
   self->set_down_handler([self](const caf::down_msg& down) {
     taken(self);
     self->state.nodes.drop(down.source);

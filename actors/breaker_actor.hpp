@@ -19,7 +19,7 @@ struct breaker_state {
   /// Nodes that reported or asked: they hear of every change.
   known_nodes nodes;
   /// Spreads the times breakers stay open.
-  std::mt19937_64 random;
+  std::mt19937_64 random{std::random_device{}()};
   mailbox_gauge mailbox;
   const char* name = "breaker";
 };

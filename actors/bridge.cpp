@@ -182,7 +182,7 @@ void bridge::drain() {
       }
       const auto it = waiters_.find(reply.id);
       if (it == waiters_.end()) continue;
-      it->second->reply = std::move(reply);
+      it->second->reply = reply;
       it->second->answered = true;
       it->second->wake();
     }

@@ -130,7 +130,7 @@ directory_actor::behavior_type directory(pointer self, const mailbox_depths_ptr&
     self->quit(msg.reason);
   });
   self->set_exception_handler([self](std::exception_ptr& thrown) {
-    const caf::error why = failure_of(thrown);
+    caf::error why = failure_of(thrown);
     end_homes(self, why);
     return why;
   });

@@ -57,7 +57,7 @@ void dispatcher_machine::impl::count(const acquire_request& r, time_point now, e
   reply.retry_after = charge.retry_after;
   reply.client_requests = charge.windows.requests;
   reply.client_tokens = charge.windows.tokens;
-  out.replies.push_back(std::move(reply));
+  out.replies.push_back(reply);
 }
 
 void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now, effects& out) {

@@ -370,7 +370,7 @@ bool flight::break_stream(const attempt_failure& failure, std::string& out) {
   settle(failure.outcome, "cut");
   broken_ = true;
   finish(200, failure.error.code);
-  last_failure_ = std::move(failure);
+  last_failure_ = failure;
   return true;
 }
 

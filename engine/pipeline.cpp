@@ -49,7 +49,8 @@ answer pipeline::run(call c, yield y) {
     return led->lead(std::move(c), y);
   }
   c.cache_word = word_for_call(plan);
-  return std::make_shared<led_call>(ports_, c.key, plan, false)->lead(std::move(c), y);
+  const auto alone = std::make_shared<led_call>(ports_, c.key, plan, false);
+  return alone->lead(std::move(c), y);
 }
 
 /// Null as well when what is there is older than this client takes.

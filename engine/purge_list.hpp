@@ -1,10 +1,10 @@
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 
 #include "engine/cached_answer.hpp"
 
@@ -16,7 +16,9 @@ struct purge_scope {
   std::optional<std::string> model;  ///< as configured
 
   friend bool operator==(const purge_scope&, const purge_scope&) = default;
-  friend auto operator<=>(const purge_scope&, const purge_scope&) = default;
+  friend bool operator<(const purge_scope& a, const purge_scope& b) {
+    return std::tie(a.tenant, a.model) < std::tie(b.tenant, b.model);
+  }
 };
 
 /// Which stored answers were purged, without looking for them: an answer is covered if it matches a rule's
