@@ -89,11 +89,10 @@ engine::cached_answer_ptr answer_desk::find(const engine::cache_key& key, engine
   return std::make_shared<const engine::cached_answer>(std::move(w.entry));
 }
 
-purge_report answer_desk::purge(const std::string& tenant, const std::string& model,
+purge_report answer_desk::purge(const std::string& tenant, const std::string& model, engine::wall_time now,
                                 engine::cancellation& gone, engine::yield y) {
   waiter w;
   const engine::ticket id = ++last_ticket_;
-  const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
   const purge_order order{id, tenant, model, now};
   waiters_.emplace(id, &w);
   w.missing = shards_ + (store_ ? 1 : 0);

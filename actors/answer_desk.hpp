@@ -35,8 +35,8 @@ class answer_desk final : public engine::answer_disk {
   engine::cached_answer_ptr find(const engine::cache_key& key, engine::cancellation& gone,
                                  engine::yield y) override;
   /// Forgets what `tenant` and `model` name; empty means all.
-  purge_report purge(const std::string& tenant, const std::string& model, engine::cancellation& gone,
-                     engine::yield y);
+  purge_report purge(const std::string& tenant, const std::string& model, engine::wall_time now,
+                     engine::cancellation& gone, engine::yield y);
   /// The shard has entries to write.
   void write(std::size_t shard);
 

@@ -7,7 +7,7 @@
 #include "engine/messages.hpp"
 #include "engine/ports.hpp"
 
-/// Headers that several kinds of answers carry. Pure functions.
+/// Headers and errors that several kinds of answers share. Pure functions.
 namespace millrace::engine {
 
 /// `x-ratelimit-*` of a client's own limits, as they stood when the request was counted.

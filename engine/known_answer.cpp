@@ -23,7 +23,6 @@ class known_answer::recorded_stream final : public answer_stream {
   }
 
   void attach(std::unique_ptr<followed_stream> s) { stream_ = std::move(s); }
-  const call& asked() const { return call_; }
 
   bool read(std::string& out, yield y) override {
     const bool more = stream_->read(out, y);

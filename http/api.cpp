@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <ctime>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -71,9 +72,13 @@ bool unreadable(const api_error& e) {
 class plain_request {
  public:
   plain_request(api_services& services, const edge_request& request)
-      : services_(services), request_(request), id_(request_id(request.header("x-request-id"))) {}
+      : services_(services),
+        request_(request),
+        config_(services.threads[request.thread].config),
+        id_(request_id(request.header("x-request-id"))) {}
 
   const std::string& id() const { return id_; }
+  const engine::config& config() const { return *config_; }
   void set_client(const engine::client_config& c) { client_ = &c; }
 
   answer refuse(const api_error& e) {
@@ -108,6 +113,7 @@ class plain_request {
  private:
   api_services& services_;
   const edge_request& request_;
+  const engine::config_ptr config_;  ///< of the client: a reload meanwhile must not take it away
   std::string id_;
   const engine::client_config* client_ = nullptr;
 };
@@ -230,13 +236,18 @@ const engine::client_config* admin(const engine::config& c, const edge_request& 
   return nullptr;
 }
 
-answer see_node(api_services& services, const edge_request& r, engine::yield y, bool as_metrics) {
-  plain_request plain(services, r);
-  const engine::config_ptr c = services.threads[r.thread].config;
+/// The answer to a client that is no admin; nullopt for one that is.
+std::optional<answer> refuse_unless_admin(const edge_request& r, plain_request& plain) {
   api_error refusal;
-  const auto* client = admin(*c, r, refusal);
+  const auto* client = admin(plain.config(), r, refusal);
   if (!client) return plain.refuse(refusal);
   plain.set_client(*client);
+  return std::nullopt;
+}
+
+answer see_node(api_services& services, const edge_request& r, engine::yield y, bool as_metrics) {
+  plain_request plain(services, r);
+  if (auto refusal = refuse_unless_admin(r, plain)) return std::move(*refusal);
   const auto view = services.look(r.thread, r.gone, y);
   answer a;
   if (!view) {
@@ -276,11 +287,7 @@ bool read_purge(std::string_view query, std::string& tenant, std::string& model)
 
 answer purge_cache(api_services& services, const edge_request& r, engine::yield y) {
   plain_request plain(services, r);
-  const engine::config_ptr c = services.threads[r.thread].config;
-  api_error refusal;
-  const auto* client = admin(*c, r, refusal);
-  if (!client) return plain.refuse(refusal);
-  plain.set_client(*client);
+  if (auto refusal = refuse_unless_admin(r, plain)) return std::move(*refusal);
   std::string tenant;
   std::string model;
   if (!read_purge(r.query, tenant, model)) {

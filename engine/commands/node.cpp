@@ -92,7 +92,7 @@ node::node(engine::config_ptr c, on_failure failed)
   };
   services_.purge = [this](size_t thread, const std::string& tenant, const std::string& model,
                            engine::cancellation& gone, engine::yield y) {
-    const auto done = workers_[thread]->desk.purge(tenant, model, gone, y);
+    const auto done = workers_[thread]->desk.purge(tenant, model, workers_[thread]->clock.wall(), gone, y);
     return http::purge_result{done.entries, done.complete};
   };
   edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, watch_,

@@ -190,7 +190,7 @@ TEST(CacheActor, APurgeReachesEveryShardAndTheDisk) {
   cache_world w;
   for (std::uint8_t n = 0; n < 20; ++n) w.put(n, entry(n % 2 ? "odd" : "even"));
   purge_report report;
-  w.start([&](engine::yield y) { report = w.desk->purge("odd", "", w.gone, y); });
+  w.start([&](engine::yield y) { report = w.desk->purge("odd", "", engine::wall_time(3000ms), w.gone, y); });
   EXPECT_EQ(report.entries, 10U);
   EXPECT_TRUE(report.complete);
   ASSERT_EQ(w.orders.size(), 1U);
@@ -208,7 +208,7 @@ TEST(CacheActor, APurgeThatWillNotLastSaysSo) {
   cache_world w;
   w.lasting = false;
   purge_report report;
-  w.start([&](engine::yield y) { report = w.desk->purge("", "", w.gone, y); });
+  w.start([&](engine::yield y) { report = w.desk->purge("", "", engine::wall_time(3000ms), w.gone, y); });
   EXPECT_FALSE(report.complete);
 }
 
