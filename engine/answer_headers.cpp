@@ -39,7 +39,7 @@ void add_client_windows(header_list& headers, const acquire_reply& counted) {
   add_window(headers, counted.client_tokens, "tokens");
 }
 
-answer error_answer(const api_error& error, const dialect& format) {
+answer error_answer(const api_error& error, const client_dialect& format) {
   answer a;
   a.status = error.status;
   a.body = format.error_body(error);

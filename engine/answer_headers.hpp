@@ -15,7 +15,7 @@ void add_client_windows(header_list& headers, const acquire_reply& counted);
 /// Decimal, at most nine places, without trailing zeros.
 std::string usd_text(double usd);
 /// An error as a whole answer in the client's dialect, with the headers that say when and whether to retry.
-answer error_answer(const api_error& error, const dialect& format);
+answer error_answer(const api_error& error, const client_dialect& format);
 /// The request's own time ran out.
 api_error deadline_error();
 /// The request's client is gone; nobody reads this.

@@ -29,6 +29,8 @@ std::uint64_t signature_of(const acquire_request& r) {
   for (const name_id t : r.tried) h = combine(h, t);
   h = combine(h, 0xffffffffffULL);
   for (const name_id k : r.tried_keys) h = combine(h, k);
+  h = combine(h, 0xffffffffffULL);
+  for (const name_id t : r.barred) h = combine(h, t);
   return h;
 }
 
@@ -128,7 +130,7 @@ bool dispatcher_machine::impl::plentiful(const open_call& like) const {
   const known_key& k = keys_[like.key];
   const known_target& t = targets_[like.target];
   const acquire_request& r = like.ask;
-  const bool plain = r.first && r.tried.empty() && r.tried_keys.empty() && !r.retry_tried;
+  const bool plain = r.first && r.tried.empty() && r.tried_keys.empty() && r.barred.empty() && !r.retry_tried;
   const bool well = t.state == breaker_state::closed && t.consecutive_failures == 0 && k.cooldowns.empty() &&
                     k.quarantine == quarantine_reason::none && !like.draw.probe;
   const bool unlimited_client = like.client_requests.limit < 0 && like.client_token_window.limit < 0;

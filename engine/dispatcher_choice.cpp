@@ -100,6 +100,7 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
   r.private_only = c.ask.private_only;
   r.retry_tried = c.ask.retry_tried;
   r.tried = c.ask.tried;
+  r.barred = c.ask.barred;
   r.input_tokens = c.ask.input_tokens;
   r.output_tokens = c.ask.max_output_tokens;
   r.random = mix(c.ask.id ^ seed_);
@@ -147,7 +148,6 @@ time_point dispatcher_machine::impl::next_retry(const snapshot& s) const {
 
 dispatcher_machine::impl::decision dispatcher_machine::impl::refusal(const open_call& c, const views& seen,
                                                                      time_point now) const {
-  if (!plan_.first_choice) return {};
   if (!plan_.open.empty()) {
     const time_point retry = next_retry(snapshot_of(c.ask.config_version));
     return {outcome::refused, verdict::breakers_open, std::max<duration>(retry - now, 1s)};

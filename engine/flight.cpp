@@ -36,7 +36,9 @@ flight::flight(pipeline::ports& ports, call c)
       model_(call_.config->models.at(call_.model.model)),
       ticket_(ports.permits.new_ticket()),
       client_state_(call_.counted.value_or(acquire_reply{})),
-      asked_before_(call_.counted.has_value()) {}
+      asked_before_(call_.counted.has_value()) {
+  bar_other_kinds();
+}
 
 flight::~flight() {
   // The edge dropped the stream before its end: the client is gone or too slow.
@@ -65,7 +67,7 @@ answer flight::run(yield y) {
     const step done = attempt(out, y);
     if (done == step::answered) return out;
     if (done == step::permit_expired && ++expired_permits_ <= max_expired_permits) continue;
-    if (done == step::stale) continue;
+    if (done == step::stale || done == step::unspeakable) continue;
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
     if (final_outcome(outcome)) return refuse(last_failure_->error);
@@ -76,6 +78,18 @@ answer flight::run(yield y) {
     const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
     if (exhausted || attempts_ >= max_calls_per_request) return refuse(last_failure_->error);
   }
+}
+
+/// Some providers cannot serve some routes at all.
+void flight::bar_other_kinds() {
+  const auto bar = [this](const model_config& model) {
+    for (const target_config& t : model.targets) {
+      if (!ports_.formats.between(call_.route, call_.config->providers[t.provider]))
+        barred_.push_back(t.name);
+    }
+  };
+  bar(model_);
+  for (const size_t fallback : model_.fallback_models) bar(call_.config->models[fallback]);
 }
 
 /// Whether a target that failed already may be called again, after the pause this needs.
@@ -110,6 +124,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.patience = std::min<duration>(call_.config->queue.max_wait, call_.deadline - now);
   r.tried = tried_;
   r.tried_keys = tried_keys_;
+  r.barred = barred_;
   r.retry_tried = retry_tried;
   acquire_reply reply = ports_.permits.acquire(r, *call_.gone, y);
   waited_ += ports_.time.now() - now;
@@ -133,11 +148,13 @@ bool flight::take_grant(const acquire_reply& reply) {
   const provider_config& provider = call_.config->providers[target.provider];
   const auto key = std::find_if(provider.keys.begin(), provider.keys.end(),
                                 [&](const key_config& k) { return k.name == reply.key; });
-  if (key == provider.keys.end()) return unknown();
+  const provider_dialect* wire = ports_.formats.between(call_.route, provider);
+  if (key == provider.keys.end() || !wire) return unknown();
   // Only now, all together: until then they name the attempt before, which the answer's headers tell of.
   target_ = &target;
   provider_ = &provider;
   key_ = &*key;
+  wire_ = wire;
   upstream_model_ = target_->model.empty() ? call_.model.upstream_model : target_->model;
   return true;
 }
@@ -151,6 +168,7 @@ flight::step flight::attempt(answer& out, yield y) {
   used_ = {};
   retry_after_ = {};
   fallback_ = fallback_ || grant_.fallback;
+  if (!encode()) return step::unspeakable;
   upstream_head head;
   const upstream_failure failure = open_and_send(head, y);
   if (permit_expired_ && expired_permits_ < max_expired_permits) {
@@ -166,18 +184,30 @@ flight::step flight::attempt(answer& out, yield y) {
     return step::stale;
   }
   if (failure != upstream_failure::none) return fail_io(failure, exchange_ ? "answering" : "connecting");
-  hint_ = ports_.format.read_limits(head);
+  hint_ = wire_->read_limits(head);
   return judge(head, out, y);
+}
+
+/// Puts the request into the provider's dialect. Where that cannot say it, another target may.
+bool flight::encode() {
+  request_ = {};
+  api_error error;
+  if (wire_->encode_request(
+          {call_.route, call_.body, call_.facts, call_.forwarded, *provider_, key_->key, upstream_model_},
+          request_, error)) {
+    return true;
+  }
+  settle(attempt_outcome::unused, "unused");
+  barred_.push_back(grant_.target);
+  unsayable_ = std::move(error);
+  return false;
 }
 
 upstream_failure flight::open_and_send(upstream_head& head, yield y) {
   upstream_request request;
-  request.target = ports_.format.request_path(call_.route, *provider_);
-  request.headers = call_.forwarded;
-  ports_.format.add_credentials(key_->key, request.headers);
-  std::string body;
-  ports_.format.encode_request(call_.route, call_.body, call_.facts, upstream_model_, body);
-  request.body = body;
+  request.target = request_.path;
+  request.headers = std::move(request_.headers);
+  request.body = request_.body;
 
   const time_point start = ports_.time.now();
   exchange_.reset();
@@ -247,19 +277,20 @@ bool flight::read_body(std::string& body, yield y) {
 flight::step flight::take_whole(const upstream_head& head, answer& out, yield y) {
   std::string body;
   if (!read_body(body, y)) return step::failed;
-  if (auto failure = judge_status(head, body, call_.body, ports_.format)) return fail(std::move(*failure));
+  if (auto failure = judge_status(head, body, call_.body, *wire_)) return fail(std::move(*failure));
   const auto content_type = head.header("content-type");
   out.status = head.status;
   if (head.status >= 400) {
     out.content_type = content_type.empty() ? "application/json" : std::string(content_type);
     out.body = without_key(body.substr(0, max_error_bytes));
+    wire_->rewrite_refusal(call_.route, head.status, out.body, out.content_type);
     settle(attempt_outcome::ok, "client_error");
     add_headers(out, true);
     finish(out.status, "upstream_refused");
     return step::answered;
   }
   const bool json = content_type.find("json") != std::string_view::npos;
-  if (!json || !ports_.format.rewrite_answer(body, call_.facts.model, out.body, used_)) {
+  if (!json || !wire_->rewrite_answer(call_.route, body, call_.facts.model, out.body, used_)) {
     attempt_failure f;
     f.reason = json ? "bad_body" : "content_type";
     f.error = {
@@ -281,7 +312,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
 
 /// Reads until there is content worth showing: before it, a failing stream is replaced unseen.
 flight::step flight::start_stream(answer& out, yield y) {
-  reader_ = ports_.format.read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
+  reader_ = wire_->read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
   pending_.clear();
   std::string piece;
   std::string raw;  // for those who share the answer
@@ -366,7 +397,7 @@ bool flight::read(std::string& out, yield y) {
 
 /// Tells the client inside the stream that it is not whole; what was received before stands.
 bool flight::break_stream(const attempt_failure& failure, std::string& out) {
-  out += ports_.format.error_event(failure.error);
+  out += format().error_event(failure.error);
   settle(failure.outcome, "cut");
   broken_ = true;
   finish(200, failure.error.code);
@@ -393,7 +424,7 @@ flight::step flight::fail(attempt_failure failure) {
 
 answer_source flight::source() const {
   if (attempts_ == 0) return {};
-  return {provider_->name, upstream_model_, key_->id, fallback_};
+  return {provider_->name, upstream_model_, key_->id, fallback_, wire_};
 }
 
 time_point flight::until(duration limit) const {

@@ -20,7 +20,7 @@ struct attempt_failure {
 /// Judges an upstream answer by its status and, for refusals, its body. Nullopt: the answer goes to the
 /// client.
 std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body,
-                                            std::string_view request, const dialect& format);
+                                            std::string_view request, const provider_dialect& format);
 
 /// One request's way through its attempts: owned by `pipeline::run`, later by the open stream.
 class flight {
@@ -51,7 +51,7 @@ class flight {
   void deadline_passed() { late_ = true; }
 
  private:
-  enum class step : std::uint8_t { answered, failed, permit_expired, stale };
+  enum class step : std::uint8_t { answered, failed, permit_expired, stale, unspeakable };
 
   /// A permit that ran out while its connection was made is given back and asked for again, so many times.
   static constexpr int max_expired_permits = 3;
@@ -60,8 +60,10 @@ class flight {
   static constexpr int max_resends = 1;
 
   acquire_reply acquire(bool retry_tried, yield y);
+  void bar_other_kinds();
   bool take_grant(const acquire_reply& reply);
   step attempt(answer& out, yield y);
+  bool encode();
   upstream_failure open_and_send(upstream_head& head, yield y);
   step judge(const upstream_head& head, answer& out, yield y);
   step take_whole(const upstream_head& head, answer& out, yield y);
@@ -75,6 +77,8 @@ class flight {
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   attempt_failure stream_failure() const;
   std::string without_key(std::string text) const;
+  const client_dialect& format() const { return ports_.formats.of(call_.route); }
+  api_error route_not_served() const;
   answer refuse(const acquire_reply& reply);
   answer refuse(const api_error& error);
   void add_headers(answer& a, bool with_cost);
@@ -91,6 +95,8 @@ class flight {
   const provider_config* provider_ = nullptr;
   const target_config* target_ = nullptr;
   const key_config* key_ = nullptr;
+  const provider_dialect* wire_ = nullptr;
+  provider_request request_;
   std::string upstream_model_;
   acquire_reply grant_;
   std::unique_ptr<upstream_exchange> exchange_;
@@ -112,6 +118,8 @@ class flight {
   // the request so far
   std::vector<name_id> tried_;
   std::vector<name_id> tried_keys_;
+  std::vector<name_id> barred_;         ///< targets whose dialect cannot say this request
+  std::optional<api_error> unsayable_;  ///< why
   std::optional<attempt_failure> last_failure_;
   acquire_reply client_state_;
   int attempts_ = 0;  ///< calls made, resends among them

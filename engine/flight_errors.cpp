@@ -67,7 +67,7 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
 /// What a stream that failed before its first content means. What a provider says of its key counts as in an
 /// answer; anything else is the provider's failure, told in the provider's words.
 attempt_failure flight::stream_failure() const {
-  if (auto f = judge_status({reader_->failure_status(), {}}, reader_->failure(), call_.body, ports_.format);
+  if (auto f = judge_status({reader_->failure_status(), {}}, reader_->failure(), call_.body, *wire_);
       f && f->outcome != attempt_outcome::failed) {
     return *f;
   }
@@ -92,6 +92,17 @@ std::string flight::without_key(std::string text) const {
 
 api_error flight::failure() const {
   return call_.gone->cancelled() || !last_failure_ ? gone_error() : last_failure_->error;
+}
+
+api_error flight::route_not_served() const {
+  return {400,
+          "invalid_request_error",
+          "route_not_supported",
+          "No provider of the model `" + call_.facts.model.substr(0, 128) + "` can answer " +
+              std::string(to_string(call_.route)) + " requests. Ask for another model.",
+          "model",
+          {},
+          true};
 }
 
 answer flight::refuse(const acquire_reply& reply) {
@@ -151,6 +162,8 @@ answer flight::refuse(const acquire_reply& reply) {
         return refuse(gone_error());
       }
       if (last_failure_) return refuse(last_failure_->error);
+      if (unsayable_) return refuse(*unsayable_);
+      if (!barred_.empty()) return refuse(route_not_served());
       e.code = "no_target";
       e.message = call_.private_only
                       ? "No provider for this model is marked private. Drop x-millrace-private or ask "
@@ -163,7 +176,7 @@ answer flight::refuse(const acquire_reply& reply) {
 
 answer flight::refuse(const api_error& error) {
   personal_ = personal_ || error.code == "deadline_exceeded" || error.code == "client_gone";
-  answer a = error_answer(error, ports_.format);
+  answer a = error_answer(error, format());
   add_headers(a, true);
   finish(error.status, error.code);
   return a;

@@ -40,7 +40,7 @@ bool followed_stream::read(std::string& out, yield y) {
 bool followed_stream::break_off(const api_error& error, std::string& out) {
   over_ = broken_ = true;
   error_code_ = error.code;
-  out += ports_.format.error_event(error);
+  out += ports_.formats.of(route_).error_event(error);
   return true;
 }
 

@@ -14,9 +14,13 @@ namespace millrace::engine {
 class followed_stream final : public answer_stream {
  public:
   /// `reader` has seen what the seat gave before; `pending` is what it made of it for this client.
-  followed_stream(pipeline::ports& ports, std::unique_ptr<follower> seat,
+  followed_stream(pipeline::ports& ports, route_kind route, std::unique_ptr<follower> seat,
                   std::unique_ptr<stream_reader> reader, std::string pending)
-      : ports_(ports), seat_(std::move(seat)), reader_(std::move(reader)), pending_(std::move(pending)) {}
+      : ports_(ports),
+        route_(route),
+        seat_(std::move(seat)),
+        reader_(std::move(reader)),
+        pending_(std::move(pending)) {}
 
   bool read(std::string& out, yield y) override;
   bool broken() const override { return broken_; }
@@ -27,6 +31,7 @@ class followed_stream final : public answer_stream {
   bool break_off(const api_error& error, std::string& out);
 
   pipeline::ports& ports_;
+  route_kind route_;
   std::unique_ptr<follower> seat_;
   std::unique_ptr<stream_reader> reader_;
   std::string pending_;

@@ -22,7 +22,7 @@ attempt_failure upstream_error(attempt_outcome outcome, std::string_view reason,
 }  // namespace
 
 std::optional<attempt_failure> judge_status(const upstream_head& head, std::string_view body,
-                                            std::string_view request, const dialect& format) {
+                                            std::string_view request, const provider_dialect& format) {
   const int status = head.status;
   if (status >= 200 && status < 300) return std::nullopt;
   const bool may_be_credit = status == 400 || status == 403 || status == 429;
@@ -45,7 +45,7 @@ std::optional<attempt_failure> judge_status(const upstream_head& head, std::stri
     f.error.status = 429;
     f.error.type = "rate_limit_error";
     f.error.no_retry = false;
-    f.retry_after = format.read_retry_after(head);
+    f.retry_after = format.read_retry_after(head, body);
     f.error.retry_after = std::max<duration>(f.retry_after, 1s);
     return f;
   }
@@ -53,7 +53,7 @@ std::optional<attempt_failure> judge_status(const upstream_head& head, std::stri
     auto f =
         upstream_error(attempt_outcome::failed, "server_error", "upstream_error",
                        "The provider answered with status " + std::to_string(status) + ". Try again later.");
-    f.retry_after = format.read_retry_after(head);
+    f.retry_after = format.read_retry_after(head, body);
     return f;
   }
   if (status < 400) {

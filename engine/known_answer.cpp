@@ -83,11 +83,12 @@ bool known_answer::from_entry(const cached_answer& entry, answer& out) {
 
 /// A good answer in the form that was asked for; false when it has no such form.
 bool known_answer::tell(const cached_answer& entry, answer& out) {
-  source_ = {entry.provider, entry.upstream_model, entry.key_id, entry.fallback};
+  source_ = {entry.provider, entry.upstream_model, entry.key_id, entry.fallback, nullptr};
   if (!call_.facts.stream) {
     out.body = entry.body;
     out.content_type = entry.content_type;
-  } else if (ports_.format.replay_stream(call_.route, entry.body, call_.facts.include_usage, out.body)) {
+  } else if (ports_.formats.of(call_.route)
+                 .replay_stream(call_.route, entry.body, call_.facts.include_usage, out.body)) {
     out.content_type = "text/event-stream; charset=utf-8";
     out.headers.emplace_back("cache-control", "no-cache");
   } else {
@@ -139,7 +140,7 @@ bool known_answer::from_result(const shared_result& result, answer& out) {
     return true;
   }
   const auto& refused = *result.answer;
-  source_ = {refused.provider, refused.upstream_model, refused.key_id, refused.fallback};
+  source_ = {refused.provider, refused.upstream_model, refused.key_id, refused.fallback, nullptr};
   out.status = result.status;
   out.headers = result.headers;
   out.body = refused.body;
@@ -155,18 +156,19 @@ answer known_answer::stream_from(std::unique_ptr<follower> seat, std::string_vie
   a.headers.emplace_back("cache-control", "no-cache");
   a.headers.emplace_back("x-accel-buffering", "no");
   add_headers(a);
-  auto reader = ports_.format.read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
+  auto reader = source_.wire->read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
   std::string pending;
   reader->feed(raw, pending);
+  const route_kind route = call_.route;
   auto stream = std::make_unique<recorded_stream>(ports_, std::move(call_), *this, source_);
-  stream->attach(
-      std::make_unique<followed_stream>(ports_, std::move(seat), std::move(reader), std::move(pending)));
+  stream->attach(std::make_unique<followed_stream>(ports_, route, std::move(seat), std::move(reader),
+                                                   std::move(pending)));
   a.stream = std::move(stream);
   return a;
 }
 
 answer known_answer::refuse(const api_error& error) {
-  answer a = error_answer(error, ports_.format);
+  answer a = error_answer(error, ports_.formats.of(call_.route));
   add_headers(a);
   record(error.status, error.code);
   return a;

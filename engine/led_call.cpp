@@ -32,13 +32,14 @@ class led_call::client_stream final : public answer_stream {
   void follow() {
     auto seat = std::make_unique<follower>(call_, follower::leaders_seat{call_->end_position()}, gone_,
                                            call_->ports_.thread, call_->deadline_);
-    auto reader = call_->ports_.format.read_stream(call_->route_, call_->model_, call_->include_usage_);
+    auto reader =
+        call_->flight_->source().wire->read_stream(call_->route_, call_->model_, call_->include_usage_);
     // The same bytes bring the reader to where the call's own stands; what the client has got is left out.
     std::string so_far;
     reader->feed(call_->transcript().value_or(""), so_far);
     so_far.erase(0, call_->delivered_);
-    followed_ = std::make_unique<followed_stream>(call_->ports_, std::move(seat), std::move(reader),
-                                                  std::move(so_far));
+    followed_ = std::make_unique<followed_stream>(call_->ports_, call_->route_, std::move(seat),
+                                                  std::move(reader), std::move(so_far));
   }
 
  private:
@@ -194,7 +195,7 @@ void led_call::stream_over() {
   const auto text = broken_ || !wanted ? std::nullopt : transcript();
   std::string body;
   usage used;
-  if (text && ports_.format.collect_answer(route_, *text, model_, body, used)) {
+  if (text && flight_->source().wire->collect_answer(route_, *text, model_, body, used)) {
     auto result = std::make_shared<shared_result>();
     result->answer = make_entry(std::move(body), "application/json", used);
     if (keeps()) keep(result->answer);

@@ -230,6 +230,7 @@ struct acquire_request {
   duration patience{};                  ///< how long it may wait for a permit
   std::vector<name_id> tried;           ///< targets already called, in order; avoided unless `retry_tried`
   std::vector<name_id> tried_keys;  ///< keys that refused this request (429, 401, 402): never again for it
+  std::vector<name_id> barred;      ///< targets that cannot serve this request at all
   bool retry_tried = false;
   /// Nothing is to be called: the request is only counted against its client's own limit of requests.
   bool only_count = false;

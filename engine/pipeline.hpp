@@ -57,7 +57,7 @@ class pipeline {
     upstream_port& upstream;
     clock_port& time;
     thread_port& thread;
-    const dialect& format;
+    const wire_formats& formats;
     observer& watch;
     retry_budget& budget;
     const cache_shards& answers;

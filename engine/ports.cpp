@@ -17,6 +17,18 @@ std::string_view to_string(route_kind r) {
       return "/v1/completions";
     case route_kind::embeddings:
       return "/v1/embeddings";
+    case route_kind::responses:
+      return "/v1/responses";
+    case route_kind::messages:
+      return "/v1/messages";
+    case route_kind::count_tokens:
+      return "/v1/messages/count_tokens";
+    case route_kind::generate:
+      return "/v1beta/models/{model}:generateContent";
+    case route_kind::embed:
+      return "/v1beta/models/{model}:embedContent";
+    case route_kind::batch_embed:
+      return "/v1beta/models/{model}:batchEmbedContents";
   }
   return "";
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/cache_key.hpp"
 #include "engine/cached_answer.hpp"
@@ -134,7 +135,19 @@ class answer_disk {
 // --- wire formats (implemented by http/)
 // ----------------------------------------------------------------------
 
-enum class route_kind : std::uint8_t { chat, completions, embeddings };
+/// What a client asks for, and in which dialect.
+enum class route_kind : std::uint8_t {
+  chat,          ///< OpenAI: /v1/chat/completions
+  completions,   ///< OpenAI: /v1/completions
+  embeddings,    ///< OpenAI: /v1/embeddings
+  responses,     ///< OpenAI: /v1/responses
+  messages,      ///< Anthropic: /v1/messages
+  count_tokens,  ///< Anthropic: /v1/messages/count_tokens
+  generate,      ///< Gemini: generateContent and streamGenerateContent
+  embed,         ///< Gemini: embedContent
+  batch_embed,   ///< Gemini: batchEmbedContents
+};
+inline constexpr std::size_t route_kinds = 9;
 std::string_view to_string(route_kind r);
 
 /// An error as Millrace itself answers it; the dialect gives it its shape.
@@ -148,9 +161,9 @@ struct api_error {
   bool no_retry = false;   ///< x-should-retry: false
 };
 
-/// What was read from a request's body. Views point into the body.
+/// What was read from a request's body. Offsets are into the body.
 struct request_facts {
-  std::string model;
+  std::string model;        ///< Gemini's is in the path, and set before the body is read; so is `stream`
   size_t model_offset = 0;  ///< of the value of top-level `model`, quotes included
   size_t model_length = 0;
   bool stream = false;
@@ -165,10 +178,11 @@ struct request_facts {
 };
 
 struct usage {
-  std::int64_t input_tokens = 0;
-  std::int64_t output_tokens = 0;
-  std::int64_t cached_tokens = 0;
-  std::int64_t reasoning_tokens = 0;
+  std::int64_t input_tokens = 0;        ///< all of them, those from and to the provider's cache among them
+  std::int64_t output_tokens = 0;       ///< all of them, reasoning among them
+  std::int64_t cached_tokens = 0;       ///< of the input: read from the provider's cache
+  std::int64_t cache_write_tokens = 0;  ///< of the input: written to it
+  std::int64_t reasoning_tokens = 0;    ///< of the output
   bool known = false;
 };
 
@@ -191,43 +205,78 @@ class stream_reader {
   virtual int failure_status() const = 0;
 };
 
-/// One API dialect. Stateless and thread-safe.
-class dialect {
+/// The dialect that a route's clients speak. Stateless and thread-safe.
+class client_dialect {
  public:
-  virtual ~dialect() = default;
+  virtual ~client_dialect() = default;
   /// Fills `facts`, or says what is wrong with the body.
   virtual bool read_request(route_kind route, std::string_view body, request_facts& facts,
                             api_error& error) const = 0;
-  /// The body for a target: `model` replaced, usage asked for on streams, every other byte the client's.
-  virtual void encode_request(route_kind route, std::string_view body, const request_facts& facts,
-                              std::string_view model, std::string& out) const = 0;
-  virtual std::string request_path(route_kind route, const provider_config& provider) const = 0;
-  virtual void add_credentials(const secret& key, header_list& headers) const = 0;
-  /// A whole 2xx answer: replaces `model` by `client_model`, reads usage. False when it is not a JSON object.
-  virtual bool rewrite_answer(std::string_view body, std::string_view client_model, std::string& out,
-                              usage& used) const = 0;
-  virtual std::unique_ptr<stream_reader> read_stream(route_kind route, std::string_view client_model,
-                                                     bool client_wants_usage) const = 0;
   /// A whole plain answer as the text of a whole event stream. Id, time and model stay; usage is told only
   /// where the client asked for it. Replaces `out`. False, with `out` empty, when it is no answer that ended
   /// properly or the route does not stream.
   virtual bool replay_stream(route_kind route, std::string_view answer, bool client_wants_usage,
                              std::string& out) const = 0;
-  /// The other way round: all bytes of a provider's event stream as the plain answer it would have given,
-  /// with `client_model` as its model. Replaces `out` and `used`. False, with `out` empty, when the stream
-  /// did not come to its proper end, tells of an error, or cannot be put together with certainty: then
-  /// nothing of it may be kept. `out` is never much larger than `stream`, whose length the caller bounds.
-  virtual bool collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
-                              std::string& out, usage& used) const = 0;
-  /// Limit headers and retry hints of a provider's answer.
-  virtual limit_hint read_limits(const upstream_head& head) const = 0;
-  virtual duration read_retry_after(const upstream_head& head) const = 0;
-  /// True when an error body says that the account has no credit, in words that are not quoted from
-  /// `request`.
-  virtual bool speaks_of_credit(std::string_view body, std::string_view request) const = 0;
   virtual std::string error_body(const api_error& e) const = 0;
   /// The same as an event inside a stream.
   virtual std::string error_event(const api_error& e) const = 0;
+};
+
+/// A request as one provider gets it.
+struct provider_request {
+  std::string path;  ///< and query
+  std::string body;
+  header_list headers;               ///< with the provider's credentials
+  std::vector<std::string> dropped;  ///< fields of the client's request that it does not say
+};
+
+/// How requests of some routes are put to one kind of provider, and its answers to their clients: in the
+/// provider's own dialect byte for byte, in any other one translated. Stateless and thread-safe.
+class provider_dialect {
+ public:
+  virtual ~provider_dialect() = default;
+  struct question {
+    route_kind route;
+    std::string_view body;
+    const request_facts& facts;
+    const header_list& forwarded;  ///< the client's headers that may go on
+    const provider_config& provider;
+    const secret& key;
+    std::string_view model;  ///< the provider's name for it
+  };
+  /// False, with a 400 that names the field, for a request that this provider's dialect cannot say.
+  virtual bool encode_request(const question& q, provider_request& out, api_error& error) const = 0;
+  /// A whole 2xx answer as the client shall get it: under its own name of the model. Reads usage. False when
+  /// it is no answer.
+  virtual bool rewrite_answer(route_kind route, std::string_view body, std::string_view client_model,
+                              std::string& out, usage& used) const = 0;
+  /// Puts a refusal that is passed on (400, 404, 413, 422) into the client's dialect.
+  virtual void rewrite_refusal(route_kind route, int status, std::string& body,
+                               std::string& content_type) const = 0;
+  virtual std::unique_ptr<stream_reader> read_stream(route_kind route, std::string_view client_model,
+                                                     bool client_wants_usage) const = 0;
+  /// All bytes of a provider's event stream as the plain answer that the client would have got, with
+  /// `client_model` as its model. Replaces `out` and `used`. False, with `out` empty, when the stream did not
+  /// come to its proper end, tells of an error, or cannot be put together with certainty: then nothing of it
+  /// may be kept. `out` is never much larger than `stream`, whose length the caller bounds.
+  virtual bool collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
+                              std::string& out, usage& used) const = 0;
+  /// Limit headers of a provider's answer.
+  virtual limit_hint read_limits(const upstream_head& head) const = 0;
+  /// When to come back, by the headers and the body of a refusal; 0: not said.
+  virtual duration read_retry_after(const upstream_head& head, std::string_view body) const = 0;
+  /// True when an error body says that the account has no credit, in words that are not quoted from
+  /// `request`.
+  virtual bool speaks_of_credit(std::string_view body, std::string_view request) const = 0;
+};
+
+/// All dialects. Stateless and thread-safe; what it returns lives as long as the program.
+class wire_formats {
+ public:
+  virtual ~wire_formats() = default;
+  virtual const client_dialect& of(route_kind route) const = 0;
+  /// Null when such a provider cannot serve such a route at all.
+  virtual const provider_dialect* between(route_kind route, const provider_config& provider) const = 0;
 };
 
 // --- observation

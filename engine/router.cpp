@@ -87,6 +87,8 @@ void router::add_model(const config& c, size_t model, engine::strategy s, const 
     const target_config& target = targets[i];
     if (request.private_only && !c.providers[target.provider].private_data) continue;
     if (known(target.name)) continue;
+    if (std::find(request.barred.begin(), request.barred.end(), target.name) != request.barred.end())
+      continue;
     const target_view view = lookup.view(target);
     entry e;
     e.where = {static_cast<std::uint32_t>(model), static_cast<std::uint32_t>(i)};

@@ -38,6 +38,7 @@ struct route_request {
   bool private_only = false;                 ///< only providers marked private
   bool retry_tried = false;                  ///< tried targets come last, instead of not at all
   std::span<const name_id> tried;            ///< target_config::name of targets already called
+  std::span<const name_id> barred;           ///< targets that cannot serve it at all
   std::int64_t input_tokens = 0;             ///< estimate
   std::int64_t output_tokens = -1;           ///< estimate; -1: target_stats::default_output_tokens
   std::uint64_t random =

@@ -43,6 +43,7 @@ struct answer_source {
   std::string upstream_model;
   std::string key_id;
   bool fallback = false;
+  const provider_dialect* wire = nullptr;  ///< in which its bytes are to be read
 };
 
 /// A whole answer for everybody who waits for it.

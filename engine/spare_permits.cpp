@@ -26,7 +26,8 @@ bool covers(const acquire_reply& grant, const acquire_request& r) {
 }  // namespace
 
 bool spare_permits::suits(const acquire_request& r) {
-  return !r.only_count && r.first && r.tried.empty() && r.tried_keys.empty() && !r.retry_tried;
+  return !r.only_count && r.first && r.tried.empty() && r.tried_keys.empty() && r.barred.empty() &&
+         !r.retry_tried;
 }
 
 std::uint8_t spare_permits::wish() {

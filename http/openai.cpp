@@ -9,99 +9,104 @@
 #include "http/retry_hints.hpp"
 
 namespace millrace::http {
+
+using engine::api_error;
+using engine::route_kind;
+
 namespace {
 
-class openai_dialect final : public engine::dialect {
- public:
-  bool read_request(engine::route_kind route, std::string_view body, engine::request_facts& facts,
-                    engine::api_error& error) const override {
-    return read_openai_request(route, body, facts, error);
+void add_optional(std::string_view name, const std::string& value, std::string& out) {
+  out += name;
+  if (value.empty()) {
+    out += "null";
+  } else {
+    json_quote(value, out);
   }
-
-  void encode_request(engine::route_kind route, std::string_view body, const engine::request_facts& facts,
-                      std::string_view model, std::string& out) const override {
-    encode_openai_request(route, body, facts, model, out);
-  }
-
-  std::string request_path(engine::route_kind route, const engine::provider_config& provider) const override {
-    switch (route) {
-      case engine::route_kind::chat:
-        return provider.base_path + "/chat/completions";
-      case engine::route_kind::completions:
-        return provider.base_path + "/completions";
-      case engine::route_kind::embeddings:
-        return provider.base_path + "/embeddings";
-    }
-    return provider.base_path;
-  }
-
-  /// Local servers need no key; an empty one is not sent.
-  void add_credentials(const engine::secret& key, engine::header_list& headers) const override {
-    if (!key.empty()) headers.emplace_back("authorization", "Bearer " + key.reveal());
-  }
-
-  bool rewrite_answer(std::string_view body, std::string_view client_model, std::string& out,
-                      engine::usage& used) const override {
-    return rewrite_openai_answer(body, client_model, out, used);
-  }
-
-  std::unique_ptr<engine::stream_reader> read_stream(engine::route_kind /*route*/,
-                                                     std::string_view client_model,
-                                                     bool client_wants_usage) const override {
-    return read_openai_stream(client_model, client_wants_usage);
-  }
-
-  bool replay_stream(engine::route_kind route, std::string_view answer, bool client_wants_usage,
-                     std::string& out) const override {
-    return replay_openai_answer(route, answer, client_wants_usage, out);
-  }
-
-  bool collect_answer(engine::route_kind route, std::string_view stream, std::string_view client_model,
-                      std::string& out, engine::usage& used) const override {
-    return collect_openai_answer(route, stream, client_model, out, used);
-  }
-
-  engine::limit_hint read_limits(const engine::upstream_head& head) const override {
-    return read_openai_limits(head);
-  }
-
-  engine::duration read_retry_after(const engine::upstream_head& head) const override {
-    return read_retry_hint(head, std::chrono::system_clock::now());
-  }
-
-  bool speaks_of_credit(std::string_view body, std::string_view request) const override {
-    return http::speaks_of_credit(body, request);
-  }
-
-  std::string error_body(const engine::api_error& e) const override {
-    std::string out = "{\"error\":{\"message\":";
-    json_quote(e.message, out);
-    out += ",\"type\":";
-    json_quote(e.type, out);
-    add_optional(",\"param\":", e.param, out);
-    add_optional(",\"code\":", e.code, out);
-    out += "}}";
-    return out;
-  }
-
-  std::string error_event(const engine::api_error& e) const override {
-    return "data: " + error_body(e) + "\n\n";
-  }
-
- private:
-  static void add_optional(std::string_view name, const std::string& value, std::string& out) {
-    out += name;
-    if (value.empty()) {
-      out += "null";
-    } else {
-      json_quote(value, out);
-    }
-  }
-};
+}
 
 }  // namespace
 
-const engine::dialect& openai() {
+std::string_view openai_path(route_kind route) {
+  switch (route) {
+    case route_kind::completions:
+      return "/completions";
+    case route_kind::embeddings:
+    case route_kind::embed:
+    case route_kind::batch_embed:
+      return "/embeddings";
+    default:
+      return "/chat/completions";
+  }
+}
+
+void add_openai_credentials(const engine::secret& key, engine::header_list& headers) {
+  if (!key.empty()) headers.emplace_back("authorization", "Bearer " + key.reveal());
+}
+
+bool openai_dialect::read_request(route_kind route, std::string_view body, engine::request_facts& facts,
+                                  api_error& error) const {
+  return read_openai_request(route, body, facts, error);
+}
+
+bool openai_dialect::replay_stream(route_kind route, std::string_view answer, bool client_wants_usage,
+                                   std::string& out) const {
+  return replay_openai_answer(route, answer, client_wants_usage, out);
+}
+
+std::string openai_dialect::error_body(const api_error& e) const {
+  std::string out = "{\"error\":{\"message\":";
+  json_quote(e.message, out);
+  out += ",\"type\":";
+  json_quote(e.type, out);
+  add_optional(",\"param\":", e.param, out);
+  add_optional(",\"code\":", e.code, out);
+  out += "}}";
+  return out;
+}
+
+std::string openai_dialect::error_event(const api_error& e) const {
+  return "data: " + error_body(e) + "\n\n";
+}
+
+bool openai_dialect::encode_request(const question& q, engine::provider_request& out, api_error&) const {
+  out.path = q.provider.base_path;
+  out.path += openai_path(q.route);
+  out.headers = q.forwarded;
+  add_openai_credentials(q.key, out.headers);
+  encode_openai_request(q.route, q.body, q.facts, q.model, out.body);
+  return true;
+}
+
+bool openai_dialect::rewrite_answer(route_kind, std::string_view body, std::string_view client_model,
+                                    std::string& out, engine::usage& used) const {
+  return rewrite_openai_answer(body, client_model, out, used);
+}
+
+void openai_dialect::rewrite_refusal(route_kind, int, std::string&, std::string&) const {}
+
+std::unique_ptr<engine::stream_reader> openai_dialect::read_stream(route_kind, std::string_view client_model,
+                                                                   bool client_wants_usage) const {
+  return read_openai_stream(client_model, client_wants_usage);
+}
+
+bool openai_dialect::collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
+                                    std::string& out, engine::usage& used) const {
+  return collect_openai_answer(route, stream, client_model, out, used);
+}
+
+engine::limit_hint openai_dialect::read_limits(const engine::upstream_head& head) const {
+  return read_openai_limits(head);
+}
+
+engine::duration openai_dialect::read_retry_after(const engine::upstream_head& head, std::string_view) const {
+  return read_retry_hint(head, std::chrono::system_clock::now());
+}
+
+bool openai_dialect::speaks_of_credit(std::string_view body, std::string_view request) const {
+  return http::speaks_of_credit(body, request);
+}
+
+const openai_dialect& openai() {
   static const openai_dialect dialect;
   return dialect;
 }

@@ -7,7 +7,7 @@ namespace millrace::http {
 /// OpenAI's wire format, as spoken by OpenAI and everything compatible with it. Stateless; safe from any
 /// thread.
 ///
-/// What it promises beyond `engine::dialect`:
+/// What it promises beyond the interfaces:
 /// - `read_request` accepts exactly one JSON object in valid UTF-8, nested at most 128 deep, without
 /// duplicate
 ///   top-level keys (compared unescaped), and looks only at the members Millrace itself needs. Refusals are
@@ -17,6 +17,35 @@ namespace millrace::http {
 /// - `encode_request`, `rewrite_answer` and `read_stream` edit in place: every byte they do not replace is
 /// kept.
 ///   `encode_request` and `rewrite_answer` replace `out`; the stream reader's `feed` appends to it.
-const engine::dialect& openai();
+class openai_dialect final : public engine::client_dialect, public engine::provider_dialect {
+ public:
+  bool read_request(engine::route_kind route, std::string_view body, engine::request_facts& facts,
+                    engine::api_error& error) const override;
+  bool replay_stream(engine::route_kind route, std::string_view answer, bool client_wants_usage,
+                     std::string& out) const override;
+  std::string error_body(const engine::api_error& e) const override;
+  std::string error_event(const engine::api_error& e) const override;
+
+  bool encode_request(const question& q, engine::provider_request& out,
+                      engine::api_error& error) const override;
+  bool rewrite_answer(engine::route_kind route, std::string_view body, std::string_view client_model,
+                      std::string& out, engine::usage& used) const override;
+  void rewrite_refusal(engine::route_kind route, int status, std::string& body,
+                       std::string& content_type) const override;
+  std::unique_ptr<engine::stream_reader> read_stream(engine::route_kind route, std::string_view client_model,
+                                                     bool client_wants_usage) const override;
+  bool collect_answer(engine::route_kind route, std::string_view stream, std::string_view client_model,
+                      std::string& out, engine::usage& used) const override;
+  engine::limit_hint read_limits(const engine::upstream_head& head) const override;
+  engine::duration read_retry_after(const engine::upstream_head& head, std::string_view body) const override;
+  bool speaks_of_credit(std::string_view body, std::string_view request) const override;
+};
+
+const openai_dialect& openai();
+
+/// Local servers need no key; an empty one is not sent.
+void add_openai_credentials(const engine::secret& key, engine::header_list& headers);
+/// The path of a route at a provider, below its base path.
+std::string_view openai_path(engine::route_kind route);
 
 }  // namespace millrace::http

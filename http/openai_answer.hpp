@@ -13,7 +13,7 @@ namespace millrace::http {
 /// only the total and the input are given, the output is their difference.
 void read_openai_usage(json_scanner& scanner, engine::usage& used);
 
-/// See `engine::dialect::rewrite_answer`. Replaces `out`; on false it is empty.
+/// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty.
 bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
                            engine::usage& used);
 
@@ -33,7 +33,7 @@ provider_error read_openai_error(std::string_view value);
 /// only where the error has no code of its own and points at no parameter, because there a client's own words
 /// may be quoted, and a key must not be given up for those.
 bool speaks_of_credit(const provider_error& e, std::string_view request = {});
-/// The same for a whole error body; see `engine::dialect::speaks_of_credit`.
+/// The same for a whole error body; see `engine::provider_dialect::speaks_of_credit`.
 bool speaks_of_credit(std::string_view body, std::string_view request);
 
 }  // namespace millrace::http

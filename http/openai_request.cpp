@@ -35,10 +35,9 @@ std::string_view input_member(route_kind route) {
       return "messages";
     case route_kind::completions:
       return "prompt";
-    case route_kind::embeddings:
+    default:
       return "input";
   }
-  return {};
 }
 
 /// What `stream_options` says about usage, and where to change it.

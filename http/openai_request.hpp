@@ -5,7 +5,8 @@
 
 #include "engine/ports.hpp"
 
-/// Requests in OpenAI's format; see `engine::dialect` for the meaning. Pure functions, safe from any thread.
+/// Requests in OpenAI's format; see `engine::client_dialect` for the meaning. Pure functions, safe from any
+/// thread.
 namespace millrace::http {
 
 /// Bounds of what is looked at; beyond them the answer is 400.

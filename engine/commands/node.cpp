@@ -9,7 +9,7 @@
 #include "actors/dispatcher_actor.hpp"
 #include "actors/failure.hpp"
 #include "engine/commands/open_files.hpp"
-#include "http/openai.hpp"
+#include "http/dialects/formats.hpp"
 
 namespace millrace::commands {
 
@@ -56,8 +56,8 @@ node::worker::worker(node& owner, size_t index)
       work(owner.pool_.context(index)),
       desk(*owner.system_, owner.directory_, owner.kept_answers_->store(), owner.answers_.size(),
            owner.kept_answers_->disk(), owner.pool_.context(index), work),
-      pipeline({bridge, upstream, clock, work, http::openai(), owner.watch_, owner.budget_, owner.answers_,
-                owner.kept_answers_->store() ? &desk : nullptr,
+      pipeline({bridge, upstream, clock, work, http::all_formats(), owner.watch_, owner.budget_,
+                owner.answers_, owner.kept_answers_->store() ? &desk : nullptr,
                 [this](std::size_t shard) { desk.write(shard); }}) {}
 
 node::node(engine::config_ptr c, on_failure failed)

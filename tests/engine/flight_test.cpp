@@ -440,6 +440,44 @@ TEST(Flight, RefusalsHaveTheirStatus) {
   }
 }
 
+TEST(Flight, ATargetWhoseDialectCannotSayTheRequestIsPassedOver) {
+  flight_world w;
+  w.format.speechless = {"a"};
+  w.permits.script = {w.grant(0), w.grant(1)};
+  w.upstream.script = {json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(header(a, "x-millrace-provider"), "b");
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "1");
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::unused);
+  EXPECT_EQ(w.permits.asked.at(1).barred, std::vector{w.grant(0).target});
+}
+
+TEST(Flight, WhenNoTargetCanSayTheRequestTheClientIsToldWhichField) {
+  flight_world w;
+  w.format.speechless = {"a", "b"};
+  w.permits.script = {w.grant(0), w.grant(1)};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 400);
+  EXPECT_EQ(a.body, "error:unsupported_field");
+  EXPECT_TRUE(w.upstream.bodies.empty());
+}
+
+TEST(Flight, ProvidersThatDoNotServeTheRouteAreNeverAsked) {
+  flight_world w;
+  w.format.other_kind = {"a"};
+  w.permits.script = {w.grant(1)};
+  w.upstream.script = {json_answer()};
+  EXPECT_EQ(w.run().status, 200);
+  EXPECT_EQ(w.permits.asked.at(0).barred, std::vector{w.grant(0).target});
+
+  flight_world none;
+  none.format.other_kind = {"a", "b"};
+  const answer a = none.run();
+  EXPECT_EQ(a.status, 400);
+  EXPECT_EQ(a.body, "error:route_not_supported");
+}
+
 TEST(Flight, WhateverHappensEveryPermitIsSettledOnceAndEveryRequestCountedOnce) {
   for (unsigned seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE(seed);

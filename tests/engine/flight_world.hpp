@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -157,7 +158,7 @@ class fake_upstream final : public upstream_port {
 };
 
 /// A dialect of one-letter events: "p" preamble, "c" content, "d" done, "x" failed.
-class fake_dialect final : public dialect {
+class fake_dialect final : public client_dialect, public provider_dialect, public wire_formats {
  public:
   int failure_status = 500;  ///< of failed streams
   mutable api_error told;    ///< the last error that became a body or an event
@@ -180,29 +181,39 @@ class fake_dialect final : public dialect {
 
    private:
     state state_ = state::preamble;
-    usage usage_{10, 20, 0, 0, true};
+    usage usage_{10, 20, 0, 0, 0, true};
     std::string failure_ = "boom";
     int failure_status_;
   };
   bool read_request(route_kind, std::string_view, request_facts&, api_error&) const override { return true; }
-  void encode_request(route_kind, std::string_view body, const request_facts&, std::string_view model,
-                      std::string& out) const override {
-    out = std::string(model) + ":" + std::string(body);
+  /// Providers by these names cannot say what is asked.
+  std::vector<std::string> speechless;
+  /// Providers by these names do not serve the route.
+  std::vector<std::string> other_kind;
+  const client_dialect& of(route_kind) const override { return *this; }
+  const provider_dialect* between(route_kind, const provider_config& p) const override {
+    return contains(other_kind, p.name) ? nullptr : this;
   }
-  std::string request_path(route_kind, const provider_config&) const override {
-    return "/v1/chat/completions";
+  bool encode_request(const question& q, provider_request& out, api_error& error) const override {
+    out.path = "/v1/chat/completions";
+    out.headers = q.forwarded;
+    out.body = std::string(q.model) + ":" + std::string(q.body);
+    if (!contains(speechless, q.provider.name)) return true;
+    error = {400, "invalid_request_error", "unsupported_field", "n", "n", {}, true};
+    return false;
   }
-  void add_credentials(const secret&, header_list&) const override {}
-  bool rewrite_answer(std::string_view body, std::string_view, std::string& out, usage& used) const override {
+  void rewrite_refusal(route_kind, int, std::string&, std::string&) const override {}
+  bool rewrite_answer(route_kind, std::string_view body, std::string_view, std::string& out,
+                      usage& used) const override {
     out = body;
-    used = {10, 20, 0, 0, true};
+    used = {10, 20, 0, 0, 0, true};
     return body.starts_with("{");
   }
   std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
     return std::make_unique<reader>(failure_status);
   }
   limit_hint read_limits(const upstream_head&) const override { return {}; }
-  duration read_retry_after(const upstream_head& head) const override {
+  duration read_retry_after(const upstream_head& head, std::string_view) const override {
     return head.header("retry-after").empty() ? duration{} : duration{std::chrono::seconds(7)};
   }
   bool speaks_of_credit(std::string_view body, std::string_view) const override {
@@ -215,7 +226,7 @@ class fake_dialect final : public dialect {
   bool collect_answer(route_kind, std::string_view stream, std::string_view, std::string& out,
                       usage& used) const override {
     out = "{" + std::string(stream) + "}";
-    used = {10, 20, 0, 0, true};
+    used = {10, 20, 0, 0, 0, true};
     return stream.ends_with('d');
   }
   std::string error_body(const api_error& e) const override {
@@ -225,6 +236,11 @@ class fake_dialect final : public dialect {
   std::string error_event(const api_error& e) const override {
     told = e;
     return "event:" + e.code;
+  }
+
+ private:
+  static bool contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
   }
 };
 

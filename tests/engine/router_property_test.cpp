@@ -22,6 +22,7 @@ namespace {
 /// A random world with shared targets, every kind of state, and a request with every kind of restriction.
 struct random_world : world {
   std::vector<name_id> tried;
+  std::vector<name_id> barred;
 
   explicit random_world(unsigned seed) {
     std::mt19937 random(seed);
@@ -50,8 +51,10 @@ struct random_world : world {
       if (chance(70)) measure(n, std::chrono::milliseconds(random() % 4000 + 1));
       if (chance(70)) busy(n, static_cast<int>(random() % 5));
       if (chance(20)) tried.push_back(n);
+      if (chance(10)) barred.push_back(n);
     }
     request.tried = tried;
+    request.barred = barred;
     request.retry_tried = chance(50);
     request.private_only = chance(30);
     if (chance(50)) request.strategy = static_cast<engine::strategy>(random() % 5);
@@ -59,7 +62,8 @@ struct random_world : world {
   }
 
   bool allowed(const target_config& t) const {
-    return !request.private_only || c.providers[t.provider].private_data;
+    const bool can = std::find(barred.begin(), barred.end(), t.name) == barred.end();
+    return can && (!request.private_only || c.providers[t.provider].private_data);
   }
   bool was_tried(name_id n) const { return std::find(tried.begin(), tried.end(), n) != tried.end(); }
   bool is_open(name_id n) const { return views.at(n).breaker != breaker_state::closed && !views.at(n).probe; }

@@ -16,8 +16,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
   std::string twice;
   millrace::engine::usage used;
   millrace::engine::usage used_again;
-  if (dialect.rewrite_answer(body, "mine", once, used)) {
-    if (!dialect.rewrite_answer(once, "mine", twice, used_again) || once != twice) std::abort();
+  if (dialect.rewrite_answer(millrace::engine::route_kind::chat, body, "mine", once, used)) {
+    if (!dialect.rewrite_answer(millrace::engine::route_kind::chat, once, "mine", twice, used_again) ||
+        once != twice)
+      std::abort();
     if (used.input_tokens != used_again.input_tokens || used.output_tokens != used_again.output_tokens)
       std::abort();
     if (used.input_tokens < 0 || used.output_tokens < 0 || used.cached_tokens < 0) std::abort();

@@ -5,6 +5,7 @@
 
 #include "http/json_scan.hpp"
 #include "http/openai.hpp"
+#include "http/openai_request.hpp"
 
 // What is accepted must be JSON for another parser too, and the encoded body must read back as the same
 // request for another model.
@@ -22,7 +23,7 @@ void check_accepted(route_kind route, std::string_view body, const millrace::eng
   require(body.at(facts.model_offset) == '"' && body.at(facts.insert_offset - 1) == '{');
   require(facts.input_tokens >= 0 && facts.max_output_tokens >= -1);
   std::string encoded;
-  dialect.encode_request(route, body, facts, "other", encoded);
+  millrace::http::encode_openai_request(route, body, facts, "other", encoded);
   millrace::engine::request_facts again;
   millrace::engine::api_error error;
   // Adding stream_options may exceed the bound of members, and nothing else.

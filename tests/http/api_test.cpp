@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "http/openai.hpp"
+#include "http/dialects/formats.hpp"
 #include "tests/engine/flight_world.hpp"
 
 namespace millrace::http {
@@ -75,7 +75,8 @@ struct api_test : testing::Test {
   boost::asio::io_context io;
   engine::fake_thread thread{io};
   engine::cache_shards answers{2, 1 << 20};
-  engine::pipeline pipeline{{permits, upstream, time, thread, openai(), watch, budget, answers, nullptr, {}}};
+  engine::pipeline pipeline{
+      {permits, upstream, time, thread, all_formats(), watch, budget, answers, nullptr, {}}};
   engine::config_ptr config;
   std::unique_ptr<engine::metrics> metrics;
   std::vector<std::pair<std::string, std::string>> purged;

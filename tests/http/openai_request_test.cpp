@@ -6,6 +6,7 @@
 
 #include "http/json_scan.hpp"
 #include "http/openai.hpp"
+#include "http/openai_request.hpp"
 #include "http/token_estimate.hpp"
 #include "tests/http/json_maker.hpp"
 
@@ -33,7 +34,7 @@ engine::api_error refuse(const std::string& body, route_kind route = route_kind:
 
 std::string encode(const std::string& body, const std::string& model, route_kind route = route_kind::chat) {
   std::string out = "left over";
-  openai().encode_request(route, body, read(body, route), model, out);
+  encode_openai_request(route, body, read(body, route), model, out);
   return out;
 }
 

@@ -17,6 +17,7 @@ TEST(openai, rewrites_only_the_model_of_an_answer) {
   std::string out = "left over";
   engine::usage used;
   ASSERT_TRUE(openai().rewrite_answer(
+      engine::route_kind::chat,
       R"({ "id":"x","model" : "theirs","choices":[{"model":"theirs"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":3,"audio_tokens":0}}} )",
       "mi\"ne", out, used));
   EXPECT_EQ(
@@ -34,7 +35,8 @@ engine::usage usage_of(const std::string& usage) {
   engine::usage used;
   used.known = true;
   used.input_tokens = 99;
-  EXPECT_TRUE(openai().rewrite_answer("{\"usage\":" + usage + "}", "m", out, used)) << usage;
+  EXPECT_TRUE(openai().rewrite_answer(engine::route_kind::chat, "{\"usage\":" + usage + "}", "m", out, used))
+      << usage;
   return used;
 }
 
@@ -58,7 +60,7 @@ TEST(openai, an_answer_that_is_no_object_is_refused) {
        {"", "[]", "<html></html>", "{", "{\"model\":\"a\"", "{\"model\":}", "{} {}", "\"x\""}) {
     std::string out;
     engine::usage used;
-    EXPECT_FALSE(openai().rewrite_answer(body, "m", out, used)) << body;
+    EXPECT_FALSE(openai().rewrite_answer(engine::route_kind::chat, body, "m", out, used)) << body;
     EXPECT_TRUE(out.empty());
     EXPECT_FALSE(used.known);
   }
@@ -67,7 +69,8 @@ TEST(openai, an_answer_that_is_no_object_is_refused) {
 TEST(openai, every_model_member_of_an_answer_is_replaced) {
   std::string out;
   engine::usage used;
-  ASSERT_TRUE(openai().rewrite_answer(R"({"model":"a","mo\u0064el":null,"x":1})", "m", out, used));
+  ASSERT_TRUE(openai().rewrite_answer(engine::route_kind::chat, R"({"model":"a","mo\u0064el":null,"x":1})",
+                                      "m", out, used));
   EXPECT_EQ(out, R"({"model":"m","mo\u0064el":"m","x":1})");
 }
 
@@ -81,8 +84,8 @@ TEST(openai, every_other_byte_of_an_answer_is_the_providers) {
     const auto filled = [&](const std::string& model) { return std::string(pattern).replace(at, 1, model); };
     std::string out;
     engine::usage used;
-    ASSERT_TRUE(
-        openai().rewrite_answer(filled(maker.below(2) ? "\"a\\\\\"" : maker.value(1)), "mine", out, used));
+    ASSERT_TRUE(openai().rewrite_answer(
+        engine::route_kind::chat, filled(maker.below(2) ? "\"a\\\\\"" : maker.value(1)), "mine", out, used));
     ASSERT_EQ(out, filled("\"mine\""));
   }
 }
@@ -144,14 +147,25 @@ TEST(openai, errors_have_the_shape_the_sdks_expect) {
 TEST(openai, paths_and_credentials) {
   engine::provider_config provider;
   provider.base_path = "/openai/v1";
-  EXPECT_EQ(openai().request_path(engine::route_kind::chat, provider), "/openai/v1/chat/completions");
-  EXPECT_EQ(openai().request_path(engine::route_kind::completions, provider), "/openai/v1/completions");
-  EXPECT_EQ(openai().request_path(engine::route_kind::embeddings, provider), "/openai/v1/embeddings");
-  engine::header_list headers;
-  openai().add_credentials(engine::secret(), headers);
-  EXPECT_TRUE(headers.empty());
-  openai().add_credentials(engine::secret("sk-1"), headers);
-  EXPECT_EQ(headers, (engine::header_list{{"authorization", "Bearer sk-1"}}));
+  const std::string body = R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
+  engine::request_facts facts;
+  engine::api_error error;
+  ASSERT_TRUE(openai().read_request(engine::route_kind::chat, body, facts, error));
+  const engine::header_list forwarded = {{"user-agent", "me"}};
+  const auto asked = [&](engine::route_kind route, const engine::secret& key) {
+    engine::provider_request out;
+    EXPECT_TRUE(
+        openai().encode_request({route, body, facts, forwarded, provider, key, "theirs"}, out, error));
+    return out;
+  };
+  const auto chat = asked(engine::route_kind::chat, engine::secret("sk-1"));
+  EXPECT_EQ(chat.path, "/openai/v1/chat/completions");
+  EXPECT_EQ(chat.headers, (engine::header_list{{"user-agent", "me"}, {"authorization", "Bearer sk-1"}}));
+  EXPECT_EQ(chat.body, R"({"model":"theirs","messages":[{"role":"user","content":"hi"}]})");
+  EXPECT_EQ(asked(engine::route_kind::completions, {}).path, "/openai/v1/completions");
+  const auto embeddings = asked(engine::route_kind::embeddings, engine::secret());
+  EXPECT_EQ(embeddings.path, "/openai/v1/embeddings");
+  EXPECT_EQ(embeddings.headers, forwarded);
 }
 
 TEST(answers, lists_models_in_the_order_of_the_configuration) {
