@@ -1,0 +1,94 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/dialects/chat.hpp"
+#include "http/json_scan.hpp"
+
+/// The parts of `anthropic_chat`; see there. All are pure and safe from any thread.
+namespace millrace::http {
+
+bool decode_anthropic_request(std::string_view body, chat_request& out, engine::api_error& error);
+bool encode_anthropic_request(const chat_request& request, const encode_options& options, std::string& out,
+                              std::vector<std::string>& dropped, engine::api_error& error);
+bool decode_anthropic_answer(std::string_view body, chat_answer& out);
+void encode_anthropic_answer(const chat_answer& answer, const encode_options& options, std::string& out);
+std::unique_ptr<delta_source> decode_anthropic_stream();
+std::unique_ptr<delta_sink> encode_anthropic_stream(const encode_options& options);
+
+engine::api_error anthropic_refusal(std::string code, std::string message, std::string param);
+
+/// Values of an object's known members, as written; null and absent are empty. Consumes the object, which was
+/// entered. `unknown` gets the name of the first other member that is not null.
+template <std::size_t N>
+void read_known_members(json_scanner& scanner, const std::array<std::string_view, N>& names,
+                        std::array<json_literal, N>& values, std::string& unknown) {
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    std::size_t at = 0;
+    while (at < N && names[at] != key) ++at;
+    std::string other;
+    if (at == N && unknown.empty()) other = key;
+    const std::string_view value = scanner.value();
+    if (at < N) {
+      values[at] = value == "null" ? std::string_view() : value;
+    } else if (value != "null" && unknown.empty()) {
+      unknown = std::move(other);
+    }
+  }
+}
+
+/// The text of a string literal: a part of it, or, when it holds escapes, kept in `owner`.
+template <class Owner>
+std::string_view anthropic_text(json_literal literal, Owner& owner) {
+  if (literal.size() < 2 || literal.front() != '"') return {};
+  if (literal.find('\\') == std::string_view::npos) return literal.substr(1, literal.size() - 2);
+  return owner.keep(json_text(literal));
+}
+
+/// Whether `literal` is a string that says `word`, which needs no escapes.
+inline bool json_says(json_literal literal, std::string_view word) {
+  if (literal.size() == word.size() + 2)
+    return literal.substr(1, word.size()) == word && literal.front() == '"';
+  return literal.size() > word.size() + 2 && literal.find('\\') != std::string_view::npos &&
+         json_text(literal) == word;
+}
+
+finish_reason read_anthropic_stop(std::string_view stop_reason);
+/// With the quotes.
+std::string_view anthropic_stop_literal(finish_reason finish, bool at_sequence);
+
+/// Larger counts are cut to this, so that sums fit.
+inline constexpr std::int64_t max_anthropic_count = 1'000'000'000'000;
+
+/// Counts as this dialect tells them; -1: not told.
+struct anthropic_usage {
+  std::int64_t input_tokens = -1;
+  std::int64_t output_tokens = -1;
+  std::int64_t cache_read_tokens = -1;
+  std::int64_t cache_write_tokens = -1;
+  std::int64_t thinking_tokens = -1;
+
+  /// Consumes the value of a `usage` member. What is absent, null or no whole number stays as it is.
+  void read(json_scanner& scanner);
+  engine::usage total() const;
+};
+
+/// Appends an object.
+void write_anthropic_usage(const engine::usage& used, std::string& out);
+
+/// What an error body or event says; empty texts when it is none of this dialect.
+struct anthropic_failure {
+  std::string type;
+  std::string message;
+};
+anthropic_failure read_anthropic_error(std::string_view body);
+/// The HTTP status that stands for an error's type; 0 when it is not known.
+int anthropic_status(std::string_view type);
+std::string_view anthropic_error_type(int status);
+
+}  // namespace millrace::http

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "http/dialects/chat.hpp"
+
+namespace millrace::http {
+
+/// How a request's thinking is put to one of Anthropic's models.
+struct anthropic_thinking {
+  std::int64_t max_tokens = 0;
+  std::string_view literal;  ///< of `thinking`, up to the budget; empty: not said
+  std::int64_t budget = -1;  ///< `budget_tokens`; -1: none
+  std::string_view effort;   ///< of `output_config`; empty: not said
+  bool on = false;
+  bool dropped = false;  ///< it was asked for, and cannot be
+  bool unknown_effort = false;
+};
+
+/// Whether the model takes `thinking.budget_tokens` and no effort: Claude up to 4.5.
+bool takes_thinking_budget(std::string_view model);
+
+anthropic_thinking plan_anthropic_thinking(const chat_request& request, const encode_options& options);
+
+}  // namespace millrace::http
