@@ -13,6 +13,14 @@ using kind = chat_delta::kind;
 /// Longest signature that is put together from pieces.
 constexpr std::size_t max_signature_bytes = 4U << 20;
 
+struct open_block {
+  std::int64_t index = 0;
+  bool is_call = false;
+  std::int64_t call = 0;  ///< its number among the answer's calls
+  bool has_arguments = false;
+  std::string signature;  ///< without quotes
+};
+
 class anthropic_source final : public delta_source {
  public:
   using sink_type = std::function<void(const chat_delta&)>;
@@ -20,14 +28,6 @@ class anthropic_source final : public delta_source {
   bool feed(std::string_view bytes, const sink_type& sink) override;
 
  private:
-  struct open_block {
-    std::int64_t index = 0;
-    bool is_call = false;
-    std::int64_t call = 0;  ///< the how manieth of the answer
-    bool has_arguments = false;
-    std::string signature;  ///< without quotes
-  };
-
   bool take(std::string_view payload, const sink_type& sink);
   bool start(json_literal message, const sink_type& sink);
   bool start_block(json_literal block, std::int64_t index, const sink_type& sink);
