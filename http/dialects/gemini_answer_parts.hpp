@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace millrace::http {
+
+/// The id of call `index` of an answer, for calls that Gemini gave none: the same whenever it is read.
+std::string gemini_call_id(std::string_view answer_id, size_t index);
+
+/// Appends a part with a functionCall. False, with nothing written, when `arguments` are no JSON object; none
+/// at all are an empty one.
+bool write_gemini_call(std::string_view id, std::string_view name, std::string_view arguments,
+                       std::string& out);
+
+}  // namespace millrace::http

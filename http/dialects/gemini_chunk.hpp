@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "http/dialects/chat.hpp"
+
+namespace millrace::http {
+
+/// One part of an answer, as written.
+struct gemini_answer_part {
+  enum class kind : std::uint8_t { text, call, media, other };
+  kind what = kind::other;
+  bool thought = false;
+  json_literal text;
+  json_literal signature;
+  json_literal id;  ///< of a call
+  json_literal name;
+  json_literal arguments;
+  json_literal media_type;
+  json_literal data;
+};
+
+/// A whole answer, or one event of a stream: they have the same shape. All literals point into the payload.
+struct gemini_chunk {
+  std::vector<gemini_answer_part> parts;  ///< of the first candidate
+  json_literal finish;                    ///< its finishReason
+  json_literal id;                        ///< responseId
+  json_literal error;
+  bool any_candidate = false;
+  bool blocked = false;  ///< promptFeedback says why there is no answer
+  bool any_usage = false;
+  engine::usage used;
+};
+
+/// Replaces `out`. False when it is no JSON object.
+bool read_gemini_chunk(std::string_view payload, gemini_chunk& out);
+
+}  // namespace millrace::http
