@@ -40,7 +40,7 @@ void answer_decoder::decode() {
   out_.used = chunk_.used;
   for (const gemini_answer_part& part : chunk_.parts) add(part);
   out_.finish = read_gemini_finish(text_of(chunk_.finish));
-  if (!chunk_.any_candidate) out_.finish = finish_reason::content_filter;
+  if (chunk_.candidates.empty()) out_.finish = finish_reason::content_filter;
   if (out_.finish == finish_reason::stop && calls_ > 0) out_.finish = finish_reason::tool_calls;
 }
 
@@ -171,7 +171,7 @@ bool decode_gemini_answer(std::string_view body, chat_answer& out) {
   out = {};
   gemini_chunk chunk;
   if (!read_gemini_chunk(body, chunk) || !chunk.error.empty()) return false;
-  if (!chunk.any_candidate && !chunk.blocked) return false;
+  if (chunk.candidates.empty() && !chunk.blocked) return false;
   answer_decoder(chunk, out).decode();
   return true;
 }

@@ -1,5 +1,7 @@
 #include "http/dialects/gemini_chunk.hpp"
 
+#include <algorithm>
+
 #include "http/dialects/gemini_formats.hpp"
 #include "http/json_scan.hpp"
 
@@ -73,26 +75,35 @@ void read_part(json_scanner& scanner, gemini_answer_part& part) {
   });
 }
 
-void read_content(json_scanner& scanner, gemini_chunk& out) {
+bool says(const gemini_answer_part& part) {
+  return part.what != part_type::text || !json_is_blank(part.text) || !part.signature.empty();
+}
+
+void read_content(json_scanner& scanner, std::vector<gemini_answer_part>& parts) {
   each_member(scanner, [&](std::string_view key) {
     if (key != "parts" || !scanner.enter_array()) {
       scanner.value();
       return;
     }
-    while (scanner.next_element()) read_part(scanner, out.parts.emplace_back());
+    while (scanner.next_element()) read_part(scanner, parts.emplace_back());
   });
 }
 
-void read_candidate(json_scanner& scanner, gemini_chunk& out) {
+void read_candidate(json_scanner& scanner, std::vector<gemini_answer_part>& parts, json_literal& finish,
+                    gemini_candidate& candidate) {
   each_member(scanner, [&](std::string_view key) {
     if (key == "content") {
-      read_content(scanner, out);
+      read_content(scanner, parts);
     } else if (key == "finishReason") {
-      out.finish = read_text(scanner);
+      finish = read_text(scanner);
     } else {
-      scanner.value();
+      const bool is_index = key == "index";
+      const json_literal value = scanner.value();
+      if (is_index) json_integer(value, candidate.index);
     }
   });
+  candidate.says = std::any_of(parts.begin(), parts.end(), says);
+  candidate.ended = !finish.empty();
 }
 
 void read_feedback(json_scanner& scanner, gemini_chunk& out) {
@@ -108,12 +119,15 @@ void read_candidates(json_scanner& scanner, gemini_chunk& out) {
     return;
   }
   while (scanner.next_element()) {
-    if (out.any_candidate) {
-      scanner.value();
+    gemini_candidate candidate;
+    if (out.candidates.empty()) {
+      read_candidate(scanner, out.parts, out.finish, candidate);
     } else {
-      out.any_candidate = true;
-      read_candidate(scanner, out);
+      std::vector<gemini_answer_part> parts;
+      json_literal finish;
+      read_candidate(scanner, parts, finish, candidate);
     }
+    out.candidates.push_back(candidate);
   }
 }
 
@@ -121,7 +135,10 @@ void read_candidates(json_scanner& scanner, gemini_chunk& out) {
 
 bool read_gemini_chunk(std::string_view payload, gemini_chunk& out) {
   out.parts.clear();
-  out = gemini_chunk{std::move(out.parts), {}, {}, {}, false, false, false, {}};
+  out.candidates.clear();
+  out.finish = out.id = out.model_version = out.error = {};
+  out.blocked = out.any_usage = false;
+  out.used = {};
   json_scanner scanner(payload);
   if (!scanner.enter_object()) return false;
   std::string_view key;
@@ -135,6 +152,8 @@ bool read_gemini_chunk(std::string_view payload, gemini_chunk& out) {
       out.any_usage = out.used.known;
     } else if (key == "responseId") {
       out.id = read_text(scanner);
+    } else if (key == "modelVersion" && scanner.peek() == '"') {
+      out.model_version = scanner.value();
     } else if (key == "error" && scanner.peek() != 'n') {
       out.error = scanner.value();
     } else {

@@ -21,13 +21,21 @@ struct gemini_answer_part {
   json_literal data;
 };
 
+/// What is to be known of every candidate.
+struct gemini_candidate {
+  std::int64_t index = 0;
+  bool says = false;  ///< it has content: a text that is not empty, a call, ...
+  bool ended = false;
+};
+
 /// A whole answer, or one event of a stream: they have the same shape. All literals point into the payload.
 struct gemini_chunk {
   std::vector<gemini_answer_part> parts;  ///< of the first candidate
-  json_literal finish;                    ///< its finishReason
-  json_literal id;                        ///< responseId
+  std::vector<gemini_candidate> candidates;
+  json_literal finish;  ///< the first one's finishReason
+  json_literal id;      ///< responseId
+  json_literal model_version;
   json_literal error;
-  bool any_candidate = false;
   bool blocked = false;  ///< promptFeedback says why there is no answer
   bool any_usage = false;
   engine::usage used;

@@ -28,6 +28,15 @@ bool is_gemini_field(std::string_view key, std::string_view camel) {
   return at == key.size();
 }
 
+std::string gemini_field_name(std::string_view key) {
+  std::string out;
+  for (size_t i = 0; i < key.size(); ++i) {
+    const bool hump = key[i] == '_' && i + 1 < key.size() && key[i + 1] >= 'a' && key[i + 1] <= 'z';
+    out += hump ? static_cast<char>(key[++i] - 'a' + 'A') : key[i];
+  }
+  return out;
+}
+
 std::string gemini_place::of(std::string_view field) const {
   std::string out(outer);
   if (index >= 0) out.append("[").append(std::to_string(index)).append("]");

@@ -19,6 +19,9 @@ namespace millrace::http {
 /// Whether `key` is the field `camel` in either spelling.
 bool is_gemini_field(std::string_view key, std::string_view camel);
 
+/// `key` in camelCase: two keys with the same one are the same field.
+std::string gemini_field_name(std::string_view key);
+
 /// Where in the request a reader stands; for messages.
 struct gemini_place {
   std::string_view outer;

@@ -42,16 +42,6 @@ bool is_count(std::string_view key) {
   return false;
 }
 
-/// The name in camelCase.
-std::string camel_case(std::string_view key) {
-  std::string out;
-  for (size_t i = 0; i < key.size(); ++i) {
-    const bool hump = key[i] == '_' && i + 1 < key.size() && key[i + 1] >= 'a' && key[i + 1] <= 'z';
-    out += hump ? static_cast<char>(key[++i] - 'a' + 'A') : key[i];
-  }
-  return out;
-}
-
 /// `type`, `enum`, `nullable` and `anyOf` hang together, so they come last.
 bool schema_converter::write_schema() {
   if (!scanner_.enter_object()) return false;
@@ -112,7 +102,7 @@ bool schema_converter::write_member(std::string_view key) {
   const json_literal as_written = scanner_.key_literal();
   std::string known;
   if (key == "ref") known = "$ref";
-  if (is_count(key)) known = camel_case(key);
+  if (is_count(key)) known = gemini_field_name(key);
   const bool is_example = key == "example";
   const bool is_format = key == "format";
   const bool is_order = is_gemini_field(key, "propertyOrdering");

@@ -1,0 +1,184 @@
+#include "http/dialects/gemini_passthrough_stream.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "http/dialects/gemini_chunk.hpp"
+#include "http/sse.hpp"
+
+namespace millrace::http {
+namespace {
+
+/// Most candidates that are followed; Gemini has 8 at most.
+constexpr size_t max_candidates = 64;
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
+bool is_key_failure(const gemini_error& e) {
+  return e.reason == "API_KEY_INVALID" || e.reason == "API_KEY_EXPIRED";
+}
+
+class gemini_stream final : public engine::stream_reader {
+ public:
+  explicit gemini_stream(std::string_view client_model) { json_quote(client_model, model_); }
+
+  state feed(std::string_view bytes, std::string& out) override;
+  const engine::usage& seen_usage() const override { return usage_; }
+  const std::string& failure() const override { return failure_; }
+  int failure_status() const override { return failure_status_; }
+
+ private:
+  void take(std::string& out);
+  void take_bare(std::string& out);
+  void follow();
+  void write(std::string_view payload, std::string& out) const;
+  void fail(std::string_view message, int status = 0);
+
+  std::string model_;  ///< as a literal
+  sse_splitter splitter_;
+  state state_ = state::preamble;
+  engine::usage usage_;
+  std::string failure_;
+  int failure_status_ = 0;
+  std::vector<gemini_candidate> candidates_;  ///< by the order they came in
+
+  // The event being read. Kept as members for their memory.
+  sse_event event_;
+  std::string joined_;
+  gemini_chunk chunk_;
+};
+
+engine::stream_reader::state gemini_stream::feed(std::string_view bytes, std::string& out) {
+  if (state_ == state::failed) return state_;
+  splitter_.feed(bytes);
+  while (state_ != state::failed) {
+    const auto result = splitter_.next(event_);
+    if (result == sse_splitter::result::more) break;
+    if (result == sse_splitter::result::too_large) {
+      fail("The provider sent an event that is too large.");
+    } else {
+      take(out);
+    }
+  }
+  return state_;
+}
+
+void gemini_stream::take(std::string& out) {
+  const std::string_view payload = sse_payload(event_, joined_);
+  if (json_trim(payload).empty()) return take_bare(out);
+  if (!read_gemini_chunk(payload, chunk_))
+    return fail("The provider sent an event that is not a JSON object.");
+  if (!chunk_.error.empty()) {
+    const gemini_error e = read_gemini_error(chunk_.error);
+    return fail(e.message.empty() ? chunk_.error : e.message, status_of_gemini_error(e));
+  }
+  follow();
+  if (state_ != state::failed) write(payload, out);
+}
+
+/// Google writes an error into a stream as plain JSON, too.
+void gemini_stream::take_bare(std::string& out) {
+  const std::string_view text = json_trim(event_.raw);
+  gemini_error e;
+  const bool bare = !text.empty() && (text.front() == '{' || text.front() == '[');
+  if (bare && read_gemini_error_body(text, e))
+    return fail(e.message.empty() ? text : e.message, status_of_gemini_error(e));
+  out.append(event_.raw);
+}
+
+void gemini_stream::follow() {
+  if (chunk_.any_usage) usage_ = chunk_.used;
+  bool says = chunk_.blocked;
+  for (const gemini_candidate& c : chunk_.candidates) {
+    says = says || c.says || c.ended;
+    const auto there = std::find_if(candidates_.begin(), candidates_.end(),
+                                    [&](const gemini_candidate& other) { return other.index == c.index; });
+    if (there != candidates_.end()) {
+      there->ended = there->ended || c.ended;
+    } else if (candidates_.size() < max_candidates) {
+      candidates_.push_back(c);
+    } else {
+      return fail("The provider sent more candidates than can be followed.");
+    }
+  }
+  if (says && state_ == state::preamble) state_ = state::content;
+  const bool all_ended = !candidates_.empty() && std::all_of(candidates_.begin(), candidates_.end(),
+                                                             [](const auto& c) { return c.ended; });
+  if (all_ended || chunk_.blocked) state_ = state::done;
+}
+
+/// Copies the block with the client's name of the model. A string holds no line end, so it stands in one of
+/// the `data` lines that the payload is joined from.
+void gemini_stream::write(std::string_view payload, std::string& out) const {
+  const std::string_view version = chunk_.model_version;
+  if (version.empty() || version == model_) {
+    out.append(event_.raw);
+    return;
+  }
+  size_t at = static_cast<size_t>(version.data() - payload.data());
+  for (const auto& line : event_.data) {
+    if (at < line.length) {
+      out.append(event_.raw, 0, line.offset + at).append(model_);
+      out.append(event_.raw.substr(line.offset + at + version.size()));
+      return;
+    }
+    at -= line.length + 1;
+  }
+}
+
+void gemini_stream::fail(std::string_view message, int status) {
+  state_ = state::failed;
+  failure_ = message.substr(0, max_gemini_failure_bytes);
+  failure_status_ = status;
+}
+
+}  // namespace
+
+std::unique_ptr<engine::stream_reader> read_gemini_stream(std::string_view client_model) {
+  return std::make_unique<gemini_stream>(client_model);
+}
+
+int status_of_gemini_error(const gemini_error& e) {
+  if (is_key_failure(e)) return 401;
+  if (gemini_speaks_of_credit(e, {})) return 402;
+  return e.code >= 400 && e.code < 600 ? static_cast<int>(e.code) : 0;
+}
+
+bool gemini_speaks_of_credit(const gemini_error& e, std::string_view request) {
+  if (is_key_failure(e) || e.reason == "BILLING_DISABLED") return true;
+  // Rate limits name their quota and advise to look at billing; they pass by themselves.
+  if (e.quota_failure || !e.retry_delay.empty()) return false;
+  constexpr std::array<std::string_view, 5> wordings = {"credits are depleted", "spending cap",
+                                                        "enable billing", "billing account", "prepayment"};
+  const std::string message = lower(e.message);
+  const std::string asked = lower(request);
+  // What the request itself says may only be quoted: no client may talk a key into quarantine.
+  return std::any_of(wordings.begin(), wordings.end(), [&](std::string_view wording) {
+    return message.find(wording) != std::string::npos && asked.find(wording) == std::string::npos;
+  });
+}
+
+bool replay_gemini_answer(std::string_view answer, std::string& out) {
+  out.clear();
+  gemini_chunk chunk;
+  if (!valid_utf8(answer) || !read_gemini_chunk(answer, chunk) || !chunk.error.empty()) return false;
+  const bool ended =
+      !chunk.candidates.empty() &&
+      std::all_of(chunk.candidates.begin(), chunk.candidates.end(), [](const auto& c) { return c.ended; });
+  if (!ended && !(chunk.blocked && chunk.candidates.empty())) return false;
+  out.reserve(answer.size() + 16);
+  out = "data: ";
+  // In JSON, line ends only stand between values, where a space does as well; here they would end the event.
+  for (const char c : json_trim(answer)) out.push_back(c == '\n' || c == '\r' ? ' ' : c);
+  out += "\r\n\r\n";
+  return true;
+}
+
+}  // namespace millrace::http
