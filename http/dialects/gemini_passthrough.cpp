@@ -124,10 +124,9 @@ class provider_side final : public engine::provider_dialect {
  public:
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& /*error*/) const override {
-    out.path = gemini_path(q.route, q.provider, q.model, q.facts.stream);
+    out.path = gemini_path(q);
     encode_gemini_passthrough(q.route, q.body, q.model, out.body);
-    out.headers = q.forwarded;
-    add_gemini_key(q.key, out.headers);
+    add_gemini_headers(q.forwarded, q.key, out.headers);
     out.dropped.clear();
     return true;
   }
@@ -151,9 +150,8 @@ class provider_side final : public engine::provider_dialect {
     return true;
   }
 
-  std::string rewrite_refusal(route_kind /*route*/, int /*status*/, std::string body) const override {
-    return body;
-  }
+  void rewrite_refusal(route_kind /*route*/, int /*status*/, std::string& /*body*/,
+                       std::string& /*content_type*/) const override {}
 
   std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, std::string_view client_model,
                                                      bool /*client_wants_usage*/) const override {
@@ -190,7 +188,7 @@ bool is_path_character(char c) {
 
 std::string_view method_of(route_kind route, bool stream) {
   if (route == route_kind::embed) return ":embedContent";
-  if (route == route_kind::batch_embed) return ":batchEmbedContents";
+  if (route == route_kind::batch_embed || route == route_kind::embeddings) return ":batchEmbedContents";
   return stream ? ":streamGenerateContent?alt=sse" : ":generateContent";
 }
 
@@ -201,11 +199,10 @@ std::string gemini_model_name(std::string_view model) {
   return std::string(whole ? "" : "models/").append(model);
 }
 
-std::string gemini_path(route_kind route, const engine::provider_config& provider, std::string_view model,
-                        bool stream) {
+std::string gemini_path(const engine::provider_dialect::question& q) {
   constexpr std::string_view digits = "0123456789ABCDEF";
-  std::string path = provider.base_path + "/";
-  for (const char c : gemini_model_name(model)) {
+  std::string path = q.provider.base_path + "/";
+  for (const char c : gemini_model_name(q.model)) {
     if (is_path_character(c)) {
       path += c;
     } else {
@@ -213,10 +210,15 @@ std::string gemini_path(route_kind route, const engine::provider_config& provide
       path.append("%").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
     }
   }
-  return path.append(method_of(route, stream));
+  return path.append(method_of(q.route, q.facts.stream));
 }
 
-void add_gemini_key(const engine::secret& key, engine::header_list& headers) {
+void add_gemini_headers(const engine::header_list& forwarded, const engine::secret& key,
+                        engine::header_list& headers) {
+  for (const auto& header : forwarded) {
+    const std::string_view name = header.first;
+    if (name.substr(0, 10) != "anthropic-" && name.substr(0, 7) != "openai-") headers.push_back(header);
+  }
   if (!key.empty()) headers.emplace_back("x-goog-api-key", key.reveal());
 }
 

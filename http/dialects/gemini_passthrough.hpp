@@ -26,11 +26,13 @@ const engine::provider_dialect& gemini_passthrough();
 /// The model as Gemini names it in bodies and paths: "models/x", "tunedModels/y".
 std::string gemini_model_name(std::string_view model);
 
-/// Path and query of a call; `stream` only counts for `generate`.
-std::string gemini_path(engine::route_kind route, const engine::provider_config& provider,
-                        std::string_view model, bool stream);
+/// Path and query of a call, of translated ones, too: embeddings of any dialect are `batchEmbedContents`,
+/// conversations `generateContent` or its streamed form.
+std::string gemini_path(const engine::provider_dialect::question& q);
 
-/// Adds the key as a header; none where it is empty.
-void add_gemini_key(const engine::secret& key, engine::header_list& headers);
+/// Adds the client's headers, without those meant for providers of another dialect, and the key as a header;
+/// none where it is empty.
+void add_gemini_headers(const engine::header_list& forwarded, const engine::secret& key,
+                        engine::header_list& headers);
 
 }  // namespace millrace::http
