@@ -102,7 +102,7 @@ bool config_reader::read_member(std::string_view key) {
     drop(out_, key);
     return !reader_.scanner.value().empty();
   }
-  return reader_.unsupported(std::string(key));
+  return reader_.unsupported(key);
 }
 
 bool config_reader::read_stops() {
@@ -178,15 +178,15 @@ bool read_function(gemini_reader& reader, chat_request& out) {
                                   : "tools.functionDeclarations.responseJsonSchema");
       return !reader.scanner.value().empty();
     }
-    return reader.unsupported(std::string(key));
+    return reader.unsupported(key);
   });
   if (!fine) return false;
   if (tool.name.empty()) return reader.missing("name");
-  if (!plain.empty() && !tool.parameters.empty())
-    return reader.refuse(
-        "invalid_value",
-        "`" + reader.place.of({}) + "` may have one of parameters and parametersJsonSchema only.",
-        reader.place.of({}));
+  if (!plain.empty() && !tool.parameters.empty()) {
+    const std::string where = reader.place.of({});
+    return reader.refuse("invalid_value",
+                         "`" + where + "` may have one of parameters and parametersJsonSchema only.", where);
+  }
   if (!plain.empty()) tool.parameters = plain;
   out.tools.push_back(tool);
   return true;
@@ -206,7 +206,7 @@ bool read_gemini_tools(gemini_reader& reader, chat_request& out) {
     return reader.members({}, [&](std::string_view key) {
       reader.place = {"tools", i, {}, -1};
       // All others are run by Google.
-      if (!is_gemini_field(key, "functionDeclarations")) return reader.unsupported(std::string(key));
+      if (!is_gemini_field(key, "functionDeclarations")) return reader.unsupported(key);
       return reader.elements([&](std::int64_t j) {
         reader.place = {"tools", i, "functionDeclarations", j};
         return read_function(reader, out);
@@ -229,7 +229,7 @@ bool read_gemini_tool_config(gemini_reader& reader, chat_request& out,
   };
   const bool fine = reader.members({}, [&](std::string_view key) {
     reader.place = {"toolConfig", -1, {}, -1};
-    if (!is_gemini_field(key, "functionCallingConfig")) return reader.unsupported(std::string(key));
+    if (!is_gemini_field(key, "functionCallingConfig")) return reader.unsupported(key);
     reader.place = {"toolConfig", -1, "functionCallingConfig", -1};
     return reader.members({}, [&](std::string_view member) {
       if (member == "mode") return reader.text("mode", mode);

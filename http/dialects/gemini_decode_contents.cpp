@@ -53,7 +53,7 @@ bool gemini_contents_reader::read_system(chat_message& system) {
     reader_.place = place;
     if (key == "parts") return read_parts(parts);
     if (key == "role") return !reader_.scanner.value().empty();
-    return reader_.unsupported(std::string(key));
+    return reader_.unsupported(key);
   });
   reader_.place = place;
   if (!fine) return false;
@@ -74,7 +74,7 @@ bool gemini_contents_reader::read_content() {
     reader_.place = place;
     if (key == "role") return reader_.text("role", role);
     if (key == "parts") return read_parts(parts);
-    return reader_.unsupported(std::string(key));
+    return reader_.unsupported(key);
   });
   reader_.place = place;
   if (!fine) return false;
@@ -112,11 +112,12 @@ bool gemini_contents_reader::read_part(raw_part& part) {
   if (!fine) return false;
   if (part.data == 0 && part.signature.empty()) return reader_.missing("text");
   if (part.data > 1) {
+    const std::string where = reader_.place.of({});
     return reader_.refuse("invalid_value",
-                          "`" + reader_.place.of({}) +
-                              "` may have one of text, inlineData, fileData, "
-                              "functionCall and functionResponse only.",
-                          reader_.place.of({}));
+                          "`" + where +
+                              "` may have one of text, inlineData, fileData, functionCall and "
+                              "functionResponse only.",
+                          where);
   }
   return true;
 }
@@ -135,7 +136,7 @@ bool gemini_contents_reader::read_data(std::string_view key, raw_part& part) {
   if (is_gemini_field(key, "fileData")) return read_file_data(part.part);
   if (is_gemini_field(key, "functionCall")) return read_call(part.part);
   if (is_gemini_field(key, "functionResponse")) return read_response(part.part);
-  return reader_.unsupported(std::string(key));
+  return reader_.unsupported(key);
 }
 
 bool gemini_contents_reader::read_inline_data(chat_part& part, std::string_view field) {

@@ -50,7 +50,7 @@ bool request_decoder::read_member(std::string_view key) {
     out_.dropped.emplace_back(hint);
     return !reader_.scanner.value().empty();
   }
-  return reader_.unsupported(std::string(key));
+  return reader_.unsupported(key);
 }
 
 /// Other dialects name one tool or none, so tools that may not be called are not told of at all.

@@ -35,7 +35,7 @@ class request_reader {
 bool request_reader::read_batch() {
   return reader_.members({}, [this](std::string_view key) {
     if (key == "model") return !reader_.scanner.value().empty();
-    if (key != "requests") return reader_.unsupported(std::string(key));
+    if (key != "requests") return reader_.unsupported(key);
     return reader_.elements([this](std::int64_t i) {
       reader_.place = {"requests", i, {}, -1};
       return read_one();
@@ -69,7 +69,7 @@ bool request_reader::read_option(std::string_view key) {
   if (key == "title") return reader_.string("title", out_.title);
   if (is_gemini_field(key, "outputDimensionality"))
     return reader_.integer("outputDimensionality", dimensions_);
-  return reader_.unsupported(std::string(key));
+  return reader_.unsupported(key);
 }
 
 /// Texts are joined as they are written.

@@ -126,7 +126,7 @@ bool decode_openai_embedding_request(std::string_view body, embedding_request& o
     if (key == "encoding_format") return read_encoding(reader, out.base64);
     if (key == "user") return reader.text("user", out.end_user);
     if (key == "model") return !reader.scanner.value().empty();
-    return reader.unsupported(std::string(key));
+    return reader.unsupported(key);
   });
   if (!fine || !reader.scanner.at_end()) return reader.fail_json();
   return !out.inputs.empty() || reader.missing("input");
