@@ -104,9 +104,10 @@ bool answer_collector::read_chunk(std::string_view payload) {
       continue;
     }
     const bool skipped = key == "candidates" || key == "modelVersion" || key == "error";
+    const bool is_feedback = key == "promptFeedback";
     const json_literal name = scanner.key_literal();
     const json_literal value = scanner.value();
-    if (!skipped && value != "null" && !rest_.set(name, value, false)) return false;
+    if (!skipped && value != "null" && !rest_.set(name, value, is_feedback)) return false;
   }
   return scanner.at_end();
 }
@@ -131,6 +132,7 @@ bool answer_collector::read_candidate(json_literal literal) {
     const json_literal name = scanner.key_literal();
     const json_literal value = scanner.value();
     if (is_index || json_is_blank(value)) continue;
+    if (is_end && value.front() != '"') return false;
     into->ended = into->ended || is_end;
     if (!into->rest.set(name, value, once)) return false;
   }

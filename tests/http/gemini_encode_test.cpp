@@ -212,8 +212,8 @@ TEST(gemini_encode, thinking_as_each_generation_takes_it) {
     r.thinking_tokens = tokens;
     r.effort = effort;
     const encoded e(r, model);
-    return e.body["generationConfig"]["thinkingConfig"].dump() +
-           (e.dropped.empty() ? "" : " " + e.dropped[0]);
+    const json said = e.body.value("generationConfig", json::object()).value("thinkingConfig", json());
+    return said.dump() + (e.dropped.empty() ? "" : " " + e.dropped[0]);
   };
   const auto on = thinking_mode::on;
   const auto off = thinking_mode::off;

@@ -152,7 +152,9 @@ TEST(gemini_passthrough, a_stream_keeps_all_but_the_models_name) {
     state last = state::preamble;
     for (size_t at = 0; at < stream.size(); at += piece) {
       last = reader->feed(std::string_view(stream).substr(at, piece), out);
-      if (at + piece <= stream.find("Hel")) EXPECT_EQ(last, state::preamble);
+      if (at + piece <= stream.find("Hel")) {
+        EXPECT_EQ(last, state::preamble);
+      }
     }
     EXPECT_EQ(out, replaced(stream, "\"gemini-x\"", "\"mine\\\"\""));
     EXPECT_EQ(last, state::done);
