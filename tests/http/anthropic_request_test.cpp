@@ -198,6 +198,9 @@ TEST(anthropic_request, refuses_what_only_anthropic_can_do) {
       code, "messages.0.content.0.content.0.type");
   expect_refused(with_blocks("user", R"({"type":"text","text":"a","id":"x"})"), code,
                  "messages.0.content.0.id");
+  expect_refused(with_blocks("user", R"({"type":"text","text":"a","novel":1})"), code,
+                 "messages.0.content.0.novel");
+  expect_refused(with(R"("tools":[{"name":"a","input_schema":{},"novel":1}])"), code, "tools.0.novel");
   expect_refused(R"({"model":"m","max_tokens":0,"messages":[{"role":"user","content":"a"}]})", code,
                  "max_tokens");
 }
