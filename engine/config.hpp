@@ -104,7 +104,12 @@ struct breaker_config {
   bool operator==(const breaker_config&) const = default;
 };
 
-enum class provider_kind : std::uint8_t { openai };
+enum class provider_kind : std::uint8_t {
+  openai,     ///< OpenAI, and everything that speaks its API
+  anthropic,  ///< Messages
+  gemini,     ///< generateContent
+  builtin,    ///< inside this program: no network, no model weights
+};
 
 struct provider_config {
   std::string name;
@@ -115,6 +120,9 @@ struct provider_config {
   std::uint16_t port = 0;
   std::string base_path;  ///< path of base_url without a trailing slash, "/v1"
   bool private_data = false;
+  /// Azure's: set, deployments are called with `api-version` and the key in `api-key`.
+  std::string api_version;
+  bool responses = false;  ///< speaks /responses itself; requests of others are put to its chat API
   timeouts_config timeouts;
   breaker_config breaker;
   std::vector<key_config> keys;

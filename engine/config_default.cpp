@@ -18,9 +18,12 @@ struct known_provider {
   std::string_view name;
   std::string_view variable;
   std::string_view base_url;
+  provider_kind kind;
 };
-constexpr std::array<known_provider, 1> known_providers = {{
-    {"openai", "OPENAI_API_KEY", "https://api.openai.com/v1"},
+constexpr std::array<known_provider, 3> known_providers = {{
+    {"openai", "OPENAI_API_KEY", "https://api.openai.com/v1", provider_kind::openai},
+    {"anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com", provider_kind::anthropic},
+    {"gemini", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com/v1beta", provider_kind::gemini},
 }};
 
 /// Whose models a bare name belongs to; empty when its prefix is nobody's.
@@ -62,6 +65,8 @@ void add_default_providers(config& c, const environment& env) {
     }
     c.providers.push_back(
         make_provider(known.name, std::string(known.base_url), secret(std::move(*text)), c));
+    c.providers.back().kind = known.kind;
+    c.providers.back().responses = known.kind == provider_kind::openai;
   }
   c.wants_simulator = c.providers.empty();
 }

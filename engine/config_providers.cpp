@@ -54,17 +54,42 @@ key_config read_key(const config_value& value, std::set<std::string>& ids) {
   return key;
 }
 
+/// The provider inside this program has no address and no keys; what it sees stays here.
+provider_config read_builtin(const config_section& s, provider_config p) {
+  for (const char* name : {"base_url", "keys", "api_version", "responses", "breaker", "timeouts"}) {
+    if (const auto* v = s.find(name)) v->fail("has no meaning for the builtin provider; remove it");
+  }
+  p.base_url = "builtin";
+  p.private_data = true;
+  s.read("private", p.private_data);
+  p.keys.push_back(builtin_key());
+  return p;
+}
+
+void read_openai_options(const config_section& s, provider_config& p) {
+  p.responses = p.kind == provider_kind::openai && is_openai_host(p.host);
+  for (const char* name : {"api_version", "responses"}) {
+    const auto* v = s.find(name);
+    if (v && p.kind != provider_kind::openai) v->fail("belongs to providers of kind openai only; remove it");
+  }
+  s.read("responses", p.responses);
+  if (const auto* v = s.find("api_version")) p.api_version = v->identifier();
+}
+
 provider_config read_provider(const std::string& name, const config_value& value, const config& c) {
-  static const std::vector<std::string> kinds = {"openai"};
+  static const std::vector<std::string> kinds = {"openai", "anthropic", "gemini", "builtin"};
   if (!is_identifier(name)) value.fail("a provider's name is " + std::string(identifier_rule));
-  const config_section s(value, {"kind", "base_url", "private", "timeouts", "breaker", "keys"});
+  const config_section s(
+      value, {"kind", "base_url", "api_version", "responses", "private", "timeouts", "breaker", "keys"});
   provider_config p;
   p.name = name;
   p.breaker = c.breaker;
   if (const auto* v = s.find("kind")) p.kind = provider_kind(v->choice(kinds));
+  if (p.kind == provider_kind::builtin) return read_builtin(s, std::move(p));
   const config_value& url =
       s.require("base_url", "where the provider's API is, like https://api.openai.com/v1");
   if (const std::string problem = split_base_url(url.text(), p); !problem.empty()) url.fail(problem);
+  read_openai_options(s, p);
   s.read("private", p.private_data);
   if (const auto* v = s.find("timeouts")) read_timeouts(*v, p.timeouts);
   if (const auto* v = s.find("breaker")) read_breaker(*v, p.breaker);
@@ -174,6 +199,16 @@ void read_models(const config_value& value, config& c) {
   for (size_t i = 0; i < sections.size(); ++i) {
     if (const auto* v = sections[i].find("fallbacks")) read_fallbacks(*v, names, c, c.models[i]);
   }
+}
+
+key_config builtin_key() {
+  key_config k;
+  k.id = "builtin";
+  return k;
+}
+
+bool is_openai_host(const std::string& host) {
+  return host == "api.openai.com" || host.ends_with(".openai.com") || host.ends_with(".azure.com");
 }
 
 std::string split_base_url(const std::string& url, provider_config& p) {

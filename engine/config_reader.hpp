@@ -138,4 +138,10 @@ void link_names(config& c, const config_ptr& previous);
 /// Splits `url` into the fields of `p`; returns what is wrong with it, or an empty text.
 std::string split_base_url(const std::string& url, provider_config& p);
 
+/// The only key of a builtin provider.
+key_config builtin_key();
+
+/// Whether OpenAI itself or Azure is behind a host: they speak all of the API, under its newest names.
+bool is_openai_host(const std::string& host);
+
 }  // namespace millrace::engine

@@ -14,6 +14,12 @@ double cost_of(const usage& u, const target_config& t) {
          1e6;
 }
 
+std::string joined(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out.append(out.empty() ? "" : ", ").append(name);
+  return out;
+}
+
 }  // namespace
 
 void flight::settle(attempt_outcome outcome, std::string_view reason) {
@@ -83,6 +89,7 @@ void flight::add_headers(answer& a, bool with_cost) {
   }
   a.headers.emplace_back("x-millrace-attempts", std::to_string(attempts_));
   a.headers.emplace_back("x-millrace-fallback", fallback_ ? "true" : "false");
+  if (!request_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", joined(request_.dropped));
   if (with_cost) {
     a.headers.emplace_back("x-millrace-cost-usd", usd_text(cost_usd_));
     a.headers.emplace_back(

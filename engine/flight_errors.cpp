@@ -120,7 +120,8 @@ answer flight::refuse(const acquire_reply& reply) {
       break;
     }
     case verdict::no_permit:
-      personal_ = call_.deadline != time_point::max();
+      // How long it waited, and where, is the leader's own: its deadline, its tier, its tenant's turn.
+      personal_ = true;
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "no_capacity";

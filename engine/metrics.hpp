@@ -65,6 +65,7 @@ struct node_gauges {
   std::int64_t upstream_idle = 0;         ///< kept for the next request
   std::vector<named_count> mailboxes;     ///< messages waiting, by actor
   cache_view cache;
+  std::int64_t actors = 0;              ///< alive
   std::uint64_t log_lines_dropped = 0;  ///< since start
   std::uint64_t config_version = 0;
   bool ready = false;

@@ -181,6 +181,7 @@ void append_node_families(std::vector<MetricFamily>& out, const node_gauges& nod
     for (const named_count& m : node.mailboxes) depth.add({{"actor", m.name}}, m.count);
   }
   append_cache(out, node.cache);
+  family(out, "millrace_actors", "Actors that are alive on this node.").add({}, node.actors);
   family(out, "millrace_log_lines_dropped_total", "Log lines lost because nobody read them fast enough.",
          MetricType::Counter)
       .add({}, node.log_lines_dropped);

@@ -10,7 +10,7 @@
 
 #include "http/answers.hpp"
 #include "http/cache_control.hpp"
-#include "http/openai.hpp"
+#include "http/dialects/formats.hpp"
 #include "http/request_id.hpp"
 #include "http/request_key.hpp"
 #include "http/route_table.hpp"
@@ -42,7 +42,10 @@ const engine::client_config* authenticate(const engine::config& c, const edge_re
                       std::equal(scheme.begin(), scheme.end(), presented.begin(), [](char a, char b) {
                         return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b + 32) : b);
                       });
-  presented = bearer ? presented.substr(scheme.size()) : r.header("x-api-key");
+  presented = bearer ? presented.substr(scheme.size()) : std::string_view();
+  for (const char* name : {"x-api-key", "x-goog-api-key"}) {
+    if (presented.empty()) presented = r.header(name);
+  }
   const engine::client_config* found = nullptr;
   for (const auto& client : c.clients) {
     if (client.key.matches(presented)) found = &client;
@@ -54,7 +57,9 @@ api_error invalid_key() {
   return {401,
           "invalid_request_error",
           "invalid_api_key",
-          "The API key is missing or unknown. Send a key of this gateway as Authorization: Bearer KEY.",
+          "The API key is missing or unknown. Send a key of this gateway as Authorization: Bearer KEY, "
+          "x-api-key or "
+          "x-goog-api-key.",
           "",
           {},
           true};
@@ -188,6 +193,21 @@ void forward_headers(const edge_request& r, engine::header_list& out) {
   }
 }
 
+/// Whether a provider of the model counts tokens itself.
+bool counts_tokens(const engine::config& c, const engine::resolved_model& model) {
+  const auto& targets = c.models[model.model].targets;
+  return std::any_of(targets.begin(), targets.end(), [&c](const engine::target_config& t) {
+    return all_formats().between(route_kind::count_tokens, c.providers[t.provider]) != nullptr;
+  });
+}
+
+/// Millrace's own estimate, where nobody can be asked.
+answer token_count(const engine::request_facts& facts) {
+  answer a;
+  a.body = fmt::format(R"({{"input_tokens":{}}})", facts.input_tokens);
+  return a;
+}
+
 answer complete(api_services& services, route_kind kind, const edge_request& r, engine::yield y) {
   const auto& thread = services.threads[r.thread];
   plain_request plain(services, r);
@@ -201,7 +221,7 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
   plain.set_client(*c.client);
   api_error error;
   if (!read_wishes(r, c, error)) return plain.refuse(error);
-  if (!openai().read_request(kind, r.body, c.facts, error)) return plain.refuse(error);
+  if (!all_formats().of(kind).read_request(kind, r.body, c.facts, error)) return plain.refuse(error);
   const auto model = engine::find_model(*c.config, c.facts.model);
   if (!model) {
     return plain.refuse({404,
@@ -214,6 +234,8 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
                          false});
   }
   c.model = *model;
+  if (kind == route_kind::count_tokens && !counts_tokens(*c.config, *model))
+    return plain.finish(token_count(c.facts));
   c.id = plain.id();
   c.body = r.body;
   c.key = request_key(kind, c.client->tenant, c.facts.model, c.private_only, r.body);
@@ -354,8 +376,11 @@ answer probe(api_services& services, const edge_request& r, bool good, std::stri
 
 }  // namespace
 
-std::string format_error(const api_error& error, std::string_view) {
-  return openai().error_body(error);
+std::string format_error(const api_error& error, std::string_view path) {
+  const auto route = path.starts_with("/v1/messages") ? route_kind::messages
+                     : path.starts_with("/v1beta/")   ? route_kind::generate
+                                                      : route_kind::chat;
+  return all_formats().of(route).error_body(error);
 }
 
 std::vector<route> api_routes(api_services& s) {
@@ -367,6 +392,8 @@ std::vector<route> api_routes(api_services& s) {
       completion(route_kind::chat),
       completion(route_kind::completions),
       completion(route_kind::embeddings),
+      completion(route_kind::messages),
+      completion(route_kind::count_tokens),
       {"GET", "/v1/models", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/v1/models/{id}", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},

@@ -26,21 +26,34 @@ void add_optional(std::string_view name, const std::string& value, std::string& 
 
 }  // namespace
 
-std::string_view openai_path(route_kind route) {
+std::string openai_path(route_kind route, const engine::provider_config& provider, std::string_view model) {
+  std::string path = provider.base_path;
+  const bool azure = !provider.api_version.empty();
+  if (azure && path.find("/deployments/") == std::string::npos) path.append("/deployments/").append(model);
   switch (route) {
     case route_kind::completions:
-      return "/completions";
+      path += "/completions";
+      break;
     case route_kind::embeddings:
     case route_kind::embed:
     case route_kind::batch_embed:
-      return "/embeddings";
+      path += "/embeddings";
+      break;
     default:
-      return "/chat/completions";
+      path += "/chat/completions";
   }
+  if (azure) path.append("?api-version=").append(provider.api_version);
+  return path;
 }
 
-void add_openai_credentials(const engine::secret& key, engine::header_list& headers) {
-  if (!key.empty()) headers.emplace_back("authorization", "Bearer " + key.reveal());
+void add_openai_credentials(const engine::provider_config& provider, const engine::secret& key,
+                            engine::header_list& headers) {
+  if (key.empty()) return;
+  if (provider.api_version.empty()) {
+    headers.emplace_back("authorization", "Bearer " + key.reveal());
+  } else {
+    headers.emplace_back("api-key", key.reveal());
+  }
 }
 
 bool openai_dialect::read_request(route_kind route, std::string_view body, engine::request_facts& facts,
@@ -69,10 +82,9 @@ std::string openai_dialect::error_event(const api_error& e) const {
 }
 
 bool openai_dialect::encode_request(const question& q, engine::provider_request& out, api_error&) const {
-  out.path = q.provider.base_path;
-  out.path += openai_path(q.route);
+  out.path = openai_path(q.route, q.provider, q.model);
   out.headers = q.forwarded;
-  add_openai_credentials(q.key, out.headers);
+  add_openai_credentials(q.provider, q.key, out.headers);
   encode_openai_request(q.route, q.body, q.facts, q.model, out.body);
   return true;
 }

@@ -44,8 +44,12 @@ class openai_dialect final : public engine::client_dialect, public engine::provi
 const openai_dialect& openai();
 
 /// Local servers need no key; an empty one is not sent.
-void add_openai_credentials(const engine::secret& key, engine::header_list& headers);
-/// The path of a route at a provider, below its base path.
-std::string_view openai_path(engine::route_kind route);
+void add_openai_credentials(const engine::provider_config& provider, const engine::secret& key,
+                            engine::header_list& headers);
+/// The path of a route at a provider: of chat for all routes of conversations, of embeddings for all of
+/// those. Azure's has the deployment in it, which bears the model's name unless `base_url` names one, and its
+/// version behind it.
+std::string openai_path(engine::route_kind route, const engine::provider_config& provider,
+                        std::string_view model);
 
 }  // namespace millrace::http

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace millrace::http {
 namespace {
@@ -172,6 +173,22 @@ bool speaks_of_credit(std::string_view body, std::string_view request) {
     if (is_error) e = read_openai_error(value);
   }
   return speaks_of_credit(e, request);
+}
+
+int status_of(const provider_error& e) {
+  if (speaks_of_credit(e)) return 402;
+  int status = 0;
+  std::from_chars(e.code.data(), e.code.data() + e.code.size(), status);
+  if (status >= 400 && status < 600) return status;
+  const auto says = [&e](std::string_view word) {
+    return e.code.find(word) != std::string::npos || e.type.find(word) != std::string::npos;
+  };
+  if (says("rate_limit")) return 429;
+  if (says("overloaded") || says("unavailable")) return 503;
+  if (says("timeout")) return 504;
+  if (says("authentication") || says("invalid_api_key")) return 401;
+  if (says("invalid_request")) return 400;
+  return says("server_error") || says("api_error") ? 500 : 0;
 }
 
 }  // namespace millrace::http

@@ -33,7 +33,10 @@ provider_error read_openai_error(std::string_view value);
 /// only where the error has no code of its own and points at no parameter, because there a client's own words
 /// may be quoted, and a key must not be given up for those.
 bool speaks_of_credit(const provider_error& e, std::string_view request = {});
-/// The same for a whole error body; see `engine::provider_dialect::speaks_of_credit`.
+/// The status that a failure with this error would have had, 0: unknown. Those of an empty account come as
+/// 429, too; 402 tells them from rate limits, which the text alone would not.
+int status_of(const provider_error& e);
+/// `speaks_of_credit` for a whole error body; see `engine::provider_dialect::speaks_of_credit`.
 bool speaks_of_credit(std::string_view body, std::string_view request);
 
 }  // namespace millrace::http

@@ -1,7 +1,6 @@
 #include "http/openai_stream.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -11,24 +10,6 @@
 
 namespace millrace::http {
 namespace {
-
-/// The status that a failure with this error would have had. Those of an empty account come as 429, too; 402
-/// tells them from rate limits, which the text alone would not.
-int status_of(const provider_error& e) {
-  if (speaks_of_credit(e)) return 402;
-  int status = 0;
-  std::from_chars(e.code.data(), e.code.data() + e.code.size(), status);
-  if (status >= 400 && status < 600) return status;
-  const auto says = [&e](std::string_view word) {
-    return e.code.find(word) != std::string::npos || e.type.find(word) != std::string::npos;
-  };
-  if (says("rate_limit")) return 429;
-  if (says("overloaded") || says("unavailable")) return 503;
-  if (says("timeout")) return 504;
-  if (says("authentication") || says("invalid_api_key")) return 401;
-  if (says("invalid_request")) return 400;
-  return says("server_error") || says("api_error") ? 500 : 0;
-}
 
 class openai_stream : public engine::stream_reader {
  public:

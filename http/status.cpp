@@ -204,6 +204,7 @@ engine::node_gauges gauges(const node_view& node) {
   g.upstream_idle = node.upstream_idle;
   g.mailboxes = node.mailboxes;
   g.cache = node.cache;
+  g.actors = node.actors;
   g.log_lines_dropped = node.log_lines_dropped;
   g.config_version = c.version;
   g.ready = node.ready;

@@ -23,6 +23,7 @@ struct node_view {
   std::int64_t upstream_idle = 0;
   std::int64_t upstream_created = 0;
   std::int64_t upstream_reused = 0;
+  std::int64_t actors = 0;  ///< alive
   std::uint64_t log_lines_dropped = 0;
   engine::duration uptime{};
   bool ready = false;

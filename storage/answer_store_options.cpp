@@ -58,7 +58,8 @@ disk_bounds disk_bounds_of(const answer_store::settings& s) {
   disk_bounds b;
   b.memtables = std::clamp(s.max_bytes / memtables_divisor, least_in_memtables, most_in_memtables);
   b.merged = s.max_bytes / merged_file_divisor;
-  const std::uint64_t passing = b.merged + 2 * b.memtables;
+  // What one merge replaced may not be deleted yet when the next one writes.
+  const std::uint64_t passing = 2 * b.merged + 2 * b.memtables;
   b.accepted = s.max_bytes - std::min(s.max_bytes / 2, passing);
   b.kept = b.accepted - std::min(b.accepted / 2, passing);
   return b;

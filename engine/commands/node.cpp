@@ -184,6 +184,7 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
     view->upstream_created += counters.created;
     view->upstream_reused += counters.reused;
   }
+  view->actors = static_cast<std::int64_t>(system_->registry().running());
   view->log_lines_dropped = log_.dropped();
   view->uptime = engine::clock::now() - started_;
   view->ready = services_.ready;

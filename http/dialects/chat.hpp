@@ -141,14 +141,14 @@ struct chat_delta {
     error,            ///< the provider's error event: `message`, `status`
   };
   kind what = kind::text;
-  json_literal text;  ///< a string literal with its quotes; may hold one half of a surrogate pair
+  json_literal text{};  ///< a string literal with its quotes; may hold one half of a surrogate pair
   std::int64_t index = 0;
-  std::string_view id;
-  std::string_view name;
+  std::string_view id{};
+  std::string_view name{};
   finish_reason finish = finish_reason::none;
-  json_literal stop_sequence;
-  engine::usage used;
-  std::string_view message;
+  json_literal stop_sequence{};
+  engine::usage used{};
+  std::string_view message{};
   int status = 0;  ///< an HTTP status, 0: unknown
 };
 
@@ -177,6 +177,8 @@ struct encode_options {
   /// Mark long system prompts and tools for the provider's prompt cache (Anthropic), unless the client marked
   /// any itself.
   bool mark_prompt_cache = false;
+  /// OpenAI's own API: `max_completion_tokens`, which many that speak its dialect do not know.
+  bool newest_names = false;
   std::int64_t now = 0;  ///< UNIX time, seconds
 };
 

@@ -26,6 +26,18 @@ TEST(default_config, takes_the_providers_whose_keys_the_environment_holds) {
   EXPECT_EQ(c->names->text(c->models[0].targets[0].name), "breaker/openai/*");
 }
 
+TEST(default_config, each_provider_comes_with_its_own_dialect) {
+  const auto c = default_config(
+      variables({{"OPENAI_API_KEY", "a"}, {"ANTHROPIC_API_KEY", "b"}, {"GOOGLE_API_KEY", "c"}}));
+  ASSERT_EQ(c->providers.size(), 3u);
+  EXPECT_EQ(c->providers[0].kind, provider_kind::openai);
+  EXPECT_TRUE(c->providers[0].responses);
+  EXPECT_EQ(c->providers[1].kind, provider_kind::anthropic);
+  EXPECT_EQ(c->providers[2].kind, provider_kind::gemini);
+  EXPECT_EQ(c->models[find_model(*c, "claude-sonnet-4-5")->model].name, "anthropic/*");
+  EXPECT_EQ(c->models[find_model(*c, "gemini-2.5-pro")->model].name, "gemini/*");
+}
+
 TEST(default_config, without_keys_asks_for_the_simulator) {
   EXPECT_TRUE(default_config(variables({}))->wants_simulator);
   EXPECT_TRUE(default_config(variables({{"OPENAI_API_KEY", ""}}))->wants_simulator);

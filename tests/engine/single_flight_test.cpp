@@ -205,6 +205,25 @@ TEST(SingleFlight, WhatIsTheLeadersOwnAffairMakesAnotherLead) {
   EXPECT_EQ(third.got, "{2}");
 }
 
+TEST(SingleFlight, ALeaderWhoseWaitForAPermitEndsDoesNotEndTheOthers) {
+  single_flight_world w;
+  w.permits.full = true;
+  const auto& leader = w.ask();
+  const auto& second = w.ask();
+  EXPECT_EQ(leader.status, 0);
+  w.permits.full = false;
+  w.permits.grant.verdict = verdict::no_permit;
+  w.permits.on_refusal = [&w] { w.permits.grant.verdict = verdict::granted; };
+  w.permits.gate.wake();
+  w.settle();
+  EXPECT_EQ(leader.status, 429);
+  ASSERT_EQ(w.upstream.calls.size(), 1U);
+  w.feed("{1}");
+  w.finish();
+  EXPECT_EQ(second.status, 200);
+  EXPECT_EQ(second.got, "{1}");
+}
+
 TEST(SingleFlight, AFollowersDeadlineIsItsOwn) {
   for (const bool content : {false, true}) {
     single_flight_world w;

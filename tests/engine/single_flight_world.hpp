@@ -87,16 +87,21 @@ class generous_permits final : public permit_port {
   std::vector<settlement> settled;
   int granted = 0;
   ticket last = 0;
+  bool full = false;  ///< whoever asks for a permit waits until `gate` opens
+  wait_point gate;
+  std::function<void()> on_refusal;
 
   ticket new_ticket() override { return ++last; }
-  acquire_reply acquire(const acquire_request& r, cancellation&, yield) override {
+  acquire_reply acquire(const acquire_request& r, cancellation&, yield y) override {
     if (r.only_count) {
       counts.push_back(r);
       return counted;
     }
+    if (full) gate.wait(y);
     ++granted;
     acquire_reply reply = grant;
     reply.id = r.id;
+    if (reply.verdict != verdict::granted && on_refusal) on_refusal();
     return reply;
   }
   void sent(const sent_report&) override {}

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "http/dialects/chat.hpp"
+#include "http/json_scan.hpp"
+
+/// Reading objects and texts of the dialects. Pure functions, safe from any thread.
+namespace millrace::http {
+
+/// Values of the members `names` of an object, as written, in their order; null and absent ones are empty.
+template <std::size_t N>
+struct json_members {
+  std::array<json_literal, N> values;
+  bool is_object = false;
+  std::string unknown;  ///< the first other member that is not null
+
+  json_members(json_literal object, const std::array<std::string_view, N>& names) {
+    json_scanner scanner(object);
+    is_object = scanner.enter_object();
+    std::string_view key;
+    while (is_object && scanner.next_member(key)) {
+      std::size_t at = 0;
+      while (at < N && names[at] != key) ++at;
+      std::string other;
+      if (at == N && unknown.empty()) other = key;
+      const std::string_view value = scanner.value();
+      if (value == "null") continue;
+      if (at < N) {
+        values[at] = value;
+      } else if (unknown.empty()) {
+        unknown = std::move(other);
+      }
+    }
+  }
+  json_literal operator[](std::size_t i) const { return values[i]; }
+};
+
+inline bool is_string(json_literal literal) {
+  return literal.size() >= 2 && literal.front() == '"';
+}
+
+/// A string literal without its quotes, still escaped.
+inline std::string_view inside(json_literal string) {
+  return is_string(string) ? string.substr(1, string.size() - 2) : std::string_view();
+}
+
+/// The text of a string literal: a part of it, or, when it holds escapes, kept in `owner`. Empty for anything
+/// else.
+template <class Owner>
+std::string_view text_of(json_literal literal, Owner& owner) {
+  const std::string_view text = inside(literal);
+  if (text.find('\\') == std::string_view::npos) return text;
+  return owner.keep(json_text(literal));
+}
+
+/// Calls `element(value as written, index)` for each element until it returns false. False then, and when
+/// `array` is none.
+template <class F>
+bool each_element(json_literal array, F&& element) {
+  json_scanner scanner(array);
+  if (!scanner.enter_array()) return false;
+  for (std::size_t i = 0; scanner.next_element(); ++i) {
+    if (!element(scanner.value(), i)) return false;
+  }
+  return true;
+}
+
+}  // namespace millrace::http

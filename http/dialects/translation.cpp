@@ -1,0 +1,144 @@
+#include "http/dialects/translation.hpp"
+
+#include <ctime>
+#include <utility>
+
+#include "http/dialects/chat_collector.hpp"
+#include "http/openai_stream.hpp"
+
+namespace millrace::http {
+
+namespace {
+
+using engine::route_kind;
+using engine::stream_reader;
+
+encode_options options_for(std::string_view model) {
+  encode_options o;
+  o.model = model;
+  o.now = std::time(nullptr);
+  return o;
+}
+
+class translated_stream final : public stream_reader {
+ public:
+  translated_stream(std::unique_ptr<delta_source> source, std::unique_ptr<delta_sink> sink)
+      : source_(std::move(source)), sink_(std::move(sink)) {}
+
+  state feed(std::string_view bytes, std::string& out) override {
+    if (state_ == state::done || state_ == state::failed) return state_;
+    const bool good = source_->feed(bytes, [&](const chat_delta& d) { take(d, out); });
+    if (!good && state_ != state::done && state_ != state::failed) {
+      state_ = state::failed;
+      failure_ = "The provider sent something that is not an event stream of its API.";
+    }
+    return state_;
+  }
+  const engine::usage& seen_usage() const override { return usage_; }
+  const std::string& failure() const override { return failure_; }
+  int failure_status() const override { return failure_status_; }
+
+ private:
+  void take(const chat_delta& d, std::string& out) {
+    if (state_ == state::done || state_ == state::failed) return;
+    using kind = chat_delta::kind;
+    if (d.what == kind::error) {
+      state_ = state::failed;
+      failure_ = d.message.substr(0, max_failure_bytes);
+      failure_status_ = d.status;
+      return;
+    }
+    if (d.what == kind::usage) usage_ = d.used;
+    if (d.what != kind::start && d.what != kind::usage) state_ = state::content;
+    if (d.what == kind::done) state_ = state::done;
+    sink_->put(d, out);
+  }
+
+  const std::unique_ptr<delta_source> source_;
+  const std::unique_ptr<delta_sink> sink_;
+  state state_ = state::preamble;
+  engine::usage usage_;
+  std::string failure_;
+  int failure_status_ = 0;
+};
+
+/// OpenAI's word for what a provider refused.
+std::string_view type_of(int status) {
+  return status == 404 ? "not_found_error" : "invalid_request_error";
+}
+
+}  // namespace
+
+bool translation::encode_request(const question& q, engine::provider_request& out,
+                                 engine::api_error& error) const {
+  chat_request request;
+  if (!client_.format.decode_request(q.body, request, error)) return false;
+  request.stream = q.facts.stream;
+  encode_options options = options_for(q.model);
+  options.newest_names = q.provider.host.ends_with("openai.com") || q.provider.host.ends_with("azure.com");
+  if (!provider_.format.encode_request(request, options, out.body, out.dropped, error)) return false;
+  out.dropped.insert(out.dropped.begin(), request.dropped.begin(), request.dropped.end());
+  out.path = provider_.path(q);
+  provider_.add_headers(q, out.headers);
+  return true;
+}
+
+bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, std::string_view client_model,
+                                 std::string& out, engine::usage& used) const {
+  out.clear();
+  used = {};
+  chat_answer answer;
+  if (!provider_.format.decode_answer(body, answer)) return false;
+  used = answer.used;
+  client_.format.encode_answer(answer, options_for(client_model), out);
+  return true;
+}
+
+void translation::rewrite_refusal(route_kind /*route*/, int status, std::string& body,
+                                  std::string& content_type) const {
+  engine::api_error e;
+  e.status = status;
+  e.type = type_of(status);
+  e.code = "upstream_refused";
+  e.message = provider_.format.decode_error(body);
+  if (e.message.empty())
+    e.message = "The provider refused the request with status " + std::to_string(status) + ".";
+  body = client_.dialect.error_body(e);
+  content_type = "application/json";
+}
+
+std::unique_ptr<stream_reader> translation::read_stream(route_kind /*route*/, std::string_view client_model,
+                                                        bool client_wants_usage) const {
+  return std::make_unique<translated_stream>(
+      provider_.format.decode_stream(),
+      client_.format.encode_stream(options_for(client_model), client_wants_usage));
+}
+
+bool translation::collect_answer(route_kind /*route*/, std::string_view stream, std::string_view client_model,
+                                 std::string& out, engine::usage& used) const {
+  out.clear();
+  used = {};
+  chat_collector collector;
+  const auto source = provider_.format.decode_stream();
+  if (!source->feed(stream, [&](const chat_delta& d) { collector.put(d); })) return false;
+  const chat_answer* answer = collector.answer();
+  if (!answer) return false;
+  used = answer->used;
+  client_.format.encode_answer(*answer, options_for(client_model), out);
+  return true;
+}
+
+engine::limit_hint translation::read_limits(const engine::upstream_head& head) const {
+  return provider_.native.read_limits(head);
+}
+
+engine::duration translation::read_retry_after(const engine::upstream_head& head,
+                                               std::string_view body) const {
+  return provider_.native.read_retry_after(head, body);
+}
+
+bool translation::speaks_of_credit(std::string_view body, std::string_view request) const {
+  return provider_.native.speaks_of_credit(body, request);
+}
+
+}  // namespace millrace::http

@@ -1,0 +1,247 @@
+#include "http/dialects/translation.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "http/dialects/formats.hpp"
+
+/// Clients of one dialect at providers of another, as the pipeline uses them.
+namespace millrace::http {
+namespace {
+
+using engine::provider_kind;
+using engine::route_kind;
+using nlohmann::json;
+
+engine::provider_config provider_of(provider_kind kind) {
+  engine::provider_config p;
+  p.kind = kind;
+  p.host = "127.0.0.1";
+  return p;
+}
+
+const engine::provider_dialect& between(route_kind route, provider_kind kind) {
+  const auto* found = all_formats().between(route, provider_of(kind));
+  if (!found) throw std::runtime_error("no such pair");
+  return *found;
+}
+
+std::string header(const engine::header_list& headers, std::string_view name) {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+struct asked {
+  engine::provider_request request;
+  json body;
+};
+
+asked ask(route_kind route, provider_kind kind, const std::string& body) {
+  engine::request_facts facts;
+  engine::api_error error;
+  EXPECT_TRUE(all_formats().of(route).read_request(route, body, facts, error)) << error.message;
+  const engine::provider_config p = provider_of(kind);
+  const engine::header_list forwarded = {{"user-agent", "me"}, {"openai-beta", "b"}, {"anthropic-beta", "c"}};
+  asked out;
+  EXPECT_TRUE(between(route, kind)
+                  .encode_request({route, body, facts, forwarded, p, engine::secret("sk-canary"), "theirs"},
+                                  out.request, error))
+      << error.message;
+  out.body = json::parse(out.request.body);
+  return out;
+}
+
+const std::string openai_question = R"({"model":"m","messages":[{"role":"system","content":"Be brief."},
+  {"role":"user","content":"hi"}],"max_tokens":9,"metadata":{"a":"b"},"stream":true})";
+const std::string anthropic_question = R"({"model":"m","max_tokens":9,"system":"Be brief.",
+  "messages":[{"role":"user","content":"hi"}],"stream":true})";
+
+TEST(translation, an_openai_client_at_anthropic) {
+  const asked a = ask(route_kind::chat, provider_kind::anthropic, openai_question);
+  EXPECT_EQ(a.request.path, "/v1/messages");
+  EXPECT_EQ(header(a.request.headers, "x-api-key"), "sk-canary");
+  EXPECT_EQ(header(a.request.headers, "anthropic-version"), "2023-06-01");
+  EXPECT_EQ(header(a.request.headers, "user-agent"), "me");
+  EXPECT_EQ(header(a.request.headers, "openai-beta"), "");
+  EXPECT_EQ(header(a.request.headers, "authorization"), "");
+  EXPECT_EQ(a.request.dropped, std::vector<std::string>{"metadata"});
+  EXPECT_EQ(a.body["model"], "theirs");
+  EXPECT_EQ(a.body["max_tokens"], 9);
+  EXPECT_EQ(a.body["stream"], true);
+  EXPECT_EQ(a.body["messages"][0]["role"], "user");
+}
+
+TEST(translation, an_anthropic_client_at_openai) {
+  const asked a = ask(route_kind::messages, provider_kind::openai, anthropic_question);
+  EXPECT_EQ(a.request.path, "/chat/completions");
+  EXPECT_EQ(header(a.request.headers, "authorization"), "Bearer sk-canary");
+  EXPECT_EQ(header(a.request.headers, "anthropic-beta"), "");
+  EXPECT_EQ(a.body["messages"],
+            json::parse(R"([{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}])"));
+  EXPECT_EQ(a.body["stream_options"]["include_usage"], true);
+}
+
+const std::string anthropic_answer = R"({"id":"msg_1","type":"message","role":"assistant","model":"theirs",
+  "content":[{"type":"text","text":"hello"},{"type":"tool_use","id":"t1","name":"f","input":{"a":1}}],
+  "stop_reason":"tool_use","stop_sequence":null,
+  "usage":{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":7,"output_tokens":5}})";
+
+TEST(translation, an_answer_comes_back_in_the_clients_dialect) {
+  std::string out;
+  engine::usage used;
+  ASSERT_TRUE(between(route_kind::chat, provider_kind::anthropic)
+                  .rewrite_answer(route_kind::chat, anthropic_answer, "mine", out, used));
+  const json a = json::parse(out);
+  EXPECT_EQ(a["model"], "mine");
+  EXPECT_EQ(a["choices"][0]["message"]["content"], "hello");
+  EXPECT_EQ(a["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], R"({"a":1})");
+  EXPECT_EQ(a["choices"][0]["finish_reason"], "tool_calls");
+  EXPECT_EQ(a["usage"]["prompt_tokens"], 10);
+  EXPECT_EQ(a["usage"]["prompt_tokens_details"]["cached_tokens"], 7);
+  EXPECT_EQ(used.input_tokens, 10);
+  EXPECT_EQ(used.cached_tokens, 7);
+  EXPECT_EQ(used.output_tokens, 5);
+  EXPECT_TRUE(used.known);
+  EXPECT_FALSE(between(route_kind::chat, provider_kind::anthropic)
+                   .rewrite_answer(route_kind::chat, R"({"ok":true})", "mine", out, used));
+}
+
+/// A whole answer as a stream of its own dialect.
+std::string as_stream(route_kind route, const std::string& answer) {
+  std::string out;
+  EXPECT_TRUE(all_formats().of(route).replay_stream(route, answer, true, out)) << answer;
+  return out;
+}
+
+struct pair {
+  route_kind clients;
+  provider_kind providers;
+  route_kind own;  ///< of the provider's dialect
+  std::string answer;
+};
+
+std::vector<pair> pairs() {
+  const std::string openai_answer =
+      R"({"id":"c-1","object":"chat.completion","created":1,"model":"theirs","choices":[
+    {"index":0,"message":{"role":"assistant","content":"hello","tool_calls":[{"id":"t1","type":"function",
+    "function":{"name":"f","arguments":"{\"a\":1}"}}]},"finish_reason":"tool_calls"}],
+    "usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}})";
+  return {{route_kind::chat, provider_kind::anthropic, route_kind::messages, anthropic_answer},
+          {route_kind::messages, provider_kind::openai, route_kind::chat, openai_answer}};
+}
+
+TEST(translation, a_stream_passes_as_it_comes_and_ends_as_the_clients_dialect_has_it) {
+  for (const pair& p : pairs()) {
+    const std::string theirs = as_stream(p.own, p.answer);
+    const auto& wire = between(p.clients, p.providers);
+    std::string whole;
+    for (const std::size_t step : {1U, 13U, 100000U}) {
+      const auto reader = wire.read_stream(p.clients, "mine", true);
+      std::string out;
+      for (std::size_t i = 0; i < theirs.size(); i += step) reader->feed(theirs.substr(i, step), out);
+      EXPECT_EQ(reader->feed("", out), engine::stream_reader::state::done);
+      EXPECT_EQ(reader->seen_usage().output_tokens, 5);
+      if (whole.empty()) whole = out;
+      EXPECT_EQ(out, whole) << step;
+    }
+    // What the client has got is what its own dialect's reader takes for a whole stream.
+    const auto own = all_formats().between(
+        p.clients,
+        provider_of(p.clients == route_kind::chat ? provider_kind::openai : provider_kind::anthropic));
+    std::string from_clients_stream, from_providers_stream;
+    engine::usage used;
+    ASSERT_TRUE(own->collect_answer(p.clients, whole, "mine", from_clients_stream, used)) << whole;
+    ASSERT_TRUE(wire.collect_answer(p.clients, theirs, "mine", from_providers_stream, used));
+    EXPECT_EQ(used.output_tokens, 5);
+    std::string from_plain;
+    ASSERT_TRUE(wire.rewrite_answer(p.clients, p.answer, "mine", from_plain, used));
+    for (const std::string& text : {from_clients_stream, from_providers_stream}) {
+      json a = json::parse(text), b = json::parse(from_plain);
+      for (json* j : {&a, &b}) j->erase("created");
+      if (p.clients == route_kind::chat) {
+        EXPECT_EQ(a["choices"][0]["message"]["tool_calls"], b["choices"][0]["message"]["tool_calls"]);
+        EXPECT_EQ(a["choices"][0]["message"]["content"], b["choices"][0]["message"]["content"]);
+        EXPECT_EQ(a["choices"][0]["finish_reason"], b["choices"][0]["finish_reason"]);
+        EXPECT_EQ(a["usage"], b["usage"]);
+      } else {
+        EXPECT_EQ(a, b);
+      }
+    }
+  }
+}
+
+TEST(translation, before_any_content_a_stream_may_fail_unseen) {
+  const auto reader =
+      between(route_kind::chat, provider_kind::anthropic).read_stream(route_kind::chat, "mine", false);
+  std::string out;
+  const std::string start =
+      "event: message_start\ndata: "
+      "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\","
+      "\"role\":\"assistant\",\"model\":\"x\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
+      "\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n";
+  EXPECT_EQ(reader->feed(start, out), engine::stream_reader::state::preamble);
+  EXPECT_EQ(reader->feed("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\","
+                         "\"message\":\"Overloaded\"}}\n\n",
+                         out),
+            engine::stream_reader::state::failed);
+  EXPECT_EQ(reader->failure(), "Overloaded");
+  EXPECT_EQ(reader->failure_status(), 529);
+}
+
+TEST(translation, a_refusal_is_told_in_the_clients_dialect) {
+  std::string body =
+      R"({"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}})";
+  std::string type = "text/plain";
+  between(route_kind::chat, provider_kind::anthropic).rewrite_refusal(route_kind::chat, 400, body, type);
+  EXPECT_EQ(json::parse(body)["error"]["message"], "max_tokens: too large");
+  EXPECT_EQ(json::parse(body)["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(type, "application/json");
+  body = "<html>";
+  between(route_kind::messages, provider_kind::openai).rewrite_refusal(route_kind::messages, 404, body, type);
+  EXPECT_EQ(json::parse(body)["type"], "error");
+  EXPECT_EQ(json::parse(body)["error"]["type"], "not_found_error");
+}
+
+TEST(translation, what_the_providers_dialect_cannot_say_is_refused_by_name) {
+  const std::string body = R"({"model":"m","messages":[{"role":"user","content":"x"}],"n":2})";
+  engine::request_facts facts;
+  engine::api_error error;
+  ASSERT_TRUE(all_formats().of(route_kind::chat).read_request(route_kind::chat, body, facts, error));
+  const auto p = provider_of(provider_kind::anthropic);
+  engine::provider_request out;
+  EXPECT_FALSE(between(route_kind::chat, provider_kind::anthropic)
+                   .encode_request({route_kind::chat, body, facts, {}, p, {}, "theirs"}, out, error));
+  EXPECT_EQ(error.status, 400);
+  EXPECT_EQ(error.param, "n");
+}
+
+TEST(translation, not_every_provider_serves_every_route) {
+  const auto anthropic = provider_of(provider_kind::anthropic);
+  EXPECT_EQ(all_formats().between(route_kind::embeddings, anthropic), nullptr);
+  EXPECT_EQ(all_formats().between(route_kind::completions, anthropic), nullptr);
+  EXPECT_NE(all_formats().between(route_kind::count_tokens, anthropic), nullptr);
+  EXPECT_EQ(all_formats().between(route_kind::count_tokens, provider_of(provider_kind::openai)), nullptr);
+}
+
+TEST(translation, azure_is_called_by_deployment_and_version) {
+  auto p = provider_of(provider_kind::openai);
+  p.base_path = "/openai";
+  p.api_version = "2024-10-21";
+  engine::request_facts facts;
+  engine::api_error error;
+  for (const auto& [route, body] :
+       {std::pair(route_kind::chat, openai_question), std::pair(route_kind::messages, anthropic_question)}) {
+    ASSERT_TRUE(all_formats().of(route).read_request(route, body, facts, error));
+    engine::provider_request out;
+    ASSERT_TRUE(all_formats().between(route, p)->encode_request(
+        {route, body, facts, {}, p, engine::secret("k"), "dep"}, out, error));
+    EXPECT_EQ(out.path, "/openai/deployments/dep/chat/completions?api-version=2024-10-21");
+    EXPECT_EQ(header(out.headers, "api-key"), "k");
+    EXPECT_EQ(header(out.headers, "authorization"), "");
+  }
+}
+
+}  // namespace
+}  // namespace millrace::http
