@@ -1,7 +1,6 @@
 #include "http/simulator/answers.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -13,16 +12,18 @@ using engine::route_kind;
 
 constexpr std::string_view fingerprint = "fp_simulator";
 
-void append_usage(std::string& out, std::int64_t prompt, std::int64_t completion) {
+void append_usage(std::string& out, const engine::usage& used) {
   out += R"({"prompt_tokens":)";
-  append_number(out, prompt);
+  append_number(out, used.input_tokens);
   out += R"(,"completion_tokens":)";
-  append_number(out, completion);
+  append_number(out, used.output_tokens);
   out += R"(,"total_tokens":)";
-  append_number(out, prompt + completion);
-  out +=
-      R"(,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":)"
-      R"({"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})";
+  append_number(out, used.input_tokens + used.output_tokens);
+  out += R"(,"prompt_tokens_details":{"cached_tokens":)";
+  append_number(out, used.cached_tokens);
+  out += R"(,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":)";
+  append_number(out, used.reasoning_tokens);
+  out += R"(,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})";
 }
 
 void append_identity(std::string& out, const identity& who, std::string_view object) {
@@ -41,9 +42,31 @@ void append_all_tokens(std::string& out, const reply_text& text, std::int64_t no
   for (std::int64_t token = 0; token < text.tokens(); ++token) text.append(out, token, now_us);
 }
 
-void append_call_id(std::string& out, const reply_text& text) {
-  out += "call_";
+/// Up to the arguments, which follow.
+void append_call_head(std::string& out, const reply_text& text, size_t call) {
+  out += R"("id":"call_)";
   append_number(out, text.digest());
+  if (call > 0) {
+    out += '_';
+    append_number(out, static_cast<std::int64_t>(call));
+  }
+  out += R"(","type":"function","function":{"name":")";
+  out += text.calls()[call].name;
+  out += R"(","arguments":")";
+}
+
+/// The delta of a token of a call, up to the token.
+void append_call_token_head(std::string& out, const reply_text& text, std::int64_t token) {
+  size_t call = 0;
+  while (text.calls()[call].end <= token) ++call;
+  out += R"(,"delta":{"tool_calls":[{"index":)";
+  append_number(out, static_cast<std::int64_t>(call));
+  if (call > 0 && text.calls()[call].first == token) {
+    out += ',';
+    append_call_head(out, text, call);
+  } else {
+    out += R"(,"function":{"arguments":")";
+  }
 }
 
 void append_message(std::string& out, const reply_text& text, std::int64_t now_us) {
@@ -53,21 +76,44 @@ void append_message(std::string& out, const reply_text& text, std::int64_t now_u
     out += R"(","refusal":null,"annotations":[]})";
     return;
   }
-  out += R"({"role":"assistant","content":null,"tool_calls":[{"id":")";
-  append_call_id(out, text);
-  out += R"(","type":"function","function":{"name":")";
-  out += text.tool();
-  out += R"(","arguments":")";
-  append_all_tokens(out, text, now_us);
-  out += R"("}}],"refusal":null,"annotations":[]})";
+  out += R"({"role":"assistant","content":null,"tool_calls":[)";
+  for (size_t call = 0; call < text.calls().size(); ++call) {
+    out += call == 0 ? "{" : ",{";
+    append_call_head(out, text, call);
+    const auto& c = text.calls()[call];
+    for (std::int64_t token = c.first; token < c.end; ++token) text.append(out, token, now_us);
+    out += R"("}})";
+  }
+  out += R"(],"refusal":null,"annotations":[]})";
 }
 
 }  // namespace
 
+std::int64_t reply_choices::reasoning_tokens() const {
+  std::int64_t sum = 0;
+  for (const auto& t : texts) sum += t.thought_tokens() * copies;
+  return sum;
+}
+
 std::int64_t reply_choices::completion_tokens() const {
   std::int64_t sum = 0;
-  for (const auto& t : texts) sum += t.tokens() * copies;
+  for (const auto& t : texts) sum += (t.tokens() + t.thought_tokens()) * copies;
   return sum;
+}
+
+engine::usage reply_choices::usage() const {
+  return usage_after(completion_tokens() - reasoning_tokens());
+}
+
+engine::usage reply_choices::usage_after(std::int64_t tokens) const {
+  engine::usage u;
+  u.input_tokens = prompt_tokens;
+  u.cached_tokens = cached_tokens;
+  u.cache_write_tokens = cache_write_tokens;
+  u.reasoning_tokens = tokens < 0 ? 0 : reasoning_tokens();
+  u.output_tokens = u.reasoning_tokens + std::max<std::int64_t>(tokens, 0);
+  u.known = true;
+  return u;
 }
 
 void append_completion(std::string& out, const identity& who, const reply_choices& choices,
@@ -92,7 +138,7 @@ void append_completion(std::string& out, const identity& who, const reply_choice
     out += R"("})";
   }
   out += R"(],"usage":)";
-  append_usage(out, choices.prompt_tokens, choices.completion_tokens());
+  append_usage(out, choices.usage());
   out += R"(,"service_tier":"default","system_fingerprint":")";
   out += fingerprint;
   out += R"("})";
@@ -117,10 +163,10 @@ std::string model_list(const std::vector<std::string>& names) {
 
 event_source::event_source(identity who, reply_choices choices, bool include_usage, double tokens_per_second,
                            bool chunked)
-    : who_(std::move(who)),
+    : event_stream(chunked),
+      who_(std::move(who)),
       choices_(std::move(choices)),
       include_usage_(include_usage),
-      chunked_(chunked),
       tokens_per_second_(tokens_per_second),
       step_(choices_.route == route_kind::chat ? step::role : step::token),
       length_(choices_.texts.front().tokens()) {
@@ -134,10 +180,8 @@ event_source::event_source(identity who, reply_choices choices, bool include_usa
 }
 
 engine::duration event_source::due() const {
-  if (tokens_per_second_ <= 0 || step_ == step::role) return {};
-  const std::int64_t token = step_ == step::token ? token_ : std::max<std::int64_t>(0, length_ - 1);
-  return std::chrono::duration_cast<engine::duration>(
-      std::chrono::duration<double>(static_cast<double>(token) / tokens_per_second_));
+  if (step_ == step::role) return {};
+  return due_of_token(step_ == step::token ? token_ : length_ - 1, tokens_per_second_);
 }
 
 void event_source::write_event(std::string& out, std::int64_t now_us) {
@@ -149,7 +193,7 @@ void event_source::write_event(std::string& out, std::int64_t now_us) {
     scratch_ += "}\n\n";
   }
   write_data(out, scratch_);
-  ++events_;
+  count_event();
   if (step_ == step::token) ++tokens_;
   advance();
 }
@@ -158,7 +202,7 @@ void event_source::append_event(std::string& out, std::int64_t now_us) const {
   out += prefix_;
   if (step_ == step::usage) {
     out += R"(],"usage":)";
-    append_usage(out, choices_.prompt_tokens, choices_.completion_tokens());
+    append_usage(out, choices_.usage());
     return;
   }
   const reply_text& text = choices_.text(choice_);
@@ -184,11 +228,9 @@ void event_source::append_role(std::string& out, const reply_text& text) const {
     out += R"(,"delta":{"role":"assistant","content":"","refusal":null})";
     return;
   }
-  out += R"(,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":")";
-  append_call_id(out, text);
-  out += R"(","type":"function","function":{"name":")";
-  out += text.tool();
-  out += R"(","arguments":""}}],"refusal":null})";
+  out += R"(,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,)";
+  append_call_head(out, text, 0);
+  out += R"("}}],"refusal":null})";
 }
 
 void event_source::append_token(std::string& out, const reply_text& text, std::int64_t now_us) const {
@@ -196,7 +238,7 @@ void event_source::append_token(std::string& out, const reply_text& text, std::i
   if (!chat)
     out += R"(,"text":")";
   else if (text.calls_tool())
-    out += R"(,"delta":{"tool_calls":[{"index":0,"function":{"arguments":")";
+    append_call_token_head(out, text, token_);
   else
     out += R"(,"delta":{"content":")";
   text.append(out, token_, now_us);
@@ -228,20 +270,6 @@ void event_source::advance() {
     case step::end:
       step_ = step::end;
   }
-}
-
-void event_source::write_data(std::string& out, std::string_view event) const {
-  if (!chunked_) {
-    out += event;
-    return;
-  }
-  char size[16];
-  out.append(size, std::to_chars(size, size + sizeof size, event.size(), 16).ptr).append("\r\n");
-  out.append(event).append("\r\n");
-}
-
-void event_source::write_end(std::string& out) const {
-  if (chunked_) out += "0\r\n\r\n";
 }
 
 }  // namespace millrace::http::simulation

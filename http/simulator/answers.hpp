@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "engine/time.hpp"
+#include "http/simulator/event_stream.hpp"
 #include "http/simulator/text.hpp"
 
-/// The bodies of answers in OpenAI's shapes.
+/// Answers, and their bodies in OpenAI's shapes.
 namespace millrace::http::simulation {
 
 /// What all parts of one answer share.
@@ -24,10 +25,16 @@ struct reply_choices {
   std::vector<reply_text> texts;
   std::int64_t copies = 1;
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;       ///< of the prompt: read from a cache
+  std::int64_t cache_write_tokens = 0;  ///< of the prompt: written to it
 
   std::int64_t count() const { return static_cast<std::int64_t>(texts.size()) * copies; }
   const reply_text& text(std::int64_t choice) const { return texts[static_cast<size_t>(choice / copies)]; }
-  std::int64_t completion_tokens() const;
+  std::int64_t reasoning_tokens() const;
+  std::int64_t completion_tokens() const;  ///< reasoning among them
+  engine::usage usage() const;
+  /// The same with so many visible tokens said, or nothing at all (-1).
+  engine::usage usage_after(std::int64_t tokens) const;
 };
 
 /// A whole chat completion or completion.
@@ -42,26 +49,16 @@ void append_embeddings(std::string& out, const identity& who, const question& q)
 std::string model_list(const std::vector<std::string>& names);
 std::string model_entry(const std::string& name);
 
-/// A streamed answer, event by event, each in an HTTP chunk of its own.
-class event_source {
+/// A streamed chat completion or completion.
+class event_source final : public event_stream {
  public:
-  /// `chunked` false: no chunk framing, the end of the connection is the end of the body.
   event_source(identity who, reply_choices choices, bool include_usage, double tokens_per_second,
                bool chunked);
 
-  /// All events were written.
-  bool done() const { return step_ == step::end; }
-  /// When the next event is due, from the start of the stream.
-  engine::duration due() const;
-  void write_event(std::string& out, std::int64_t now_us);
-  /// An event from elsewhere.
-  void write_data(std::string& out, std::string_view event) const;
-  /// The end of the body.
-  void write_end(std::string& out) const;
-
-  std::int64_t events_written() const { return events_; }
-  std::int64_t tokens_written() const { return tokens_; }
-  std::int64_t prompt_tokens() const { return choices_.prompt_tokens; }
+  bool done() const override { return step_ == step::end; }
+  engine::duration due() const override;
+  void write_event(std::string& out, std::int64_t now_us) override;
+  engine::usage used() const override { return choices_.usage_after(events_written() > 0 ? tokens_ : -1); }
 
  private:
   enum class step : std::uint8_t { role, token, finish, usage, marker, end };
@@ -73,7 +70,6 @@ class event_source {
   identity who_;
   reply_choices choices_;
   bool include_usage_;
-  bool chunked_;
   double tokens_per_second_;
   std::string prefix_;  ///< every event up to the choices
   std::string scratch_;
@@ -81,7 +77,6 @@ class event_source {
   std::int64_t length_;      ///< tokens of each choice
   std::int64_t choice_ = 0;  ///< of the next event
   std::int64_t token_ = 0;   ///< of the next event
-  std::int64_t events_ = 0;
   std::int64_t tokens_ = 0;
 };
 

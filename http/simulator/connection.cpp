@@ -132,7 +132,7 @@ bool connection::drip() {
 
 bool connection::stream_some() {
   if (timing_) return false;
-  event_source& stream = *reply_.stream;
+  event_stream& stream = *reply_.stream;
   auto now = engine::clock::now();
   while (!stream.done()) {
     if (stream.events_written() == reply_.stop_after) {
@@ -238,11 +238,9 @@ void connection::client_gone() {
 void connection::account(outcome how) {
   if (reply_.ledger == nullptr) return;
   if (reply_.stream)
-    reply_.ledger->finish(how, reply_.stream->prompt_tokens(), reply_.stream->tokens_written());
-  else if (how == outcome::answered)
-    reply_.ledger->finish(how, reply_.prompt_tokens, reply_.completion_tokens);
+    reply_.ledger->finish(how, reply_.stream->used(), *reply_.bill);
   else
-    reply_.ledger->finish(how, 0, 0);
+    reply_.ledger->finish(how, how == outcome::answered ? reply_.used : engine::usage{}, *reply_.bill);
   reply_.ledger = nullptr;
 }
 

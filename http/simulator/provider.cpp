@@ -19,7 +19,6 @@ namespace {
 
 using engine::route_kind;
 using std::chrono::microseconds;
-using std::chrono::milliseconds;
 
 /// Names a thread remembers; above, it forgets them all and looks them up anew.
 constexpr size_t max_cached_names = 4096;
@@ -31,11 +30,30 @@ std::int64_t monotonic_us() {
   return std::chrono::duration_cast<microseconds>(engine::clock::now().time_since_epoch()).count();
 }
 
-std::optional<route_kind> question_route(std::string_view path) {
-  if (path == "/v1/chat/completions") return route_kind::chat;
-  if (path == "/v1/completions") return route_kind::completions;
-  if (path == "/v1/embeddings") return route_kind::embeddings;
+/// Whether it is answered with words.
+bool has_texts(route_kind route) {
+  return route != route_kind::embeddings && route != route_kind::count_tokens && route != route_kind::embed &&
+         route != route_kind::batch_embed;
+}
+
+struct api_route {
+  route_kind route;
+  const dialect* speaks;
+};
+
+std::optional<api_route> find_route(std::string_view path) {
+  if (path == "/v1/chat/completions") return api_route{route_kind::chat, &openai_api()};
+  if (path == "/v1/completions") return api_route{route_kind::completions, &openai_api()};
+  if (path == "/v1/embeddings") return api_route{route_kind::embeddings, &openai_api()};
+  if (path == "/v1/messages") return api_route{route_kind::messages, &anthropic_api()};
+  if (path == "/v1/messages/count_tokens") return api_route{route_kind::count_tokens, &anthropic_api()};
   return std::nullopt;
+}
+
+/// Who answers what is no question.
+const dialect& dialect_of(const http_request& request) {
+  return request.path.starts_with("/v1/messages") || !request.anthropic_version.empty() ? anthropic_api()
+                                                                                        : openai_api();
 }
 
 }  // namespace
@@ -61,12 +79,15 @@ void provider::answer(const http_request& request, reply& out) {
   refresh();
   ordinal_ = shared_.next_ordinal();
   extra_headers_.clear();
+  request_id_.clear();
+  append_hex(request_id_, mix(settings_->seed, ordinal_));
   if (!request.keep_alive) out.then = reply::ending::close;
-  const auto route = question_route(request.path);
-  if (!route) return answer_other(request, out);
+  const auto found = find_route(request.path);
+  speaks_ = found ? found->speaks : &dialect_of(request);
+  if (!found) return answer_other(request, out);
   if (request.method != "POST")
     return refuse(request, make_error(405, "invalid_request_error", "method_not_allowed", "Use POST."), out);
-  answer_question(*route, request, out);
+  answer_question(found->route, request, out);
 }
 
 void provider::refresh() {
@@ -78,17 +99,23 @@ void provider::refresh() {
   models_.clear();
 }
 
-const provider::key_entry& provider::key(std::string_view name) {
+provider::key_entry& provider::key(std::string_view name) {
   if (name.empty()) name = "anonymous";
   if (const auto found = keys_.find(name); found != keys_.end()) return found->second;
   if (keys_.size() >= max_cached_names) keys_.clear();
   const auto& required = settings_->require_keys;
   const auto limits = settings_->keys.find(name);
-  const key_entry entry = {
-      .ledger = &shared_.stats.key(name),
-      .limits = limits == settings_->keys.end() ? settings_->limits : limits->second,
-      .allowed = required.empty() || std::find(required.begin(), required.end(), name) != required.end()};
-  return keys_.emplace(name, entry).first->second;
+  key_entry entry;
+  entry.ledger = &shared_.stats.key(name);
+  entry.limits = limits == settings_->keys.end() ? settings_->limits : limits->second;
+  entry.allowed = required.empty() || std::find(required.begin(), required.end(), name) != required.end();
+  return keys_.emplace(name, std::move(entry)).first->second;
+}
+
+model_bill& provider::bill(key_entry& k, std::string_view model) {
+  if (const auto found = k.bills.find(model); found != k.bills.end()) return *found->second;
+  if (k.bills.size() >= max_cached_names) k.bills.clear();
+  return *k.bills.emplace(model, &k.ledger->bill(model)).first->second;
 }
 
 const provider::model_entry_cached& provider::model(std::string_view name) {
@@ -103,43 +130,58 @@ const provider::model_entry_cached& provider::model(std::string_view name) {
 }
 
 void provider::answer_question(route_kind route, const http_request& request, reply& out) {
-  const key_entry& k = key(request.key);
+  const std::string_view name = speaks_->key(request);
+  key_entry& k = key(name);
   if (!k.allowed) {
     k.ledger->turn_away(outcome::unauthorized);
-    return refuse(request, error_of_status(401), out);
+    return refuse(request, speaks_->bad_key(name.empty()), out);
   }
   question& q = question_;
+  clear(q, route);
   reply_choices choices;
   engine::api_error error;
-  if (!read_question(route, request.body, request_reader::padding_bytes, q, error) ||
-      !choose_texts(model(q.facts.model), choices, error)) {
+  if (!speaks_->read(route, request, q, error) || !choose_texts(model(q.facts.model), choices, error)) {
     k.ledger->turn_away(outcome::failed);
     return refuse(request, error, out);
   }
   const model_entry_cached& m = model(q.facts.model);
   m.requests->fetch_add(1, std::memory_order_relaxed);
   const std::int64_t most_output = q.facts.max_output_tokens;
-  const admission a = k.ledger->arrive(
-      k.limits, q.facts.input_tokens + (most_output >= 0 ? most_output : choices.completion_tokens()));
-  limit_headers(a, k.limits);
-  if (!a.accepted) return refuse_limit(request, a, k.limits, out);
+  const admission a = k.ledger->arrive(k.limits, q.facts.input_tokens,
+                                       most_output >= 0 ? most_output : choices.completion_tokens());
+  speaks_->append_limits(extra_headers_, a, k.limits);
+  if (!a.accepted) {
+    speaks_->append_retry(extra_headers_, a.retry_after);
+    error = speaks_->over_limit(a, k.limits);
+    error.retry_after = a.retry_after;
+    return refuse(request, error, out);
+  }
   out.ledger = k.ledger;
+  out.bill = &bill(k, q.facts.model);
 
   const simulated_fault f = draw_fault(m, ordinal_);
   out.wait = draw_latency(m.behaviour->latency, ordinal_);
   if (f.kind == fault_kind::slow) out.wait += microseconds(f.argument);
   if (replace_by_fault(request, f, out)) return;
+  look_up_prompt(choices);
   if (q.facts.stream && route != route_kind::embeddings)
-    return reply_streaming(request, make_identity(q), std::move(choices), *m.behaviour, f, out);
+    return reply_streaming(request, std::move(choices), *m.behaviour, f, out);
   reply_completely(request, choices, *m.behaviour, f, out);
+}
+
+void provider::look_up_prompt(reply_choices& choices) {
+  const auto& points = question_.cache_points;
+  if (points.empty()) return;
+  choices.cached_tokens = shared_.prompts.read(points);
+  if (question_.writes_cache) choices.cache_write_tokens = points.back().tokens - choices.cached_tokens;
 }
 
 bool provider::choose_texts(const model_entry_cached& m, reply_choices& choices, engine::api_error& error) {
   const question& q = question_;
   choices.route = q.route;
   choices.copies = q.choices;
-  choices.prompt_tokens = q.facts.input_tokens;
-  if (q.route == route_kind::embeddings) return true;
+  choices.prompt_tokens = q.prompt_tokens;
+  if (!has_texts(q.route)) return true;
   try {
     choices.texts.reserve(q.texts);
     for (size_t i = 0; i < q.texts; ++i) choices.texts.emplace_back(q, i, *m.behaviour);
@@ -152,22 +194,17 @@ bool provider::choose_texts(const model_entry_cached& m, reply_choices& choices,
 
 void provider::reply_completely(const http_request& request, const reply_choices& choices,
                                 const model_behaviour& behaviour, const simulated_fault& f, reply& out) {
-  out.prompt_tokens = choices.prompt_tokens;
-  out.completion_tokens = choices.completion_tokens();
+  out.used = choices.usage();
+  // Counting is free.
+  if (choices.route == route_kind::count_tokens) out.used = {};
   body_.clear();
-  if (choices.route == route_kind::embeddings) {
-    append_embeddings(body_, make_identity(question_), question_);
-  } else {
-    append_completion(body_, make_identity(question_), choices, monotonic_us());
-    if (behaviour.tokens_per_second > 0)
-      out.wait += std::chrono::duration_cast<engine::duration>(std::chrono::duration<double>(
-          static_cast<double>(choices.texts.front().tokens()) / behaviour.tokens_per_second));
-  }
+  speaks_->append_answer(body_, make_identity(), choices, question_, monotonic_us());
+  if (!choices.texts.empty())
+    out.wait += due_of_token(choices.texts.front().tokens(), behaviour.tokens_per_second);
   reply_plainly(request, body_, f, out);
 }
 
 void provider::answer_other(const http_request& request, reply& out) {
-  constexpr std::string_view models = "/v1/models";
   const bool get = request.method == "GET";
   if (request.path == "/stats" && request.method == "DELETE") {
     shared_.stats.reset();
@@ -175,14 +212,9 @@ void provider::answer_other(const http_request& request, reply& out) {
   }
   if (request.path == "/stats" && get) return reply_plainly(request, shared_.stats.json(), {}, out);
   if (request.path == "/control") return answer_control(request, out);
-  if (get && request.path == models) {
-    std::vector<std::string> names = {"gpt-4o", "gpt-4o-mini", "text-embedding-3-large",
-                                      "text-embedding-3-small"};
-    for (const auto& [name, behaviour] : settings_->models) names.push_back(name);
-    return reply_plainly(request, model_list(names), {}, out);
-  }
-  if (get && request.path.starts_with(models) && request.path.size() > models.size() + 1)
-    return reply_plainly(request, model_entry(std::string(request.path.substr(models.size() + 1))), {}, out);
+  if (get && (request.path == "/v1/models" || request.path.starts_with("/v1/models/") ||
+              request.path == "/v1beta/models" || request.path.starts_with("/v1beta/models/")))
+    return list_models(request, out);
   const std::string what = std::string(request.method) + " " + std::string(request.path);
   refuse(request,
          make_error(404, "invalid_request_error", "unknown_url", "Unknown request URL: " + what + "."), out);
@@ -229,12 +261,11 @@ engine::duration provider::draw_latency(const latency_model& l, std::uint64_t or
   return engine::duration(static_cast<engine::duration::rep>(static_cast<double>(l.low.count()) * factor));
 }
 
-identity provider::make_identity(const question& q) const {
+identity provider::make_identity() const {
   identity who;
-  who.id = q.route == route_kind::chat ? "chatcmpl-" : "cmpl-";
-  append_hex(who.id, mix(~settings_->seed, ordinal_));
+  who.id = speaks_->id_of(question_.route, mix(~settings_->seed, ordinal_));
   who.created = std::time(nullptr);
-  append_escaped(who.model, q.facts.model);
+  append_escaped(who.model, question_.facts.model);
   return who;
 }
 

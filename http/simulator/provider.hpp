@@ -10,6 +10,8 @@
 #include <unordered_map>
 
 #include "http/simulator/answers.hpp"
+#include "http/simulator/dialect.hpp"
+#include "http/simulator/prefix_cache.hpp"
 #include "http/simulator/request_reader.hpp"
 #include "http/simulator/settings.hpp"
 #include "http/simulator/stats.hpp"
@@ -36,6 +38,7 @@ class shared_state {
   }
 
   stats_book stats;
+  prefix_cache prompts;
 
  private:
   mutable std::mutex mutex_;
@@ -56,16 +59,16 @@ struct reply {
   engine::duration wait{};  ///< until the first byte
   std::string bytes;
   engine::duration drip{};  ///< above 0: `bytes` goes out in small pieces, so far apart
-  std::unique_ptr<event_source> stream;
+  std::unique_ptr<event_stream> stream;
   std::int64_t stop_after = -1;       ///< events of the stream before it breaks off; -1: it does not
   std::string last_event;             ///< of a stream that breaks off: said before its proper end
   ending broken_then = ending::keep;  ///< how a stream that breaks off ends
   ending then = ending::keep;         ///< how everything else ends
 
   key_ledger* ledger = nullptr;  ///< null: nobody counts this request
+  model_bill* bill = nullptr;    ///< the ledger's, of the model
   outcome how = outcome::answered;
-  std::int64_t prompt_tokens = 0;
-  std::int64_t completion_tokens = 0;  ///< a stream's are counted as it is written
+  engine::usage used;  ///< a stream's is counted as it is written
 };
 
 /// Makes replies. One per thread.
@@ -75,11 +78,6 @@ class provider {
   void answer(const http_request& request, reply& out);
 
  private:
-  struct key_entry {
-    key_ledger* ledger;
-    simulated_limits limits;
-    bool allowed;
-  };
   struct model_entry_cached {
     std::atomic<std::int64_t>* requests;
     const model_behaviour* behaviour;
@@ -91,9 +89,16 @@ class provider {
   };
   template <class T>
   using cache = std::unordered_map<std::string, T, text_hash, std::equal_to<>>;
+  struct key_entry {
+    key_ledger* ledger = nullptr;
+    simulated_limits limits;
+    bool allowed = false;
+    cache<model_bill*> bills;  ///< by model
+  };
 
   void refresh();
-  const key_entry& key(std::string_view name);
+  key_entry& key(std::string_view name);
+  model_bill& bill(key_entry& k, std::string_view model);
   const model_entry_cached& model(std::string_view name);
 
   void answer_question(engine::route_kind route, const http_request& request, reply& out);
@@ -101,32 +106,33 @@ class provider {
   void answer_other(const http_request& request, reply& out);
   void answer_control(const http_request& request, reply& out);
   void refuse(const http_request& request, const engine::api_error& error, reply& out);
-  void refuse_limit(const http_request& request, const admission& a, const simulated_limits& limits,
-                    reply& out);
+  void list_models(const http_request& request, reply& out);
   void reply_plainly(const http_request& request, std::string_view body, const simulated_fault& f,
                      reply& out);
   void reply_completely(const http_request& request, const reply_choices& choices,
                         const model_behaviour& behaviour, const simulated_fault& f, reply& out);
-  void reply_streaming(const http_request& request, identity who, reply_choices choices,
-                       const model_behaviour& behaviour, const simulated_fault& f, reply& out);
+  void reply_streaming(const http_request& request, reply_choices choices, const model_behaviour& behaviour,
+                       const simulated_fault& f, reply& out);
+  void look_up_prompt(reply_choices& choices);
   bool replace_by_fault(const http_request& request, const simulated_fault& f, reply& out);
 
   simulated_fault draw_fault(const model_entry_cached& m, std::uint64_t ordinal);
   engine::duration draw_latency(const latency_model& l, std::uint64_t ordinal) const;
   void write_head(const http_request& request, int status, std::string_view content_type,
                   std::optional<size_t> length, reply& out);
-  void limit_headers(const admission& a, const simulated_limits& limits);
   std::string_view date();
-  identity make_identity(const question& q) const;
+  identity make_identity() const;
 
   shared_state& shared_;
   std::uint64_t version_ = 0;
   std::shared_ptr<const simulator_settings> settings_;
   cache<key_entry> keys_;
   cache<model_entry_cached> models_;
+  const dialect* speaks_ = nullptr;  ///< of the request being answered
   question question_;
   std::string body_;           ///< scratch
   std::string extra_headers_;  ///< of the reply in the making
+  std::string request_id_;     ///< the same
   std::uint64_t ordinal_ = 0;  ///< of the request being answered
   std::int64_t now_s_ = 0;     ///< Unix time of `date_`
   std::string date_;

@@ -3,7 +3,6 @@
 #include <ctime>
 #include <utility>
 
-#include "http/openai.hpp"
 #include "http/simulator/errors.hpp"
 #include "http/simulator/provider.hpp"
 #include "http/simulator/random.hpp"
@@ -14,7 +13,6 @@ namespace {
 
 using engine::api_error;
 using std::chrono::microseconds;
-using std::chrono::milliseconds;
 
 constexpr std::string_view html_page =
     "<!doctype html><html><head><title>Down for maintenance</title></head><body>Please come back "
@@ -42,10 +40,14 @@ std::string_view reason(int status) {
       return "Internal Server Error";
     case 503:
       return "Service Unavailable";
+    case 529:
+      return "Site Overloaded";
     default:
       return "Status";
   }
 }
+
+}  // namespace
 
 void append_header(std::string& out, std::string_view name, std::int64_t value) {
   out.append(name).append(": ");
@@ -53,51 +55,21 @@ void append_header(std::string& out, std::string_view name, std::int64_t value) 
   out += "\r\n";
 }
 
-/// As OpenAI writes a reset: `6m0s`, `1.5s` to the millisecond, `20ms`.
-void append_reset(std::string& out, std::string_view name, engine::duration d) {
-  const std::int64_t ms = std::chrono::ceil<milliseconds>(d).count();
-  out.append(name).append(": ");
-  if (ms < 1000) {
-    append_number(out, ms);
-    out += "ms\r\n";
-    return;
-  }
-  if (ms >= 60'000) {
-    append_number(out, ms / 60'000);
-    out += 'm';
-  }
-  append_number(out, ms / 1000 % 60);
-  if (const auto rest = ms % 1000; rest != 0) {
-    const std::string digits = std::to_string(1000 + rest);
-    out += '.';
-    out.append(digits, 1);
-  }
-  out += "s\r\n";
+void append_header(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ").append(value).append("\r\n");
 }
 
-}  // namespace
+std::int64_t ceil_seconds(engine::duration d) {
+  return std::chrono::ceil<std::chrono::seconds>(d).count();
+}
 
 void provider::refuse(const http_request& request, const api_error& error, reply& out) {
   out.how = error.status == 429   ? outcome::limited
             : error.status == 401 ? outcome::unauthorized
                                   : outcome::failed;
-  const std::string body = openai().error_body(error);
+  const std::string body = speaks_->error_body(error, request_id_);
   write_head(request, error.status, "application/json", body.size(), out);
   out.bytes += body;
-}
-
-void provider::refuse_limit(const http_request& request, const admission& a, const simulated_limits& limits,
-                            reply& out) {
-  append_header(extra_headers_, "retry-after",
-                std::chrono::ceil<std::chrono::seconds>(a.retry_after).count());
-  append_header(extra_headers_, "retry-after-ms", std::chrono::ceil<milliseconds>(a.retry_after).count());
-  const std::string limit = std::to_string(a.by_tokens ? limits.tpm : limits.rpm);
-  refuse(request,
-         make_error(429, a.by_tokens ? "tokens" : "requests", "rate_limit_exceeded",
-                    std::string("Rate limit reached on ") + (a.by_tokens ? "tokens" : "requests") +
-                        " per minute: limit " + limit + ". Please try again in " +
-                        std::to_string(std::chrono::ceil<milliseconds>(a.retry_after).count()) + "ms."),
-         out);
 }
 
 /// Faults that leave nothing of the answer.
@@ -105,19 +77,20 @@ bool provider::replace_by_fault(const http_request& request, const simulated_fau
   switch (f.kind) {
     case fault_kind::status: {
       const int status = static_cast<int>(f.argument);
-      if (status == 429) extra_headers_ += "retry-after: 1\r\nretry-after-ms: 1000\r\n";
-      refuse(request, error_of_status(status), out);
+      api_error error = speaks_->error_of_status(status);
+      if (status == 429) {
+        error.retry_after = std::chrono::seconds(1);
+        speaks_->append_retry(extra_headers_, error.retry_after);
+      }
+      refuse(request, error, out);
       return true;
     }
     case fault_kind::quota:
-      refuse(request,
-             make_error(429, "insufficient_quota", "insufficient_quota",
-                        "You exceeded your current quota, please check your plan and billing details."),
-             out);
+      refuse(request, speaks_->out_of_quota(), out);
       return true;
     case fault_kind::error_event:
       if (question_.facts.stream) return false;
-      refuse(request, error_of_status(500), out);
+      refuse(request, speaks_->error_of_status(500), out);
       return true;
     case fault_kind::content_type:
       out.how = outcome::failed;
@@ -147,13 +120,11 @@ void provider::reply_plainly(const http_request& request, std::string_view body,
   out.bytes += body;
 }
 
-void provider::reply_streaming(const http_request& request, identity who, reply_choices choices,
+void provider::reply_streaming(const http_request& request, reply_choices choices,
                                const model_behaviour& behaviour, const simulated_fault& f, reply& out) {
-  write_head(request, 200, "text/event-stream; charset=utf-8", std::nullopt, out);
-  out.prompt_tokens = choices.prompt_tokens;
-  out.stream =
-      std::make_unique<event_source>(std::move(who), std::move(choices), question_.facts.include_usage,
-                                     behaviour.tokens_per_second, !request.http_1_0);
+  write_head(request, 200, speaks_->stream_type(question_), std::nullopt, out);
+  out.stream = speaks_->stream(make_identity(), std::move(choices), question_, behaviour.tokens_per_second,
+                               !request.http_1_0);
   if (request.http_1_0) out.then = reply::ending::close;
   switch (f.kind) {
     case fault_kind::slow_head:
@@ -167,7 +138,7 @@ void provider::reply_streaming(const http_request& request, identity who, reply_
       out.broken_then = reply::ending::close;
       break;
     case fault_kind::error_event:
-      out.last_event = openai().error_event(error_of_status(500));
+      out.last_event = speaks_->error_event(speaks_->error_of_status(500));
       out.broken_then = out.then;
       break;
     default:
@@ -183,10 +154,8 @@ void provider::write_head(const http_request& request, int status, std::string_v
   head = "HTTP/1.1 ";
   append_number(head, status);
   head.append(" ").append(reason(status)).append("\r\ndate: ").append(date());
-  head.append("\r\ncontent-type: ").append(content_type).append("\r\nx-request-id: req_");
-  append_hex(head, mix(settings_->seed, ordinal_));
-  head += "\r\nopenai-version: 2020-10-01\r\n";
-  append_header(head, "openai-processing-ms", std::chrono::duration_cast<milliseconds>(out.wait).count());
+  head.append("\r\ncontent-type: ").append(content_type).append("\r\n");
+  speaks_->append_head(head, request_id_, out.wait);
   head += extra_headers_;
   if (!request.keep_alive) head += "connection: close\r\n";
   if (request.keep_alive && request.http_1_0 && length) head += "connection: keep-alive\r\n";
@@ -195,19 +164,6 @@ void provider::write_head(const http_request& request, int status, std::string_v
   else if (!request.http_1_0)
     head += "transfer-encoding: chunked\r\n";
   head += "\r\n";
-}
-
-void provider::limit_headers(const admission& a, const simulated_limits& limits) {
-  if (limits.rpm != engine::unlimited) {
-    append_header(extra_headers_, "x-ratelimit-limit-requests", limits.rpm);
-    append_header(extra_headers_, "x-ratelimit-remaining-requests", a.remaining_requests);
-    append_reset(extra_headers_, "x-ratelimit-reset-requests", a.reset);
-  }
-  if (limits.tpm != engine::unlimited) {
-    append_header(extra_headers_, "x-ratelimit-limit-tokens", limits.tpm);
-    append_header(extra_headers_, "x-ratelimit-remaining-tokens", a.remaining_tokens);
-    append_reset(extra_headers_, "x-ratelimit-reset-tokens", a.reset);
-  }
 }
 
 std::string_view provider::date() {

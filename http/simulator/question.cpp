@@ -13,26 +13,12 @@ namespace {
 namespace od = simdjson::ondemand;
 using engine::route_kind;
 
-/// The next text of the question, empty and ready to be filled; capacity is kept between requests.
-std::string& next_text(question& q) {
-  if (q.texts == q.text.size()) q.text.emplace_back();
-  std::string& t = q.text[q.texts++];
-  t.clear();
-  return t;
-}
-
 /// Raw values reach up to the next token; white space between the two belongs to neither.
 std::string_view trimmed(std::string_view raw) {
   while (!raw.empty() &&
          (raw.back() == ' ' || raw.back() == '\n' || raw.back() == '\r' || raw.back() == '\t'))
     raw.remove_suffix(1);
   return raw;
-}
-
-void digest(question& q, std::string_view raw) {
-  raw = trimmed(raw);
-  q.digest = static_cast<std::uint32_t>(
-      crc32(0, reinterpret_cast<const Bytef*>(raw.data()), static_cast<uInt>(raw.size())));
 }
 
 /// `content` of a message: a string, or parts of which the texts count.
@@ -54,7 +40,9 @@ void read_content(od::value content, std::string& out) {
 
 void read_messages(od::array messages, question& q) {
   std::string& text = next_text(q);
-  digest(q, messages.raw_json());
+  const std::string_view raw = messages.raw_json();
+  q.digest = digest_of(raw);
+  add_implicit_points(q.facts.model, raw, q.facts.input_tokens, q.cache_points);
   messages.reset();
   for (od::value message : messages) {
     q.last_is_user = false;
@@ -80,13 +68,13 @@ void read_one_input(od::value value, std::string& out) {
 /// `prompt` and `input`: a string, strings, tokens, or lists of tokens.
 void read_inputs(od::value value, question& q) {
   if (value.type() == od::json_type::string) {
-    digest(q, value.raw_json_token());
+    q.digest = digest_of(value.raw_json_token());
     read_one_input(value, next_text(q));
     return;
   }
   if (value.type() != od::json_type::array) return;
   od::array inputs = value.get_array();
-  digest(q, inputs.raw_json());
+  q.digest = digest_of(inputs.raw_json());
   inputs.reset();
   bool tokens = false;
   for (od::value input : inputs) {
@@ -136,6 +124,11 @@ void read_member(std::string_view name, od::value value, question& q, std::int64
     read_raw(value, q.tool_choice);
   } else if (chat && name == "response_format") {
     read_raw(value, q.response_format);
+  } else if (chat && name == "parallel_tool_calls") {
+    q.parallel_calls = !value.raw_json_token().starts_with("false");
+  } else if (chat && name == "reasoning_effort") {
+    const std::string_view raw = value.raw_json_token();
+    q.reasons = raw.starts_with('"') && !raw.starts_with("\"none\"");
   } else if (name == "dimensions") {
     read_count(value, q.dimensions);
   } else if (name == "encoding_format") {
@@ -153,6 +146,8 @@ bool refuse(engine::api_error& error, std::string param, std::string message) {
   return false;
 }
 
+}  // namespace
+
 void clear(question& q, route_kind route) {
   q.route = route;
   q.facts = {};
@@ -160,18 +155,31 @@ void clear(question& q, route_kind route) {
   q.choices = 1;
   q.digest = 0;
   q.texts = 0;
-  q.last_is_user = q.base64 = false;
-  q.dimensions = 0;
+  q.last_is_user = q.base64 = q.reasons = q.shows_thoughts = q.redacts_thoughts = false;
+  q.parallel_calls = true;
+  q.writes_cache = q.array_stream = false;
+  q.dimensions = q.prompt_tokens = 0;
   q.tools.clear();
   q.tool_choice.clear();
   q.response_format.clear();
+  q.cache_points.clear();
 }
 
-}  // namespace
+std::string& next_text(question& q) {
+  if (q.texts == q.text.size()) q.text.emplace_back();
+  std::string& t = q.text[q.texts++];
+  t.clear();
+  return t;
+}
 
-bool read_question(route_kind route, std::string_view body, size_t padding, question& q,
-                   engine::api_error& error) {
-  clear(q, route);
+std::uint32_t digest_of(std::string_view raw) {
+  raw = trimmed(raw);
+  return static_cast<std::uint32_t>(
+      crc32(0, reinterpret_cast<const Bytef*>(raw.data()), static_cast<uInt>(raw.size())));
+}
+
+bool read_openai_question(route_kind route, std::string_view body, size_t padding, question& q,
+                          engine::api_error& error) {
   // The dialect judges the body and counts its tokens: both sides of a limit count alike.
   if (!openai().read_request(route, body, q.facts, error)) return false;
   std::int64_t older_max_tokens = -1;
@@ -189,6 +197,7 @@ bool read_question(route_kind route, std::string_view body, size_t padding, ques
   if (q.dimensions < 0 || q.dimensions > question::max_dimensions)
     return refuse(error, "dimensions", "'dimensions' must be 1 to 4096.");
   if (q.texts == 0) next_text(q);
+  q.prompt_tokens = q.facts.input_tokens;
   return true;
 }
 

@@ -43,7 +43,10 @@ bool read_request_line(std::string_view line, http_request& request) {
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return false;
   request.method = line.substr(0, first);
   request.path = line.substr(first + 1, second - first - 1);
-  request.path = request.path.substr(0, request.path.find('?'));
+  if (const size_t mark = request.path.find('?'); mark != std::string_view::npos) {
+    request.query = request.path.substr(mark + 1);
+    request.path = request.path.substr(0, mark);
+  }
   request.http_1_0 = version == "HTTP/1.0";
   request.keep_alive = !request.http_1_0;
   return true;
@@ -140,7 +143,7 @@ request_reader::result request_reader::read_head(http_request& request, framing&
         if (equals_ignoring_case(name, "api-key")) request.key = value;
         break;
       case 9:
-        if (equals_ignoring_case(name, "x-api-key")) request.key = value;
+        if (equals_ignoring_case(name, "x-api-key")) request.key = request.x_api_key = value;
         break;
       case 10:
         if (!equals_ignoring_case(name, "connection")) break;
@@ -155,8 +158,10 @@ request_reader::result request_reader::read_head(http_request& request, framing&
       case 14:
         if (equals_ignoring_case(name, "content-length") && !read_size(value, 10, frame.body_bytes))
           return result::bad;
+        if (equals_ignoring_case(name, "x-goog-api-key")) request.goog_key = value;
         break;
       case 17:
+        if (equals_ignoring_case(name, "anthropic-version")) request.anthropic_version = value;
         if (!equals_ignoring_case(name, "transfer-encoding")) break;
         if (!equals_ignoring_case(value, "chunked")) return result::bad;
         frame.chunked = true;

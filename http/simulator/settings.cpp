@@ -154,8 +154,13 @@ bool read_member(model_behaviour& b, const std::string& name, const json& value)
 }
 
 bool read_member(simulated_limits& l, const std::string& name, const json& value) {
-  if (name != "rpm" && name != "tpm") return false;
-  (name == "rpm" ? l.rpm : l.tpm) = limit_of(value.get<std::int64_t>());
+  std::int64_t* const limit = name == "rpm"          ? &l.rpm
+                              : name == "tpm"        ? &l.tpm
+                              : name == "tpm_input"  ? &l.tpm_input
+                              : name == "tpm_output" ? &l.tpm_output
+                                                     : nullptr;
+  if (limit == nullptr) return false;
+  *limit = limit_of(value.get<std::int64_t>());
   return true;
 }
 
@@ -185,7 +190,10 @@ json members(const model_behaviour& b) {
 
 json members(const simulated_limits& l) {
   const auto shown = [](std::int64_t n) { return n == engine::unlimited ? 0 : n; };
-  return {{"rpm", shown(l.rpm)}, {"tpm", shown(l.tpm)}};
+  json out = {{"rpm", shown(l.rpm)}, {"tpm", shown(l.tpm)}};
+  if (l.tpm_input != engine::unlimited) out["tpm_input"] = l.tpm_input;
+  if (l.tpm_output != engine::unlimited) out["tpm_output"] = l.tpm_output;
+  return out;
 }
 
 /// Splits `NAME:key=value,...` and hands each pair to `take`.
@@ -314,7 +322,8 @@ void apply_key_option(simulator_settings& settings, std::string_view text) {
   simulated_limits limits;
   const std::string name = read_option(text, [&](const std::string& key, std::string_view value) {
     const auto n = number<std::int64_t>(value);
-    if (!n || !read_member(limits, key, json(*n))) refuse(text, "expected rpm=N and tpm=N");
+    if (!n || !read_member(limits, key, json(*n)))
+      refuse(text, "expected rpm=N, tpm=N, tpm_input=N or tpm_output=N");
   });
   settings.keys.insert_or_assign(name, limits);
 }

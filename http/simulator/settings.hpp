@@ -63,6 +63,8 @@ struct model_behaviour {
 struct simulated_limits {
   std::int64_t rpm = engine::unlimited;
   std::int64_t tpm = engine::unlimited;
+  std::int64_t tpm_input = engine::unlimited;   ///< input tokens alone, as Anthropic limits them
+  std::int64_t tpm_output = engine::unlimited;  ///< output tokens alone
 };
 
 /// Everything that may change while a simulator runs.
@@ -98,11 +100,12 @@ simulated_fault fault_of_model_name(std::string_view model);
 /// (repeatable). What is not said is as in settings.behaviour at this moment. Throws std::invalid_argument.
 void apply_model_option(simulator_settings& settings, std::string_view text);
 
-/// `NAME:rpm=N,tpm=N` into settings.keys. Throws std::invalid_argument.
+/// `NAME:rpm=N,tpm=N,tpm_input=N,tpm_output=N` into settings.keys. Throws std::invalid_argument.
 void apply_key_option(simulator_settings& settings, std::string_view text);
 
 /// Changes what the JSON object names and leaves the rest: latency, tokens_per_second, tokens, stamp, faults,
-/// rpm, tpm (0: unlimited), require_keys, seed, models {name: {...} | null}, keys {name: {rpm, tpm} | null}.
+/// rpm, tpm, tpm_input, tpm_output (0: unlimited), require_keys, seed, models {name: {...} | null}, keys
+/// {name: {rpm, tpm, tpm_input, tpm_output} | null}.
 /// Throws std::invalid_argument, also for unknown members; `settings` is unchanged then.
 void apply_settings_json(simulator_settings& settings, std::string_view json);
 

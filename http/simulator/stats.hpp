@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/ports.hpp"
 #include "engine/time.hpp"
 #include "http/simulator/settings.hpp"
 
@@ -53,12 +54,16 @@ class sliding_window {
   std::int64_t max_tokens_ = 0;
 };
 
+enum class limit_kind : std::uint8_t { requests, tokens, input_tokens, output_tokens };
+
 /// What a limit said to one request, and what is left after it.
 struct admission {
   bool accepted = true;
-  bool by_tokens = false;  ///< which limit refused; requests otherwise
+  limit_kind refused_by = limit_kind::requests;
   std::int64_t remaining_requests = 0;
   std::int64_t remaining_tokens = 0;
+  std::int64_t remaining_input_tokens = 0;
+  std::int64_t remaining_output_tokens = 0;
   engine::duration reset{};        ///< until the window is empty again
   engine::duration retry_after{};  ///< of a refusal: until the same request would fit
 };
@@ -71,13 +76,29 @@ enum class outcome : std::uint8_t {
   cancelled,     ///< the client closed before the answer was complete
 };
 
+/// What a key used of one model, as the answers told it.
+struct model_bill {
+  std::int64_t requests = 0;            ///< that used any token
+  std::int64_t input_tokens = 0;        ///< all of them, cached ones among them
+  std::int64_t output_tokens = 0;       ///< all of them, reasoning among them
+  std::int64_t cache_read_tokens = 0;   ///< of the input
+  std::int64_t cache_write_tokens = 0;  ///< of the input
+  std::int64_t reasoning_tokens = 0;    ///< of the output
+};
+
 /// The books of one API key. Thread-safe; one short critical section per call.
 class key_ledger {
  public:
+  /// Models beyond this many share one bill.
+  static constexpr size_t max_bills = 1'000;
+
   /// A request arrived and is judged by the limits; an accepted one is in flight until `finish`.
-  admission arrive(const simulated_limits& limits, std::int64_t estimated_tokens);
-  /// How an accepted request ended.
-  void finish(outcome how, std::int64_t prompt_tokens, std::int64_t completion_tokens);
+  admission arrive(const simulated_limits& limits, std::int64_t estimated_input,
+                   std::int64_t estimated_output);
+  /// The bill of a model; lives as long as the ledger and is its own to change.
+  model_bill& bill(std::string_view model);
+  /// How an accepted request ended, and what it used, which goes onto `on`.
+  void finish(outcome how, const engine::usage& used, model_bill& on);
   /// A request that was turned away before any limit saw it.
   void turn_away(outcome how);
   void reset();
@@ -88,8 +109,11 @@ class key_ledger {
 
   mutable std::mutex mutex_;
   mutable sliding_window window_;  ///< looking at it lets old arrivals expire
-  std::int64_t requests_ = 0;      ///< all arrivals
-  std::int64_t accepted_ = 0;      ///< by the limits
+  sliding_window input_window_;    ///< kept only where input tokens have a limit of their own
+  sliding_window output_window_;   ///< the same for output tokens
+  std::map<std::string, model_bill, std::less<>> bills_;
+  std::int64_t requests_ = 0;  ///< all arrivals
+  std::int64_t accepted_ = 0;  ///< by the limits
   std::int64_t over_limit_ = 0;
   std::int64_t answered_ = 0;
   std::int64_t failed_ = 0;

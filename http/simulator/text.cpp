@@ -14,6 +14,7 @@ using nlohmann::json;
 
 constexpr size_t payload_piece_bytes = 12;
 constexpr int max_schema_depth = 16;
+constexpr size_t max_calls = 16;
 
 constexpr std::array<std::string_view, 32> words = {
     " water", " turns", " the",     " wheel", " and",   " every", " grain", " finds",
@@ -38,6 +39,12 @@ bool contains_ignoring_case(std::string_view text, std::string_view lower) {
   return std::search(text.begin(), text.end(), lower.begin(), lower.end(), same) != text.end();
 }
 
+std::string lower_case(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  return text;
+}
+
 /// A value that a JSON schema allows, as far as type, enum, const, properties, items and anyOf say it.
 json example_of(const json& schema, const std::string& text, int depth) {
   if (!schema.is_object() || depth > max_schema_depth) return text;
@@ -47,6 +54,7 @@ json example_of(const json& schema, const std::string& text, int depth) {
     return example_of(schema["anyOf"][0], text, depth + 1);
   json type = schema.value("type", json(schema.contains("properties") ? "object" : "string"));
   if (type.is_array() && !type.empty()) type = json(type[0]);
+  if (type.is_string()) type = lower_case(type.get<std::string>());  // Gemini writes OBJECT
   if (type == "object") {
     json out = json::object();
     if (schema.contains("properties"))
@@ -64,10 +72,19 @@ json example_of(const json& schema, const std::string& text, int depth) {
   return text;
 }
 
+bool wants_several(const question& q) {
+  return q.parallel_calls && q.last_is_user && contains_ignoring_case(q.text[0], "parallel");
+}
+
 bool wants_tool(const question& q) {
   if (q.tools.empty() || q.tool_choice == "\"none\"") return false;
   if (q.tool_choice == "\"required\"" || q.tool_choice.starts_with('{')) return true;
   return q.last_is_user && contains_ignoring_case(q.text[0], "use the tool");
+}
+
+void append_word(std::string& out, std::uint32_t seed, std::int64_t token) {
+  // Multiplying by an odd constant spreads neighbouring tokens over the table (Knuth, TAOCP 3, 6.4).
+  out += words[((seed + static_cast<std::uint32_t>(token)) * 2654435769U) >> 27];
 }
 
 }  // namespace
@@ -104,20 +121,31 @@ reply_text::reply_text(const question& q, size_t index, const model_behaviour& b
   const std::string& text = q.text[index];
   echoed_ = text.substr(0, bytes_of(text, echoed_characters));
   if (wants_tool(q)) {
-    call_tool(q);
+    call_tools(q);
   } else if (q.response_format.find("\"json_") != std::string::npos) {
     answer_as_json(q);
   }
   const auto wish = payload_.empty() ? behaviour.tokens : static_cast<std::int64_t>(payload_.size());
-  const bool as_asked = wish == 0 && q.max_tokens >= 0;
-  tokens_ = as_asked ? q.max_tokens : wish == 0 ? model_behaviour{}.tokens : wish;
-  if (q.max_tokens >= 0 && q.max_tokens < tokens_) tokens_ = q.max_tokens;
+  if (q.reasons) thought_tokens_ = q.max_tokens < 0 ? thought_length : std::min(thought_length, q.max_tokens);
+  const std::int64_t most = q.max_tokens < 0 ? -1 : q.max_tokens - thought_tokens_;
+  const bool as_asked = wish == 0 && most >= 0;
+  tokens_ = as_asked ? most : wish == 0 ? model_behaviour{}.tokens : wish;
+  if (most >= 0 && most < tokens_) tokens_ = most;
   tokens_ = std::min(tokens_, max_simulated_tokens);
-  cut_ = q.max_tokens >= 0 && tokens_ == q.max_tokens;
+  cut_ = most >= 0 && tokens_ == most;
+  while (calls_.size() > 1 && calls_.back().first >= tokens_) calls_.pop_back();
+  if (!calls_.empty() && calls_.back().end > tokens_) {
+    calls_.back().end = tokens_;
+    calls_.back().arguments.clear();
+  }
+}
+
+bool reply_text::is_cut() const {
+  return cut_ && (payload_.empty() || tokens_ < static_cast<std::int64_t>(payload_.size()));
 }
 
 std::string_view reply_text::finish_reason() const {
-  if (cut_ && (payload_.empty() || tokens_ < static_cast<std::int64_t>(payload_.size()))) return "length";
+  if (is_cut()) return "length";
   return calls_tool() ? "tool_calls" : "stop";
 }
 
@@ -139,12 +167,18 @@ void reply_text::append(std::string& out, std::int64_t token, std::int64_t now_u
     out += " t";
     append_number(out, now_us);
   } else {
-    // Multiplying by an odd constant spreads neighbouring tokens over the table (Knuth, TAOCP 3, 6.4).
-    out += words[((digest_ + static_cast<std::uint32_t>(token)) * 2654435769U) >> 27];
+    append_word(out, digest_, token);
   }
 }
 
-void reply_text::call_tool(const question& q) {
+void reply_text::append_thought(std::string& out, std::int64_t token) const {
+  if (token == 0)
+    out += "Thinking of";
+  else
+    append_word(out, ~digest_, token);
+}
+
+void reply_text::call_tools(const question& q) {
   const json tools = json::parse(q.tools, nullptr, false);
   const json choice = json::parse(q.tool_choice, nullptr, false);
   std::string wanted;
@@ -154,11 +188,15 @@ void reply_text::call_tool(const question& q) {
     const json& function = tool["function"];
     const std::string name = function.value("name", "tool");
     if (!wanted.empty() && name != wanted) continue;
-    append_escaped(tool_, name);
+    call& c = calls_.emplace_back();
+    append_escaped(c.name, name);
     const json arguments =
         example_of(function.value("parameters", json::object()), echo() + " " + echoed_, 0);
-    cut_payload(arguments.is_object() ? arguments.dump() : "{}");
-    return;
+    c.arguments = arguments.is_object() ? arguments.dump() : "{}";
+    c.first = static_cast<std::int64_t>(payload_.size());
+    cut_payload(c.arguments);
+    c.end = static_cast<std::int64_t>(payload_.size());
+    if (!wanted.empty() || calls_.size() == max_calls || !wants_several(q)) return;
   }
 }
 
