@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "http/dialects/base64.hpp"
+#include "http/dialects/gemini_encode.hpp"
 #include "http/dialects/gemini_formats.hpp"
 #include "http/dialects/gemini_media.hpp"
 #include "http/dialects/gemini_signature.hpp"
-#include "http/dialects/gemini_thinking.hpp"
 
 namespace millrace::http {
 namespace {
@@ -39,18 +38,11 @@ class request_encoder {
   void write_media(const chat_part& part);
   void write_media_fields(const chat_part& part);
   void write_text(json_literal text);
-  void write_tools();
-  void write_tool_choice();
-  void write_config();
-  void write_format();
-  void write_seed();
 
   void start_content(std::string_view role);
   void start_part();
   void end_part();
   void end_content();
-  void member(std::string_view name);
-  void literal(std::string_view name, json_literal value);
   std::string_view name_of_call(std::string_view id) const;
   void drop(std::string_view name);
   bool refuse(std::string code, std::string message, std::string param);
@@ -73,8 +65,8 @@ bool request_encoder::encode() {
   if (!judge()) return false;
   out_ += '{';
   if (!write_system() || !write_contents()) return false;
-  write_tools();
-  write_config();
+  write_gemini_tools(request_, out_, dropped_);
+  write_gemini_config(request_, options_.model, out_, dropped_);
   out_ += '}';
   return true;
 }
@@ -316,86 +308,6 @@ void request_encoder::write_media_fields(const chat_part& part) {
   out_ += '}';
 }
 
-void request_encoder::write_tools() {
-  if (request_.tools.empty()) return;
-  const char* separator = ",\"tools\":[{\"functionDeclarations\":[";
-  for (const chat_tool& tool : request_.tools) {
-    out_.append(std::exchange(separator, ",")).append("{\"name\":");
-    json_quote(tool.name, out_);
-    if (!tool.description.empty()) out_.append(",\"description\":").append(tool.description);
-    if (!tool.parameters.empty()) out_.append(",\"parametersJsonSchema\":").append(tool.parameters);
-    out_ += '}';
-    if (tool.strict == true) drop("strict");
-    if (!tool.cache_control.empty()) drop("cache_control");
-  }
-  out_ += "]}]";
-  write_tool_choice();
-}
-
-void request_encoder::write_tool_choice() {
-  constexpr std::string_view before = ",\"toolConfig\":{\"functionCallingConfig\":{\"mode\":";
-  switch (request_.tool_choice) {
-    case tool_choice::unset:
-      return;
-    case tool_choice::automatic:
-      out_.append(before).append("\"AUTO\"}}");
-      return;
-    case tool_choice::none:
-      out_.append(before).append("\"NONE\"}}");
-      return;
-    case tool_choice::any:
-      out_.append(before).append("\"ANY\"}}");
-      return;
-    case tool_choice::named:
-      out_.append(before).append("\"ANY\",\"allowedFunctionNames\":[");
-      json_quote(request_.chosen_tool, out_);
-      out_ += "]}}";
-      return;
-  }
-}
-
-void request_encoder::write_config() {
-  const size_t before = out_.size();
-  out_ += ",\"generationConfig\":{";
-  const size_t empty = out_.size();
-  if (request_.max_output_tokens >= 0) literal("maxOutputTokens", std::to_string(request_.max_output_tokens));
-  literal("temperature", request_.temperature);
-  literal("topP", request_.top_p);
-  literal("topK", request_.top_k);
-  literal("presencePenalty", request_.presence_penalty);
-  literal("frequencyPenalty", request_.frequency_penalty);
-  write_seed();
-  if (!request_.stop.empty()) {
-    member("stopSequences");
-    for (const json_literal& stop : request_.stop)
-      out_.append(&stop == request_.stop.data() ? "[" : ",").append(stop);
-    out_ += ']';
-  }
-  write_format();
-  const std::string thinking = gemini_thinking_config(request_, options_.model, dropped_);
-  literal("thinkingConfig", thinking);
-  if (out_.size() == empty) {
-    out_.resize(before);
-  } else {
-    out_ += '}';
-  }
-}
-
-void request_encoder::write_format() {
-  if (request_.format == answer_format::text) return;
-  literal("responseMimeType", "\"application/json\"");
-  if (request_.format == answer_format::schema) literal("responseJsonSchema", request_.schema);
-}
-
-/// Gemini's seeds have 32 bits.
-void request_encoder::write_seed() {
-  if (request_.seed.empty()) return;
-  std::int64_t seed = 0;
-  const bool fits = json_integer(request_.seed, seed) && seed >= INT32_MIN && seed <= INT32_MAX;
-  if (!fits) return drop("seed");
-  literal("seed", request_.seed);
-}
-
 void request_encoder::start_content(std::string_view role) {
   role_ = role;
   open_ = false;
@@ -419,17 +331,6 @@ void request_encoder::end_content() {
   if (open_) out_ += "]}";
 }
 
-void request_encoder::member(std::string_view name) {
-  if (out_.back() != '{') out_ += ',';
-  out_.append("\"").append(name).append("\":");
-}
-
-void request_encoder::literal(std::string_view name, json_literal value) {
-  if (value.empty()) return;
-  member(name);
-  out_ += value;
-}
-
 /// The latest call before the message being written: ids may come again in long conversations.
 std::string_view request_encoder::name_of_call(std::string_view id) const {
   for (auto m = at_; m != request_.messages.begin();) {
@@ -442,7 +343,7 @@ std::string_view request_encoder::name_of_call(std::string_view id) const {
 }
 
 void request_encoder::drop(std::string_view name) {
-  if (std::find(dropped_.begin(), dropped_.end(), name) == dropped_.end()) dropped_.emplace_back(name);
+  add_gemini_drop(name, dropped_);
 }
 
 bool request_encoder::refuse(std::string code, std::string message, std::string param) {
