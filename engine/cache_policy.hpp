@@ -30,10 +30,16 @@ struct cache_plan {
 /// How long an answer that is no entry serves identical requests, where the model says `coalesce: true`.
 inline constexpr duration keep_time = 5s;
 
+/// Whether requests of a route are answered the same however often they are asked.
+inline bool has_one_answer(route_kind route) {
+  return route == route_kind::embeddings || route == route_kind::embed || route == route_kind::batch_embed ||
+         route == route_kind::count_tokens;
+}
+
 /// The plan for a request; DESIGN's section on what is cached, as code.
 inline cache_plan plan_cache(const cache_wish& wish, const model_config& model, route_kind route,
                              bool zero_temperature) {
-  const bool same_again = route == route_kind::embeddings || zero_temperature || model.cache.any_temperature;
+  const bool same_again = has_one_answer(route) || zero_temperature || model.cache.any_temperature;
   const bool cacheable = model.cache.enabled && same_again;
   const bool bypassed = wish.no_cache || wish.no_store;
   cache_plan p;

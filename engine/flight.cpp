@@ -290,7 +290,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
     return step::answered;
   }
   const bool json = content_type.find("json") != std::string_view::npos;
-  if (!json || !wire_->rewrite_answer(call_.route, body, call_.facts.model, out.body, used_)) {
+  if (!json || !wire_->rewrite_answer(call_.route, body, call_.facts, out.body, used_)) {
     attempt_failure f;
     f.reason = json ? "bad_body" : "content_type";
     f.error = {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -175,6 +176,16 @@ struct request_facts {
   std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;
   bool zero_temperature = false;  ///< `temperature` is there and numerically 0
+  bool base64 = false;            ///< embeddings are wanted in it
+};
+
+/// What a client wants its answer to be like.
+struct answer_form {
+  std::string_view model;  ///< its own name of it
+  bool base64 = false;     ///< embeddings
+  answer_form(const request_facts& facts) : model(facts.model), base64(facts.base64) {}
+  template <class Text>
+  requires std::convertible_to<const Text&, std::string_view> answer_form(const Text& m) : model(m) {}
 };
 
 struct usage {
@@ -248,7 +259,7 @@ class provider_dialect {
   virtual bool encode_request(const question& q, provider_request& out, api_error& error) const = 0;
   /// A whole 2xx answer as the client shall get it: under its own name of the model. Reads usage. False when
   /// it is no answer.
-  virtual bool rewrite_answer(route_kind route, std::string_view body, std::string_view client_model,
+  virtual bool rewrite_answer(route_kind route, std::string_view body, const answer_form& form,
                               std::string& out, usage& used) const = 0;
   /// Puts a refusal that is passed on (400, 404, 413, 422) into the client's dialect.
   virtual void rewrite_refusal(route_kind route, int status, std::string& body,

@@ -208,7 +208,26 @@ answer token_count(const engine::request_facts& facts) {
   return a;
 }
 
-answer complete(api_services& services, route_kind kind, const edge_request& r, engine::yield y) {
+/// Gemini names model and streaming in the path.
+bool read_path(route_kind kind, bool streamed, const edge_request& r, engine::request_facts& facts,
+               api_error& error) {
+  if (kind != route_kind::generate && kind != route_kind::embed && kind != route_kind::batch_embed)
+    return true;
+  facts.model = r.param;
+  facts.stream = streamed;
+  if (!streamed || r.query.find("alt=sse") != std::string_view::npos) return true;
+  error = {400,
+           "invalid_request_error",
+           "unsupported_stream",
+           "A stream is sent as server-sent events only. Add ?alt=sse, as Google's SDKs do.",
+           "alt",
+           {},
+           true};
+  return false;
+}
+
+answer complete(api_services& services, route_kind kind, bool streamed, const edge_request& r,
+                engine::yield y) {
   const auto& thread = services.threads[r.thread];
   plain_request plain(services, r);
   engine::call c;
@@ -221,6 +240,7 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
   plain.set_client(*c.client);
   api_error error;
   if (!read_wishes(r, c, error)) return plain.refuse(error);
+  if (!read_path(kind, streamed, r, c.facts, error)) return plain.refuse(error);
   if (!all_formats().of(kind).read_request(kind, r.body, c.facts, error)) return plain.refuse(error);
   const auto model = engine::find_model(*c.config, c.facts.model);
   if (!model) {
@@ -240,7 +260,9 @@ answer complete(api_services& services, route_kind kind, const edge_request& r, 
   c.body = r.body;
   c.key = request_key(kind, c.client->tenant, c.facts.model, c.private_only, r.body);
   forward_headers(r, c.forwarded);
-  return thread.pipeline->run(std::move(c), y);
+  answer a = thread.pipeline->run(std::move(c), y);
+  a.comments = kind != route_kind::generate;
+  return a;
 }
 
 /// The client, if it may see the node's state; otherwise `refusal` is filled.
@@ -385,8 +407,9 @@ std::string format_error(const api_error& error, std::string_view path) {
 
 std::vector<route> api_routes(api_services& s) {
   const auto completion = [&s](route_kind kind) {
-    return route{"POST", std::string(to_string(kind)),
-                 [&s, kind](const edge_request& r, engine::yield y) { return complete(s, kind, r, y); }};
+    return route{"POST", std::string(to_string(kind)), [&s, kind](const edge_request& r, engine::yield y) {
+                   return complete(s, kind, false, r, y);
+                 }};
   };
   return {
       completion(route_kind::chat),
@@ -394,6 +417,13 @@ std::vector<route> api_routes(api_services& s) {
       completion(route_kind::embeddings),
       completion(route_kind::messages),
       completion(route_kind::count_tokens),
+      completion(route_kind::generate),
+      {"POST", "/v1beta/models/{model}:streamGenerateContent",
+       [&s](const edge_request& r, engine::yield y) {
+         return complete(s, route_kind::generate, true, r, y);
+       }},
+      completion(route_kind::embed),
+      completion(route_kind::batch_embed),
       {"GET", "/v1/models", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/v1/models/{id}", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},

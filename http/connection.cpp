@@ -24,6 +24,9 @@ constexpr size_t body_read_bytes = 64 * 1024;
 /// A comment of an event stream (WHATWG HTML, section 9.2.6), and the same as a chunk.
 constexpr std::string_view ping = ": ping\n\n";
 constexpr std::string_view ping_chunk = "8\r\n: ping\n\n\r\n";
+/// The end of an event without fields, which is none.
+constexpr std::string_view no_event = "\n";
+constexpr std::string_view no_event_chunk = "1\r\n\n\r\n";
 
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr auto overload_pause = std::chrono::seconds(1);
@@ -392,6 +395,7 @@ void connection::settle_down(engine::answer& a) {
 std::string_view connection::comment_for(const engine::answer& a, bool old) const {
   const bool events = a.stream && a.content_type.starts_with("text/event-stream");
   if (!events || config_->ping_interval <= engine::duration::zero()) return {};
+  if (!a.comments) return old ? no_event : no_event_chunk;
   return old ? ping : ping_chunk;
 }
 

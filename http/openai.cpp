@@ -89,9 +89,9 @@ bool openai_dialect::encode_request(const question& q, engine::provider_request&
   return true;
 }
 
-bool openai_dialect::rewrite_answer(route_kind, std::string_view body, std::string_view client_model,
+bool openai_dialect::rewrite_answer(route_kind, std::string_view body, const engine::answer_form& form,
                                     std::string& out, engine::usage& used) const {
-  return rewrite_openai_answer(body, client_model, out, used);
+  return rewrite_openai_answer(body, form.model, out, used);
 }
 
 void openai_dialect::rewrite_refusal(route_kind, int, std::string&, std::string&) const {}

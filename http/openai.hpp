@@ -28,7 +28,7 @@ class openai_dialect final : public engine::client_dialect, public engine::provi
 
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& error) const override;
-  bool rewrite_answer(engine::route_kind route, std::string_view body, std::string_view client_model,
+  bool rewrite_answer(engine::route_kind route, std::string_view body, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override;
   void rewrite_refusal(engine::route_kind route, int status, std::string& body,
                        std::string& content_type) const override;

@@ -203,6 +203,8 @@ bool request_reader::read_member(std::string_view key) {
     read_count(best_of_, max_counted_choices);
   } else if (key == "temperature") {
     facts_.zero_temperature = json_is_zero(scanner_.value());
+  } else if (key == "encoding_format") {
+    facts_.base64 = json_text(scanner_.value()) == "base64";
   } else if (key == "tools" || key == "functions" || key == "response_format" || key == "suffix") {
     input_.read_text();
   } else {

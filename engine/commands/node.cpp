@@ -53,10 +53,11 @@ node::worker::worker(node& owner, size_t index)
       bridge(*owner.system_, owner.dispatcher_, owner.pool_.context(index),
              static_cast<std::uint16_t>(index)),
       clock(owner.pool_.context(index)),
+      providers(upstream, clock),
       work(owner.pool_.context(index)),
       desk(*owner.system_, owner.directory_, owner.kept_answers_->store(), owner.answers_.size(),
            owner.kept_answers_->disk(), owner.pool_.context(index), work),
-      pipeline({bridge, upstream, clock, work, http::all_formats(), owner.watch_, owner.budget_,
+      pipeline({bridge, providers, clock, work, http::all_formats(), owner.watch_, owner.budget_,
                 owner.answers_, owner.kept_answers_->store() ? &desk : nullptr,
                 [this](std::size_t shard) { desk.write(shard); }}) {}
 

@@ -15,6 +15,7 @@
 #include "engine/metrics.hpp"
 #include "engine/pipeline.hpp"
 #include "http/api.hpp"
+#include "http/builtin/builtin_upstream.hpp"
 #include "http/edge.hpp"
 #include "http/io_clock.hpp"
 #include "http/io_pool.hpp"
@@ -56,6 +57,7 @@ class node {
     http::upstream_client upstream;
     actors::bridge bridge;
     http::io_clock clock;
+    http::provider_upstream providers;
     http::io_work work;
     actors::answer_desk desk;
     engine::pipeline pipeline;

@@ -5,6 +5,7 @@
 #include "http/dialects/anthropic_codec.hpp"
 #include "http/dialects/anthropic_thinking.hpp"
 #include "http/dialects/anthropic_tool_ids.hpp"
+#include "http/dialects/gemini_signature.hpp"
 #include "http/token_estimate.hpp"
 
 namespace millrace::http {
@@ -235,6 +236,10 @@ bool request_encoder::write_part(const chat_part& part) {
       return write_result(part);
     case part_kind::thinking:
       if (json_is_blank(part.signature)) return true;
+      if (is_gemini_signature(part.signature)) {
+        drop("thinking");
+        return true;
+      }
       open_block("thinking");
       out_.append(",\"thinking\":").append(part.text.empty() ? "\"\"" : part.text);
       out_.append(",\"signature\":").append(part.signature);

@@ -50,9 +50,9 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
     return true;
   }
 
-  bool rewrite_answer(route_kind /*route*/, std::string_view body, std::string_view client_model,
+  bool rewrite_answer(route_kind /*route*/, std::string_view body, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
-    return rewrite_anthropic_answer(body, client_model, out, used);
+    return rewrite_anthropic_answer(body, form.model, out, used);
   }
 
   void rewrite_refusal(route_kind /*route*/, int /*status*/, std::string& /*body*/,

@@ -2,6 +2,9 @@
 
 #include "http/dialects/anthropic_chat.hpp"
 #include "http/dialects/anthropic_passthrough.hpp"
+#include "http/dialects/embedding_translation.hpp"
+#include "http/dialects/gemini_chat.hpp"
+#include "http/dialects/gemini_passthrough.hpp"
 #include "http/dialects/openai_chat.hpp"
 #include "http/dialects/translation.hpp"
 #include "http/openai.hpp"
@@ -11,43 +14,37 @@ namespace {
 
 using engine::provider_kind;
 using engine::route_kind;
+using question = engine::provider_dialect::question;
 
-/// Headers that concern no dialect.
-engine::header_list neutral(const engine::header_list& forwarded) {
-  engine::header_list out;
-  for (const auto& h : forwarded) {
-    if (!h.first.starts_with("openai-") && !h.first.starts_with("anthropic-")) out.push_back(h);
-  }
-  return out;
+client_side openai_clients() {
+  return {openai_chat(), openai()};
+}
+client_side anthropic_clients() {
+  return {anthropic_chat(), anthropic_client()};
+}
+client_side gemini_clients() {
+  return {gemini_chat(), gemini_client()};
 }
 
-const provider_side& openai_provider() {
-  static const provider_side side = {
-      openai_chat(), openai(),
-      [](const engine::provider_dialect::question& q) {
-        return openai_path(route_kind::chat, q.provider, q.model);
-      },
-      [](const engine::provider_dialect::question& q, engine::header_list& out) {
-        out = neutral(q.forwarded);
-        add_openai_credentials(q.provider, q.key, out);
-      }};
-  return side;
+provider_side at_openai() {
+  return {openai_chat(), openai(),
+          [](const question& q) { return openai_path(route_kind::chat, q.provider, q.model); },
+          [](const question& q, engine::header_list& out) {
+            out = without_dialect_headers(q.forwarded);
+            add_openai_credentials(q.provider, q.key, out);
+          }};
 }
-
-const provider_side& anthropic_provider() {
-  static const provider_side side = {
-      anthropic_chat(), anthropic_passthrough(),
-      [](const engine::provider_dialect::question& q) {
-        return anthropic_path(route_kind::messages, q.provider);
-      },
-      [](const engine::provider_dialect::question& q, engine::header_list& out) {
-        add_anthropic_headers(neutral(q.forwarded), q.key, out);
-      }};
-  return side;
+provider_side at_anthropic() {
+  return {anthropic_chat(), anthropic_passthrough(),
+          [](const question& q) { return anthropic_path(route_kind::messages, q.provider); },
+          [](const question& q, engine::header_list& out) {
+            add_anthropic_headers(without_dialect_headers(q.forwarded), q.key, out);
+          }};
 }
-
-const client_side openai_clients{openai_chat(), openai()};
-const client_side anthropic_clients{anthropic_chat(), anthropic_client()};
+provider_side at_gemini() {
+  return {gemini_chat(), gemini_passthrough(), [](const question& q) { return gemini_path(q); },
+          [](const question& q, engine::header_list& out) { add_gemini_headers(q.forwarded, q.key, out); }};
+}
 
 class formats final : public engine::wire_formats {
  public:
@@ -56,6 +53,10 @@ class formats final : public engine::wire_formats {
       case route_kind::messages:
       case route_kind::count_tokens:
         return anthropic_client();
+      case route_kind::generate:
+      case route_kind::embed:
+      case route_kind::batch_embed:
+        return gemini_client();
       default:
         return openai();
     }
@@ -65,19 +66,21 @@ class formats final : public engine::wire_formats {
                                           const engine::provider_config& provider) const override {
     switch (provider.kind) {
       case provider_kind::openai:
+        return for_openai(route);
       case provider_kind::builtin:
-        return at_openai(route);
+        return route == route_kind::completions ? nullptr : for_openai(route);
       case provider_kind::anthropic:
-        return at_anthropic(route);
+        return for_anthropic(route);
       case provider_kind::gemini:
-        break;
+        return for_gemini(route);
     }
     return nullptr;
   }
 
  private:
-  static const engine::provider_dialect* at_openai(route_kind route) {
-    static const translation from_anthropic(anthropic_clients, openai_provider());
+  static const engine::provider_dialect* for_openai(route_kind route) {
+    static const translation from_anthropic(anthropic_clients(), at_openai());
+    static const translation from_gemini(gemini_clients(), at_openai());
     switch (route) {
       case route_kind::chat:
       case route_kind::completions:
@@ -85,19 +88,46 @@ class formats final : public engine::wire_formats {
         return &openai();
       case route_kind::messages:
         return &from_anthropic;
+      case route_kind::generate:
+        return &from_gemini;
+      case route_kind::embed:
+      case route_kind::batch_embed:
+        return &gemini_embeddings_at_openai();
       default:
         return nullptr;
     }
   }
 
-  static const engine::provider_dialect* at_anthropic(route_kind route) {
-    static const translation from_openai(openai_clients, anthropic_provider());
+  static const engine::provider_dialect* for_anthropic(route_kind route) {
+    static const translation from_openai(openai_clients(), at_anthropic());
+    static const translation from_gemini(gemini_clients(), at_anthropic());
     switch (route) {
       case route_kind::messages:
       case route_kind::count_tokens:
         return &anthropic_passthrough();
       case route_kind::chat:
         return &from_openai;
+      case route_kind::generate:
+        return &from_gemini;
+      default:
+        return nullptr;
+    }
+  }
+
+  static const engine::provider_dialect* for_gemini(route_kind route) {
+    static const translation from_openai(openai_clients(), at_gemini());
+    static const translation from_anthropic(anthropic_clients(), at_gemini());
+    switch (route) {
+      case route_kind::generate:
+      case route_kind::embed:
+      case route_kind::batch_embed:
+        return &gemini_passthrough();
+      case route_kind::chat:
+        return &from_openai;
+      case route_kind::messages:
+        return &from_anthropic;
+      case route_kind::embeddings:
+        return &openai_embeddings_at_gemini();
       default:
         return nullptr;
     }

@@ -131,7 +131,7 @@ class provider_side final : public engine::provider_dialect {
     return true;
   }
 
-  bool rewrite_answer(route_kind /*route*/, std::string_view body, std::string_view client_model,
+  bool rewrite_answer(route_kind /*route*/, std::string_view body, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
     out.clear();
     used = {};
@@ -143,9 +143,9 @@ class provider_side final : public engine::provider_dialect {
       return true;
     }
     const auto offset = static_cast<size_t>(chunk.model_version.data() - body.data());
-    out.reserve(body.size() + client_model.size() + 2);
+    out.reserve(body.size() + form.model.size() + 2);
     out.append(body, 0, offset);
-    json_quote(client_model, out);
+    json_quote(form.model, out);
     out.append(body.substr(offset + chunk.model_version.size()));
     return true;
   }

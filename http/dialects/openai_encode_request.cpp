@@ -53,7 +53,11 @@ class request_encoder {
 bool request_encoder::refuse(std::string_view field, std::string_view why) {
   const std::string name(field);
   error_ = {400, "invalid_request_error", "unsupported_field", {}, name, {}, true};
-  error_.message.append("`").append(name).append("` cannot be said in OpenAI's API: ").append(why).append(".");
+  error_.message.append("`")
+      .append(name)
+      .append("` cannot be said in OpenAI's API: ")
+      .append(why)
+      .append(".");
   return false;
 }
 

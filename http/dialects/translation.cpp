@@ -69,6 +69,14 @@ std::string_view type_of(int status) {
 
 }  // namespace
 
+engine::header_list without_dialect_headers(const engine::header_list& forwarded) {
+  engine::header_list out;
+  for (const auto& h : forwarded) {
+    if (!h.first.starts_with("openai-") && !h.first.starts_with("anthropic-")) out.push_back(h);
+  }
+  return out;
+}
+
 bool translation::encode_request(const question& q, engine::provider_request& out,
                                  engine::api_error& error) const {
   chat_request request;
@@ -83,27 +91,32 @@ bool translation::encode_request(const question& q, engine::provider_request& ou
   return true;
 }
 
-bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, std::string_view client_model,
+bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, const engine::answer_form& form,
                                  std::string& out, engine::usage& used) const {
   out.clear();
   used = {};
   chat_answer answer;
   if (!provider_.format.decode_answer(body, answer)) return false;
   used = answer.used;
-  client_.format.encode_answer(answer, options_for(client_model), out);
+  client_.format.encode_answer(answer, options_for(form.model), out);
   return true;
 }
 
 void translation::rewrite_refusal(route_kind /*route*/, int status, std::string& body,
                                   std::string& content_type) const {
+  tell_refusal(provider_.format, client_.dialect, status, body, content_type);
+}
+
+void tell_refusal(const chat_format& theirs, const engine::client_dialect& clients, int status,
+                  std::string& body, std::string& content_type) {
   engine::api_error e;
   e.status = status;
   e.type = type_of(status);
   e.code = "upstream_refused";
-  e.message = provider_.format.decode_error(body);
+  e.message = theirs.decode_error(body);
   if (e.message.empty())
     e.message = "The provider refused the request with status " + std::to_string(status) + ".";
-  body = client_.dialect.error_body(e);
+  body = clients.error_body(e);
   content_type = "application/json";
 }
 

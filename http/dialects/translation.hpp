@@ -19,6 +19,13 @@ struct provider_side {
   void (*add_headers)(const engine::provider_dialect::question& q, engine::header_list& headers);
 };
 
+/// The client's headers that concern no dialect.
+engine::header_list without_dialect_headers(const engine::header_list& forwarded);
+
+/// What a provider's refusal says, as an error of the client's dialect.
+void tell_refusal(const chat_format& theirs, const engine::client_dialect& clients, int status,
+                  std::string& body, std::string& content_type);
+
 /// Clients of one dialect at providers of another: requests are decoded and encoded again, answers and
 /// streams the other way round. Stateless and thread-safe.
 class translation final : public engine::provider_dialect {
@@ -27,7 +34,7 @@ class translation final : public engine::provider_dialect {
 
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& error) const override;
-  bool rewrite_answer(engine::route_kind route, std::string_view body, std::string_view client_model,
+  bool rewrite_answer(engine::route_kind route, std::string_view body, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override;
   void rewrite_refusal(engine::route_kind route, int status, std::string& body,
                        std::string& content_type) const override;

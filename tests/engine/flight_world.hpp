@@ -203,7 +203,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
     return false;
   }
   void rewrite_refusal(route_kind, int, std::string&, std::string&) const override {}
-  bool rewrite_answer(route_kind, std::string_view body, std::string_view, std::string& out,
+  bool rewrite_answer(route_kind, std::string_view body, const answer_form&, std::string& out,
                       usage& used) const override {
     out = body;
     used = {10, 20, 0, 0, 0, true};

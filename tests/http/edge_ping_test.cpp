@@ -63,9 +63,10 @@ class edge_ping_test : public edge_test {
   }
 
   void add_stream(const char* path, std::vector<std::string> pieces,
-                  const char* type = "text/event-stream; charset=utf-8") {
-    on("GET", path, [this, pieces, type](const edge_request& r, engine::yield) {
+                  const char* type = "text/event-stream; charset=utf-8", bool comments = true) {
+    on("GET", path, [this, pieces, type, comments](const edge_request& r, engine::yield) {
       engine::answer a;
+      a.comments = comments;
       a.content_type = type;
       a.stream = std::make_unique<held_stream>(*this, r, pieces);
       return a;
@@ -113,6 +114,19 @@ TEST_F(edge_ping_test, an_old_client_gets_them_without_chunks) {
   allowed = 3;
   body += c.read_all();
   EXPECT_EQ(without(body, ping), "data: a\n\ndata: b\n\n");
+}
+
+TEST_F(edge_ping_test, readers_that_know_no_comments_get_empty_lines) {
+  add_stream("/s", two_events, "text/event-stream", false);
+  start();
+  raw_client c(port);
+  c.send(get("/s", "1.0"));
+  c.read_until("\r\n\r\n");
+  auto body = c.read_until("data: a\n\n\n\n");
+  allowed = 3;
+  body += c.read_all();
+  EXPECT_THAT(body, Not(HasSubstr("ping")));
+  EXPECT_THAT(body, HasSubstr("\ndata: b\n\n"));
 }
 
 TEST_F(edge_ping_test, one_that_keeps_sending_gets_none) {
