@@ -67,8 +67,8 @@ struct answer {
   std::string body;
   std::unique_ptr<answer_stream> stream;
   bool close = false;  ///< close the connection afterwards
-  /// The stream's readers know comments, so one may tell that it is still alive. Google's SDK for Python takes
-  /// a comment for an event.
+  /// The stream's readers know comments, so one may tell that it is still alive. Google's SDK for Python
+  /// takes a comment for an event.
   bool comments = true;
 };
 

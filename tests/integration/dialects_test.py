@@ -159,7 +159,7 @@ class Dialects(TestCase):
     def test_answers_of_every_dialect_are_cached_in_it(self):
         for ask in (lambda **f: anthropic(self.gateway, "gpt", text="again?", **f),
                     lambda **f: anthropic(self.gateway, "claude", text="again?", **f),
-                    lambda **f: gemini(self.gateway, "gem", text="again?"),):
+                    lambda **f: gemini(self.gateway, "gpt", text="again?", generationConfig=f)):
             first = ask(temperature=0)
             again = ask(temperature=0)
             self.assertEqual([first.header("x-millrace-cache"), again.header("x-millrace-cache")], ["miss", "hit"])
