@@ -36,21 +36,6 @@ bool samples_one_way(std::string_view model) {
   return false;
 }
 
-/// Objects must say that they have no other members, all the way down.
-bool is_closed(dom::element schema) {
-  if (const auto object = as_object(schema)) {
-    const auto type = find_text(*object, "type");
-    bool open = true;
-    if (type == "object" && (object->at_key("additionalProperties").get(open) || open)) return false;
-    for (const auto& [key, value] : *object)
-      if (!is_closed(value)) return false;
-  } else if (schema.is_array()) {
-    for (const dom::element inner : dom::array(schema))
-      if (!is_closed(inner)) return false;
-  }
-  return true;
-}
-
 void append_tool(std::string& out, std::string_view name, const std::string& schema) {
   out += out.empty() ? "[" : ",";
   out += R"({"type":"function","function":{"name":")";
@@ -185,7 +170,7 @@ void anthropic_reader::read_output_config() {
   for (const auto& [name, inner] : *object)
     if (!is_one_of(name, {"type", "schema"}))
       throw rejected("output_config.format." + std::string(name) + ": Extra inputs are not permitted");
-  if (!is_closed(*schema))
+  if (!is_closed_schema(*schema))
     throw rejected(
         "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly "
         "set to false");

@@ -16,4 +16,18 @@ std::string_view raw_member(std::string_view object, std::string_view name) {
   return {};
 }
 
+bool is_closed_schema(dom::element schema) {
+  if (const auto object = as_object(schema)) {
+    const auto type = find_text(*object, "type");
+    bool open = true;
+    if (type == "object" && (object->at_key("additionalProperties").get(open) || open)) return false;
+    for (const auto& [key, value] : *object)
+      if (!is_closed_schema(value)) return false;
+  } else if (schema.is_array()) {
+    for (const dom::element inner : dom::array(schema))
+      if (!is_closed_schema(inner)) return false;
+  }
+  return true;
+}
+
 }  // namespace millrace::http::simulation

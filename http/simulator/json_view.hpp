@@ -68,6 +68,9 @@ inline bool is_base64(std::string_view text, bool url_too = false) {
 /// The value of a top-level member as it was written; empty: absent.
 std::string_view raw_member(std::string_view object, std::string_view name);
 
+/// Every object of a JSON schema says that it has no other members, all the way down.
+bool is_closed_schema(dom::element schema);
+
 /// Counts a prompt as OpenAI's estimate does (token_estimate.hpp), whatever dialect it came in.
 class prompt_counter {
  public:

@@ -6,6 +6,8 @@
 #include <zlib.h>
 
 #include "http/openai.hpp"
+#include "http/simulator/errors.hpp"
+#include "http/simulator/openai_strict.hpp"
 
 namespace millrace::http::simulation {
 namespace {
@@ -38,6 +40,28 @@ void read_content(od::value content, std::string& out) {
   }
 }
 
+/// Its text goes to q.said when it is the user's. What is not a text of one of the three is to be judged.
+void read_message(od::object message, question& q) {
+  std::string_view role;
+  bool has_text = false;
+  q.said.clear();
+  for (auto field : message) {
+    const std::string_view name = field.unescaped_key();
+    od::value value = field.value();
+    const bool string = value.type() == od::json_type::string;
+    if (name == "role" && string) {
+      role = value.get_string();
+    } else if (name == "content") {
+      has_text = string;
+      if (role.empty() || role == "user") read_content(value, q.said);
+    } else {
+      q.plain = false;
+    }
+  }
+  q.last_is_user = role == "user";
+  if (!has_text || (!q.last_is_user && role != "system" && role != "assistant")) q.plain = false;
+}
+
 void read_messages(od::array messages, question& q) {
   std::string& text = next_text(q);
   const std::string_view raw = messages.raw_json();
@@ -46,13 +70,13 @@ void read_messages(od::array messages, question& q) {
   messages.reset();
   for (od::value message : messages) {
     q.last_is_user = false;
-    if (message.type() != od::json_type::object) continue;
-    od::object object = message.get_object();
-    std::string_view role;
-    if (object["role"].get_string().get(role) || role != "user") continue;
-    q.last_is_user = true;
-    text.clear();
-    if (od::value content; !object["content"].get(content)) read_content(content, text);
+    if (message.type() != od::json_type::object) {
+      q.plain = false;
+      continue;
+    }
+    read_message(message.get_object(), q);
+    if (!q.last_is_user) continue;
+    text.swap(q.said);
   }
 }
 
@@ -112,10 +136,18 @@ void read_member(std::string_view name, od::value value, question& q, std::int64
   } else if ((q.route == route_kind::completions && name == "prompt") ||
              (q.route == route_kind::embeddings && name == "input")) {
     read_inputs(value, q);
+  } else if (name == "model" || name == "stream" || name == "stream_options" || name == "user" ||
+             name == "seed") {
+    return;
+  } else if (name == "temperature") {
+    double n = 0;
+    if (value.get_double().get(n) || n < 0 || n > 2) q.plain = false;
   } else if (name == "max_completion_tokens") {
     read_count(value, q.max_tokens);
+    if (q.max_tokens < 1) q.plain = false;
   } else if (name == "max_tokens") {
     read_count(value, older_max_tokens);
+    if (older_max_tokens < 1) q.plain = false;
   } else if (name == "n") {
     read_count(value, q.choices);
   } else if (chat && name == "tools") {
@@ -133,7 +165,18 @@ void read_member(std::string_view name, od::value value, question& q, std::int64
     read_count(value, q.dimensions);
   } else if (name == "encoding_format") {
     q.base64 = value.raw_json_token().starts_with("\"base64\"");
+  } else {
+    q.plain = false;
   }
+}
+
+/// Members that are known and have their own place, but bear on each other.
+void judge_combinations(question& q, std::int64_t older_max_tokens) {
+  const bool both = q.max_tokens >= 0 && older_max_tokens >= 0;
+  const bool tools = !q.tools.empty() || !q.tool_choice.empty() || !q.response_format.empty();
+  if (both || tools || q.reasons || !q.parallel_calls ||
+      (q.facts.stream_options_length > 0 && !q.facts.stream))
+    q.plain = false;
 }
 
 bool refuse(engine::api_error& error, std::string param, std::string message) {
@@ -156,7 +199,7 @@ void clear(question& q, route_kind route) {
   q.digest = 0;
   q.texts = 0;
   q.last_is_user = q.base64 = q.reasons = q.shows_thoughts = q.redacts_thoughts = false;
-  q.parallel_calls = true;
+  q.parallel_calls = q.plain = true;
   q.writes_cache = q.array_stream = false;
   q.dimensions = q.prompt_tokens = 0;
   q.tools.clear();
@@ -192,10 +235,19 @@ bool read_openai_question(route_kind route, std::string_view body, size_t paddin
   } catch (const simdjson::simdjson_error& e) {
     return refuse(error, "", std::string("The body could not be read: ") + e.what());
   }
+  judge_combinations(q, older_max_tokens);
   if (q.max_tokens < 0) q.max_tokens = older_max_tokens;
   if (q.choices < 1 || q.choices > question::max_choices) return refuse(error, "n", "'n' must be 1 to 128.");
   if (q.dimensions < 0 || q.dimensions > question::max_dimensions)
     return refuse(error, "dimensions", "'dimensions' must be 1 to 4096.");
+  if (!q.plain) {
+    try {
+      judge_openai(route, body, padding);
+    } catch (const rejected& r) {
+      error = r.error();
+      return false;
+    }
+  }
   if (q.texts == 0) next_text(q);
   q.prompt_tokens = q.facts.input_tokens;
   return true;

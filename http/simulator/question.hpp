@@ -28,6 +28,8 @@ struct question {
   /// are joined by spaces. Only the first `texts` are this request's.
   std::vector<std::string> text;
   size_t texts = 0;
+  std::string said;             ///< scratch
+  bool plain = true;            ///< nothing in it that needs to be judged
   bool last_is_user = false;    ///< the last message is the user's
   bool parallel_calls = true;   ///< several tools may be called at once
   bool reasons = false;         ///< thinks before it answers

@@ -95,7 +95,7 @@ class Known(CacheTest):
             self.assert_word("hit", body, "b")
         self.assert_calls(1)
         for body in (question(text, top_p=0.5, seed=8), question(text, top_p=0.5), question(text + " ", top_p=0.5, seed=7),
-                     question(text, "other", top_p=0.5, seed=7), question(text, top_p=0.5, seed=7, unknown=None)):
+                     question(text, "other", top_p=0.5, seed=7), question(text, top_p=0.5, seed=7, prediction=None)):
             self.assert_word("miss", body, "b")
 
     def test_streamed_from_plain(self):

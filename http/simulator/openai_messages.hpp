@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/simulator/json_view.hpp"
+
+/// The part of `judge_openai` that judges the conversation.
+namespace millrace::http::simulation {
+
+class openai_messages {
+ public:
+  /// Throws `rejected`.
+  void judge(dom::array messages);
+  /// Whether "json" is written anywhere in them.
+  bool say_json() const { return says_json_; }
+
+ private:
+  void judge_message(dom::object message, const std::string& path);
+  void judge_content(dom::object message, std::string_view role, const std::string& path);
+  void judge_part(dom::element part, std::string_view role, const std::string& path);
+  void judge_calls(dom::object message, const std::string& path);
+  void judge_answer(dom::object message, const std::string& path);
+  void want_answers(const std::string& path) const;
+  void read_text(std::string_view text);
+
+  std::vector<std::string_view> open_;   ///< calls without an answer so far
+  std::vector<std::string_view> calls_;  ///< all of the assistant's message that may be answered now
+  bool says_json_ = false;
+};
+
+}  // namespace millrace::http::simulation
