@@ -45,6 +45,9 @@ void append_completion(std::string& out, const identity& who, const reply_choice
 /// length 1: the same text has the same vector, and texts that share words are close.
 void append_embeddings(std::string& out, const identity& who, const question& q);
 
+/// The vector of one text, as JSON numbers in brackets. `dimensions` 0: 3072.
+void append_vector(std::string& out, std::string_view text, std::int64_t dimensions);
+
 /// GET /v1/models, or one of them.
 std::string model_list(const std::vector<std::string>& names);
 std::string model_entry(const std::string& name);

@@ -34,8 +34,8 @@ class dialect {
   virtual engine::api_error out_of_quota() const = 0;
   virtual engine::api_error over_limit(const admission& a, const simulated_limits& limits) const = 0;
   virtual std::string error_body(const engine::api_error& e, std::string_view request_id) const = 0;
-  /// As an event of a stream; empty where the API has none.
-  virtual std::string error_event(const engine::api_error& e) const = 0;
+  /// In the middle of a stream.
+  virtual std::string error_event(const engine::api_error& e, const question& q) const = 0;
 
   /// Header lines of every answer.
   virtual void append_head(std::string& head, std::string_view request_id, engine::duration wait) const = 0;

@@ -75,6 +75,10 @@ void append_floats(std::string& out, const std::vector<float>& vector) {
 
 }  // namespace
 
+void append_vector(std::string& out, std::string_view text, std::int64_t dimensions) {
+  append_floats(out, vector_of(text, dimensions > 0 ? dimensions : large_dimensions));
+}
+
 void append_embeddings(std::string& out, const identity& who, const question& q) {
   const bool large = who.model.find("large") != std::string::npos;
   const std::int64_t dimensions = q.dimensions > 0 ? q.dimensions

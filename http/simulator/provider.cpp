@@ -47,11 +47,19 @@ std::optional<api_route> find_route(std::string_view path) {
   if (path == "/v1/embeddings") return api_route{route_kind::embeddings, &openai_api()};
   if (path == "/v1/messages") return api_route{route_kind::messages, &anthropic_api()};
   if (path == "/v1/messages/count_tokens") return api_route{route_kind::count_tokens, &anthropic_api()};
+  constexpr std::string_view gemini = "/v1beta/models/";
+  if (!path.starts_with(gemini)) return std::nullopt;
+  const std::string_view method = path.substr(std::min(path.rfind(':'), path.size()));
+  if (method == ":generateContent" || method == ":streamGenerateContent")
+    return api_route{route_kind::generate, &gemini_api()};
+  if (method == ":embedContent") return api_route{route_kind::embed, &gemini_api()};
+  if (method == ":batchEmbedContents") return api_route{route_kind::batch_embed, &gemini_api()};
   return std::nullopt;
 }
 
 /// Who answers what is no question.
 const dialect& dialect_of(const http_request& request) {
+  if (request.path.starts_with("/v1beta/")) return gemini_api();
   return request.path.starts_with("/v1/messages") || !request.anthropic_version.empty() ? anthropic_api()
                                                                                         : openai_api();
 }
