@@ -153,7 +153,8 @@ TEST_F(GeminiSimulator, SaysWhenToComeBack) {
   EXPECT_EQ(refused.parsed()["error"]["status"], "RESOURCE_EXHAUSTED");
   EXPECT_EQ(refused.headers.count("retry-after"), 0U);
   bool found = false;
-  for (const auto& detail : refused.parsed()["error"]["details"]) {
+  const json details = refused.parsed()["error"]["details"];
+  for (const auto& detail : details) {
     if (detail["@type"] != "type.googleapis.com/google.rpc.RetryInfo") continue;
     found = true;
     const std::string delay = detail["retryDelay"];
