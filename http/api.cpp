@@ -399,11 +399,38 @@ answer probe(api_services& services, const edge_request& r, bool good, std::stri
 }  // namespace
 
 std::string format_error(const api_error& error, std::string_view path) {
+  const bool google =
+      path.starts_with("/v1beta/") ||
+      (path.starts_with("/v1/models/") && (path.ends_with("Content") || path.ends_with("Contents")));
   const auto route = path.starts_with("/v1/messages") ? route_kind::messages
-                     : path.starts_with("/v1beta/")   ? route_kind::generate
+                     : google                         ? route_kind::generate
                                                       : route_kind::chat;
   return all_formats().of(route).error_body(error);
 }
+
+namespace {
+
+/// Gemini's routes, under both names that Google's SDKs use for the version.
+void add_gemini_routes(api_services& s, std::vector<route>& out) {
+  struct verb {
+    std::string_view name;
+    route_kind kind;
+    bool streamed;
+  };
+  constexpr std::array<verb, 4> verbs = {{{"generateContent", route_kind::generate, false},
+                                          {"streamGenerateContent", route_kind::generate, true},
+                                          {"embedContent", route_kind::embed, false},
+                                          {"batchEmbedContents", route_kind::batch_embed, false}}};
+  for (const std::string prefix : {"/v1beta/models/{model}:", "/v1/models/{model}:"}) {
+    for (const verb& v : verbs) {
+      out.push_back({"POST", prefix + std::string(v.name), [&s, v](const edge_request& r, engine::yield y) {
+                       return complete(s, v.kind, v.streamed, r, y);
+                     }});
+    }
+  }
+}
+
+}  // namespace
 
 std::vector<route> api_routes(api_services& s) {
   const auto completion = [&s](route_kind kind) {
@@ -411,19 +438,12 @@ std::vector<route> api_routes(api_services& s) {
                    return complete(s, kind, false, r, y);
                  }};
   };
-  return {
+  std::vector<route> routes = {
       completion(route_kind::chat),
       completion(route_kind::completions),
       completion(route_kind::embeddings),
       completion(route_kind::messages),
       completion(route_kind::count_tokens),
-      completion(route_kind::generate),
-      {"POST", "/v1beta/models/{model}:streamGenerateContent",
-       [&s](const edge_request& r, engine::yield y) {
-         return complete(s, route_kind::generate, true, r, y);
-       }},
-      completion(route_kind::embed),
-      completion(route_kind::batch_embed),
       {"GET", "/v1/models", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/v1/models/{id}", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},
@@ -437,6 +457,8 @@ std::vector<route> api_routes(api_services& s) {
       {"DELETE", "/v1/cache", [&s](const edge_request& r, engine::yield y) { return purge_cache(s, r, y); }},
       {"GET", "/metrics", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, true); }},
   };
+  add_gemini_routes(s, routes);
+  return routes;
 }
 
 }  // namespace millrace::http

@@ -5,6 +5,7 @@
 #include "http/dialects/anthropic_codec.hpp"
 #include "http/dialects/anthropic_thinking.hpp"
 #include "http/dialects/anthropic_tool_ids.hpp"
+#include "http/dialects/closed_schema.hpp"
 #include "http/dialects/gemini_signature.hpp"
 #include "http/token_estimate.hpp"
 
@@ -450,7 +451,8 @@ void request_encoder::write_thinking() {
   if (has_schema) {
     if (!plan_.effort.empty()) out_ += ',';
     out_.append(R"("format":{"type":"json_schema","schema":)");
-    out_.append(request_.schema.empty() ? "{}" : request_.schema).append("}");
+    append_closed_schema(request_.schema.empty() ? "{}" : request_.schema, out_);
+    out_ += '}';
   }
   out_ += '}';
 }

@@ -271,13 +271,28 @@ void anthropic_reader::read_system() {
   read_content(*system, "system", home::system, true);
 }
 
+namespace {
+
+/// Versions are dates; newer SDKs send newer ones.
+bool is_version(std::string_view text) {
+  constexpr std::string_view form = "dddd-dd-dd";
+  if (text.size() != form.size() || text < "2023") return false;
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (form[i] == 'd' ? !digit : text[i] != '-') return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool read_anthropic_question(route_kind route, const http_request& request, question& q,
                              engine::api_error& error) {
   if (request.anthropic_version.empty()) {
     error = rejected("anthropic-version: header is required").error();
     return false;
   }
-  if (!is_one_of(request.anthropic_version, {"2023-06-01", "2023-01-01"})) {
+  if (!is_version(request.anthropic_version)) {
     error = rejected("anthropic-version: \"" + std::string(request.anthropic_version) +
                      "\" is not a valid version. Use \"2023-06-01\".")
                 .error();

@@ -67,9 +67,11 @@ test('a streamed tool call is put together', async () => {
 });
 
 test('JSON mode and a schema', async () => {
-  const free = await ask({ response_format: { type: 'json_object' } });
+  const messages = [{ role: 'system', content: 'Answer in JSON.' }, ...QUESTION];
+  const free = await ask({ messages, response_format: { type: 'json_object' } });
   assert.match(JSON.parse(free.choices[0].message.content).echo, /What is a mill race\?/);
-  const schema = { name: 'place', strict: true, schema: WEATHER.function.parameters };
+  const schema = { name: 'place', strict: true, 
+    schema: { ...WEATHER.function.parameters, required: ['city', 'days'], additionalProperties: false } };
   const parsed = await sdk.chat.completions.parse({ model: 'chat', messages: QUESTION,
     response_format: { type: 'json_schema', json_schema: schema } });
   assert.equal(JSON.parse(parsed.choices[0].message.content).days, 42);

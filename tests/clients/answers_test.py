@@ -65,7 +65,9 @@ class Answers(World):
         self.assertEqual((function.name, json.loads(function.arguments)["days"]), ("weather", 42))
 
     def test_json_mode_and_a_schema(self):
-        text = self.ask(response_format={"type": "json_object"}).choices[0].message.content
+        asked = [{"role": "system", "content": "Answer in JSON."}, *QUESTION]
+        text = self.sdk.chat.completions.create(model="chat", messages=asked,
+                                                response_format={"type": "json_object"}).choices[0].message.content
         self.assertIn("What is a mill race?", json.loads(text)["echo"])
         parsed = self.sdk.chat.completions.parse(model="chat", messages=QUESTION, response_format=Place)
         self.assertEqual(parsed.choices[0].message.parsed.days, 42)

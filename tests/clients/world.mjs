@@ -10,7 +10,7 @@ import { after } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 
 for (const name of Object.keys(process.env)) {
-  if (name.startsWith('OPENAI_') || /_api_key$|_proxy$/i.test(name)) delete process.env[name];
+  if (/^(OPENAI|ANTHROPIC|GOOGLE|GEMINI)_/.test(name) || /_api_key$|_proxy$/i.test(name)) delete process.env[name];
 }
 
 export const OpenAI = createRequire(new URL('.sdks/', import.meta.url))('openai');

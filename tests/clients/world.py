@@ -11,7 +11,7 @@ from harness import (PATIENCE, Gateway, RecordingUpstream, Simulator, TestCase, 
 import openai  # noqa: E402
 
 for name in list(os.environ):
-    if name.startswith("OPENAI_"):
+    if name.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "LANGCHAIN_", "LANGSMITH_")):
         del os.environ[name]
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {

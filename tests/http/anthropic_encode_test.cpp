@@ -242,8 +242,10 @@ TEST(anthropic_encode, writes_schemas_stops_users_and_streams) {
   r.stream = true;
   r.max_output_tokens = 7;
   const json body = encode(r).body();
-  EXPECT_EQ(body["output_config"],
-            json::parse(R"({"format":{"type":"json_schema","schema":{"type":"object"}}})"));
+  EXPECT_EQ(
+      body["output_config"],
+      json::parse(
+          R"({"format":{"type":"json_schema","schema":{"type":"object","additionalProperties":false}}})"));
   EXPECT_EQ(body["stop_sequences"], json::parse(R"(["END","X"])"));
   EXPECT_EQ(body["metadata"]["user_id"], "u\n1");
   EXPECT_EQ(body["stream"], true);

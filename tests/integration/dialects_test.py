@@ -46,7 +46,7 @@ class Dialects(TestCase):
                 "frail": {"targets": [target("dead", "x")], "fallbacks": ["claude"]}},
             "retry": {"attempts": 1}}))
 
-    MODELS = {"gpt": "o", "claude": "a"}
+    MODELS = {"gpt": "o", "claude": "a", "gem": "g"}
 
     def test_every_client_reaches_every_provider(self):
         for model, name in self.MODELS.items():
@@ -131,7 +131,7 @@ class Dialects(TestCase):
             self.assertGreater(answer.json()["input_tokens"], 3)
 
     def test_embeddings(self):
-        for model, width in (("gpt", None), ("local", 512)):
+        for model, width in (("gpt", None), ("gem", None), ("local", 512)):
             answer = request(self.gateway.port, "POST", "/v1/embeddings",
                              json.dumps({"model": model, "input": ["a mill", "a race"]}))
             self.assertEqual(answer.status, 200, answer.body)
@@ -159,7 +159,8 @@ class Dialects(TestCase):
     def test_answers_of_every_dialect_are_cached_in_it(self):
         for ask in (lambda **f: anthropic(self.gateway, "gpt", text="again?", **f),
                     lambda **f: anthropic(self.gateway, "claude", text="again?", **f),
-                    lambda **f: gemini(self.gateway, "gpt", text="again?", generationConfig=f)):
+                    lambda **f: gemini(self.gateway, "gpt", text="again?", generationConfig=f),
+                    lambda **f: gemini(self.gateway, "gem", text="again?", generationConfig=f)):
             first = ask(temperature=0)
             again = ask(temperature=0)
             self.assertEqual([first.header("x-millrace-cache"), again.header("x-millrace-cache")], ["miss", "hit"])

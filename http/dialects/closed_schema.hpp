@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+#include "http/dialects/chat.hpp"
+
+namespace millrace::http {
+
+/// Appends a JSON schema in which every object that does not say so itself takes no other properties than
+/// those it names: Anthropic answers by no other schemas. A text that is no schema is appended as it is.
+/// Pure.
+void append_closed_schema(json_literal schema, std::string& out);
+
+}  // namespace millrace::http
