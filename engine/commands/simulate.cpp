@@ -115,7 +115,8 @@ int run(const simulate_arguments& arguments) {
 
 void register_simulate(CLI::App& app, std::function<int()>& chosen) {
   auto a = std::make_shared<simulate_arguments>();
-  CLI::App* command = app.add_subcommand("simulate", "Run a provider to test against (OpenAI's API)");
+  CLI::App* command = app.add_subcommand(
+      "simulate", "Run a provider to test against (OpenAI's, Anthropic's and Gemini's API)");
   command->add_option("--listen", a->listen, "ADDR:PORT; port 0 is a free one")->capture_default_str();
   command
       ->add_option("--latency", a->latency,
@@ -132,7 +133,10 @@ void register_simulate(CLI::App& app, std::function<int()>& chosen) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--tpm", a->tpm, "estimated tokens per key in any 60 s; 0: unlimited")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--key", a->keys, "NAME:rpm=N,tpm=N, limits of one key (repeatable)")->take_all();
+  command
+      ->add_option("--key", a->keys,
+                   "NAME:rpm=N,tpm=N,tpm_input=N,tpm_output=N, limits of one key (repeatable)")
+      ->take_all();
   command->add_option("--require-key", a->require_keys, "a key that is accepted; others get 401 (repeatable)")
       ->take_all();
   command

@@ -52,7 +52,9 @@ class openai_dialect_of_simulator final : public dialect {
   std::string error_body(const api_error& e, std::string_view /*request_id*/) const override {
     return openai().error_body(e);
   }
-  std::string error_event(const api_error& e, const question& /*q*/) const override { return openai().error_event(e); }
+  std::string error_event(const api_error& e, const question& /*q*/) const override {
+    return openai().error_event(e);
+  }
 
   void append_head(std::string& head, std::string_view request_id, engine::duration wait) const override {
     head.append("x-request-id: req_").append(request_id).append("\r\nopenai-version: 2020-10-01\r\n");

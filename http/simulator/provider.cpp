@@ -121,9 +121,13 @@ provider::key_entry& provider::key(std::string_view name) {
 }
 
 model_bill& provider::bill(key_entry& k, std::string_view model) {
-  if (const auto found = k.bills.find(model); found != k.bills.end()) return *found->second;
+  if (k.last_bill != nullptr && k.last_model == model) return *k.last_bill;
   if (k.bills.size() >= max_cached_names) k.bills.clear();
-  return *k.bills.emplace(model, &k.ledger->bill(model)).first->second;
+  model_bill*& known = k.bills[std::string(model)];
+  if (known == nullptr) known = &k.ledger->bill(model);
+  k.last_model = model;
+  k.last_bill = known;
+  return *known;
 }
 
 const provider::model_entry_cached& provider::model(std::string_view name) {

@@ -94,6 +94,8 @@ class provider {
     simulated_limits limits;
     bool allowed = false;
     cache<model_bill*> bills;  ///< by model
+    std::string last_model;    ///< most requests name the same as the one before
+    model_bill* last_bill = nullptr;
   };
 
   void refresh();

@@ -40,17 +40,26 @@ void read_content(od::value content, std::string& out) {
   }
 }
 
+std::string_view read_role(od::value value) {
+  const std::string_view raw = value.raw_json_token();
+  if (raw.starts_with("\"user\"")) return "user";
+  if (raw.starts_with("\"system\"")) return "system";
+  if (raw.starts_with("\"assistant\"")) return "assistant";
+  return value.get_string();
+}
+
 /// Its text goes to q.said when it is the user's. What is not a text of one of the three is to be judged.
 void read_message(od::object message, question& q) {
   std::string_view role;
   bool has_text = false;
   q.said.clear();
   for (auto field : message) {
-    const std::string_view name = field.unescaped_key();
+    // A key written with escapes goes to the judge, who reads it.
+    const od::raw_json_string name = field.key();
     od::value value = field.value();
     const bool string = value.type() == od::json_type::string;
-    if (name == "role" && string) {
-      role = value.get_string();
+    if (string && name == "role") {
+      role = read_role(value);
     } else if (name == "content") {
       has_text = string;
       if (role.empty() || role == "user") read_content(value, q.said);

@@ -15,20 +15,35 @@ struct simulator_options {
   simulator_settings settings;
 };
 
-/// A provider to test against, on threads of its own, speaking OpenAI's HTTP API:
+/// A provider to test against, on threads of its own, speaking three providers' HTTP APIs at once:
 ///
-///   POST /v1/chat/completions, /v1/completions   plain and streamed, n, usage, tool calls, JSON answers
-///   POST /v1/embeddings                          vectors made from the text; float and base64
-///   GET  /v1/models, /v1/models/{id}
-///   GET  /stats      per API key what arrived, in exact sliding windows; DELETE /stats starts it anew
-///   GET  /control    the settings; POST /control changes them while it runs
+///   OpenAI     POST /v1/chat/completions, /v1/completions, /v1/embeddings; GET /v1/models, /v1/models/{id}
+///   Anthropic  POST /v1/messages, /v1/messages/count_tokens; GET /v1/models with `anthropic-version`
+///   Gemini     POST /v1beta/models/{model}:generateContent, :streamGenerateContent (?alt=sse, or an array),
+///              :embedContent, :batchEmbedContents; GET /v1beta/models
+///   itself     GET /stats      per API key what arrived, in exact sliding windows, and the tokens billed, by
+///                              model; DELETE /stats starts it anew
+///              GET /control    the settings; POST /control changes them while it runs
 ///
-/// Answers depend on the request alone. A text answer is `echo H: ` and the first 64 characters of the last
-/// user message (or of the prompt), then filler words; H is the CRC-32 (8 hex digits) of the raw bytes of the
-/// value of `messages` (`prompt`), so that a test can tell that an answer belongs to its question and that no
-/// byte was changed. A tool is called when `tools` is there and either `tool_choice` demands it or the last
-/// message is the user's and says "use the tool". Model names that start with `fault-` ask for trouble, see
+/// A request that the real API would refuse is refused as it would: unknown members, roles and blocks, values
+/// out of range, tool calls without results and results without calls, empty contents, broken base64, and
+/// what else is known of each. Keys are taken from each API's own header. Limits, latencies and faults are
+/// the same for all, in each one's shapes; Gemini tells neither limits nor hints in headers.
+///
+/// Answers depend on the request alone, but for caching. A text answer is `echo H: ` and the first 64
+/// characters of the last user message (or of the prompt), then filler words; H is the CRC-32 (8 hex digits)
+/// of the raw bytes of the value of `messages` (`prompt`, `contents`), so that a test can tell that an answer
+/// belongs to its question and that no byte was changed. A tool is called when `tools` is there and either
+/// `tool_choice` demands it or the last message is the user's and says "use the tool"; all of them (at most
+/// 16) when it also says "parallel" and nothing forbids that. Equal texts have equally many tokens in every
+/// dialect, counted by http/token_estimate.hpp. Model names that start with `fault-` ask for trouble, see
 /// fault_of_model_name.
+///
+/// Thinking takes 12 tokens, where `thinking`, `thinkingConfig` or `reasoning_effort` ask for it. Signatures
+/// that come back must be the simulator's own and fit their thoughts.
+///
+/// What was prompted once is cached, for all keys: up to a `cache_control` of Anthropic's, whatever its
+/// length; in the other dialects for the same model from 1024 tokens on, in steps of 128.
 ///
 /// The client's close (also of its sending half) is noticed at once, whatever the simulator is waiting for.
 /// All functions are thread-safe.
