@@ -3,57 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <utility>
-#include <vector>
 
-#include "http/canonical_json.hpp"
+#include "http/answer_members.hpp"
 #include "http/json_scan.hpp"
 
 namespace millrace::http {
 namespace {
 
 using engine::route_kind;
-
-struct member {
-  std::string key;         ///< canonical, with quotes
-  std::string_view value;  ///< as written
-};
-using members = std::vector<member>;
-
-/// The members of `object`, of those with one name the last. False when that is no object, or too large.
-bool read_members(std::string_view object, members& out) {
-  out.clear();
-  json_scanner scanner(object);
-  if (!scanner.enter_object()) return false;
-  std::string_view unescaped;
-  std::string key;
-  while (scanner.next_member(unescaped)) {
-    key.clear();
-    append_canonical_string(scanner.key_literal(), scanner.string_respelt(), key);
-    const std::string_view value = scanner.value();
-    const auto there = std::find_if(out.begin(), out.end(), [&](const member& m) { return m.key == key; });
-    if (there != out.end()) {
-      there->value = value;
-    } else if (out.size() < max_answer_members) {
-      out.push_back({key, value});
-    } else {
-      return false;
-    }
-  }
-  return scanner.at_end();
-}
-
-/// Takes a member out; empty when it is not there.
-std::string_view take(members& all, std::string_view key) {
-  const auto found = std::find_if(all.begin(), all.end(), [key](const member& m) { return m.key == key; });
-  if (found == all.end()) return {};
-  const std::string_view value = found->value;
-  all.erase(found);
-  return value;
-}
-
-void append_member(const member& m, std::string& out) {
-  out.append(m.key).append(":").append(m.value);
-}
 
 class answer_replayer {
  public:
@@ -66,10 +23,10 @@ class answer_replayer {
   bool replay_choice(std::string_view literal);
   bool replay_message(std::string_view message);
   bool replay_tool_calls(std::string_view calls);
-  void first_delta(const members& message);
+  void first_delta(const answer_members& message);
   void add_piece(std::string_view said);
   void add_logprobs();
-  void add_end(const members& rest, std::string_view finish_reason);
+  void add_end(const answer_members& rest, std::string_view finish_reason);
   void begin_chunk();
   void end_chunk();
 
@@ -87,15 +44,15 @@ class answer_replayer {
 bool answer_replayer::replay(std::string_view answer) {
   constexpr std::array<std::string_view, 5> everywhere = {"\"id\"", "\"created\"", "\"model\"",
                                                           "\"system_fingerprint\"", "\"service_tier\""};
-  members all;
-  if (!read_members(answer, all)) return false;
-  const std::string_view choices = take(all, "\"choices\"");
-  const std::string_view usage = take(all, "\"usage\"");
-  const std::string_view error = take(all, "\"error\"");
+  answer_members all;
+  if (!read_answer_members(answer, all)) return false;
+  const std::string_view choices = take_member(all, "\"choices\"");
+  const std::string_view usage = take_member(all, "\"usage\"");
+  const std::string_view error = take_member(all, "\"error\"");
   if (!error.empty() && error != "null") return false;
-  take(all, "\"object\"");
+  take_member(all, "\"object\"");
   head_ = chat_ ? R"(data: {"object":"chat.completion.chunk",)" : R"(data: {"object":"text_completion",)";
-  for (const member& m : all) {
+  for (const answer_member& m : all) {
     const bool repeated = std::find(everywhere.begin(), everywhere.end(), m.key) != everywhere.end();
     if (!repeated) extras_ += ',';
     append_member(m, repeated ? head_ : extras_);
@@ -116,15 +73,15 @@ bool answer_replayer::replay(std::string_view answer) {
 }
 
 bool answer_replayer::replay_choice(std::string_view literal) {
-  members all;
-  if (!read_members(literal, all)) return false;
-  const std::string_view index = take(all, "\"index\"");
+  answer_members all;
+  if (!read_answer_members(literal, all)) return false;
+  const std::string_view index = take_member(all, "\"index\"");
   const std::int64_t before = index_++;
   if (!index.empty() && (!json_integer(index, index_) || index_ <= before)) return false;
-  const std::string_view finish_reason = take(all, "\"finish_reason\"");
-  const std::string_view said = take(all, chat_ ? "\"message\"" : "\"text\"");
+  const std::string_view finish_reason = take_member(all, "\"finish_reason\"");
+  const std::string_view said = take_member(all, chat_ ? "\"message\"" : "\"text\"");
   if (json_is_blank(finish_reason) || said.empty()) return false;
-  logprobs_ = take(all, "\"logprobs\"");
+  logprobs_ = take_member(all, "\"logprobs\"");
   has_logprobs_ = !logprobs_.empty();
   if (logprobs_ == "null") logprobs_ = {};
   if (chat_) {
@@ -138,11 +95,11 @@ bool answer_replayer::replay_choice(std::string_view literal) {
 }
 
 bool answer_replayer::replay_message(std::string_view message) {
-  members all;
-  if (!read_members(message, all)) return false;
+  answer_members all;
+  if (!read_answer_members(message, all)) return false;
   first_delta(all);
   std::string delta;
-  for (const member& m : all) {
+  for (const answer_member& m : all) {
     if (m.key == "\"role\"" || json_is_blank(m.value)) continue;
     if (m.key == "\"tool_calls\"") {
       if (!replay_tool_calls(m.value)) return false;
@@ -156,13 +113,13 @@ bool answer_replayer::replay_message(std::string_view message) {
 }
 
 /// The role, and what is empty or null: a stream opens with such a chunk.
-void answer_replayer::first_delta(const members& message) {
+void answer_replayer::first_delta(const answer_members& message) {
   begin_chunk();
   out_ += "\"delta\":{\"role\":";
-  const auto role =
-      std::find_if(message.begin(), message.end(), [](const member& m) { return m.key == "\"role\""; });
+  const auto role = std::find_if(message.begin(), message.end(),
+                                 [](const answer_member& m) { return m.key == "\"role\""; });
   out_.append(role == message.end() ? "\"assistant\"" : role->value);
-  for (const member& m : message) {
+  for (const answer_member& m : message) {
     if (m.key == "\"role\"") continue;
     if (json_is_blank(m.value)) {
       out_ += ',';
@@ -180,12 +137,12 @@ bool answer_replayer::replay_tool_calls(std::string_view calls) {
   json_scanner scanner(calls);
   if (!scanner.enter_array()) return false;
   std::string delta;
-  members call;
+  answer_members call;
   for (size_t index = 0; scanner.next_element(); ++index) {
-    if (!read_members(scanner.value(), call) || out_.size() > max_replay_bytes) return false;
-    take(call, "\"index\"");
+    if (!read_answer_members(scanner.value(), call) || out_.size() > max_replay_bytes) return false;
+    take_member(call, "\"index\"");
     delta = "\"delta\":{\"tool_calls\":[{\"index\":" + std::to_string(index);
-    for (const member& m : call) {
+    for (const answer_member& m : call) {
       delta += ',';
       append_member(m, delta);
     }
@@ -208,11 +165,11 @@ void answer_replayer::add_logprobs() {
   logprobs_ = {};
 }
 
-void answer_replayer::add_end(const members& rest, std::string_view finish_reason) {
+void answer_replayer::add_end(const answer_members& rest, std::string_view finish_reason) {
   begin_chunk();
   out_ += chat_ ? "\"delta\":{}," : "\"text\":\"\",";
   add_logprobs();
-  for (const member& m : rest) {
+  for (const answer_member& m : rest) {
     append_member(m, out_);
     out_ += ',';
   }
@@ -229,27 +186,13 @@ void answer_replayer::end_chunk() {
   out_ += wants_usage_ ? ",\"usage\":null}\n\n" : "}\n\n";
 }
 
-bool is_json(std::string_view text) {
-  json_scanner scanner(text);
-  return !scanner.value().empty() && scanner.at_end();
-}
-
 }  // namespace
 
 bool replay_openai_answer(route_kind route, std::string_view answer, bool client_wants_usage,
                           std::string& out) {
   out.clear();
-  if (route == route_kind::embeddings || !valid_utf8(answer)) return false;
-  // In JSON, line ends only stand between values, where a space does as well; in an event they would end its
-  // data.
   std::string one_line;
-  if (answer.find_first_of("\r\n") != std::string_view::npos) {
-    if (!is_json(answer)) return false;
-    one_line = answer;
-    std::replace_if(
-        one_line.begin(), one_line.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
-    answer = one_line;
-  }
+  if (route == route_kind::embeddings || !on_one_line(answer, one_line)) return false;
   out.reserve(answer.size() + 2048);
   if (answer_replayer(route == route_kind::chat, client_wants_usage, out).replay(answer)) return true;
   out.clear();

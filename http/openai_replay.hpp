@@ -7,8 +7,6 @@
 
 namespace millrace::http {
 
-/// Most members of an answer, of a choice and of a message that is replayed.
-inline constexpr size_t max_answer_members = 256;
 /// Where a replay grows beyond this, as an answer of very many parts may, it is given up. It is passed by one
 /// event at most.
 inline constexpr size_t max_replay_bytes = 64U << 20;

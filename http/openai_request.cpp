@@ -1,12 +1,11 @@
 #include "http/openai_request.hpp"
 
 #include <algorithm>
-#include <forward_list>
 #include <utility>
-#include <vector>
 
 #include "http/json_scan.hpp"
 #include "http/openai_input.hpp"
+#include "http/seen_keys.hpp"
 
 namespace millrace::http {
 namespace {
@@ -67,23 +66,6 @@ usage_option read_usage_option(std::string_view stream_options) {
   return option;
 }
 
-/// The top-level keys seen so far. A body has a dozen or two, so comparing with each is cheaper than hashing.
-class key_set {
- public:
-  key_set() { keys_.reserve(32); }
-  bool full() const { return keys_.size() == max_top_level_members; }
-  /// False when `key` was there before. A key that is not `stable` is copied.
-  bool insert(std::string_view key, bool stable) {
-    if (std::find(keys_.begin(), keys_.end(), key) != keys_.end()) return false;
-    keys_.push_back(stable ? key : copies_.emplace_front(key));
-    return true;
-  }
-
- private:
-  std::vector<std::string_view> keys_;
-  std::forward_list<std::string> copies_;
-};
-
 class request_reader {
  public:
   request_reader(route_kind route, std::string_view body, engine::request_facts& facts,
@@ -116,7 +98,7 @@ class request_reader {
   engine::api_error& error_;
   json_scanner scanner_;
   openai_input_reader input_{scanner_};
-  key_set keys_;
+  seen_keys keys_;
   bool has_model_ = false;
   bool has_input_ = false;
   std::int64_t max_completion_tokens_ = -1;

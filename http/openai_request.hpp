@@ -4,13 +4,13 @@
 #include <string_view>
 
 #include "engine/ports.hpp"
+#include "http/seen_keys.hpp"
 
 /// Requests in OpenAI's format; see `engine::client_dialect` for the meaning. Pure functions, safe from any
 /// thread.
 namespace millrace::http {
 
-/// Bounds of what is looked at; beyond them the answer is 400.
-inline constexpr size_t max_top_level_members = 256;
+/// Longest name of a model; beyond it the answer is 400.
 inline constexpr size_t max_model_bytes = 512;
 
 /// Largest values of `max_tokens` and of `n` or `best_of` that are reckoned with; their product fits 64 bits.

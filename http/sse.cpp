@@ -19,6 +19,19 @@ std::string_view sse_payload(const sse_event& event, std::string& joined) {
   return joined;
 }
 
+void replace_in_event(const sse_event& event, size_t offset, size_t length, std::string_view text,
+                      std::string& out) {
+  size_t begin = 0;  // of the line in the payload
+  for (const auto& line : event.data) {
+    if (offset < begin + line.length) {
+      const size_t at = line.offset + offset - begin;
+      out.append(event.raw, 0, at).append(text).append(event.raw, at + length);
+      return;
+    }
+    begin += line.length + 1;
+  }
+}
+
 void sse_splitter::feed(std::string_view bytes) {
   if (kept_.empty()) {
     text_ = bytes;

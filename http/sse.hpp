@@ -30,6 +30,11 @@ struct sse_event {
 /// `joined`.
 std::string_view sse_payload(const sse_event& event, std::string& joined);
 
+/// Appends the block with `text` in place of `length` bytes at `offset` of its payload, which must stand on
+/// one line, as all strings of JSON do.
+void replace_in_event(const sse_event& event, size_t offset, size_t length, std::string_view text,
+                      std::string& out);
+
 /// Cuts a text/event-stream (WHATWG HTML, section 9.2.6) into its blocks, whatever pieces the bytes come in
 /// and whichever line end (LF, CR LF, CR) they use; the blocks' `raw` texts joined are the stream, save a
 /// leading byte order mark. Bytes are copied only when a block is spread over several pieces, and none is

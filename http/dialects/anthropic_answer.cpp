@@ -23,11 +23,8 @@ void read_block(json_literal literal, chat_answer& out) {
   enum : std::size_t { type, text, thinking, signature, data, id, name, input, count };
   static constexpr std::array<std::string_view, count> names = {"type", "text", "thinking", "signature",
                                                                 "data", "id",   "name",     "input"};
-  json_scanner scanner(literal);
-  if (!scanner.enter_object()) return;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
+  const json_members<count> value(literal, names);
+  if (!value.is_object) return;
   const std::string kind = json_text(value[type]);
   chat_part part;
   if (kind == "text") {
@@ -41,8 +38,8 @@ void read_block(json_literal literal, chat_answer& out) {
     part.signature = value[data];
   } else if (kind == "tool_use") {
     part.kind = part_kind::tool_call;
-    part.id = anthropic_text(value[id], out);
-    part.name = anthropic_text(value[name], out);
+    part.id = text_of(value[id], out);
+    part.name = text_of(value[name], out);
     part.arguments = value[input];
   } else {
     return;
@@ -54,11 +51,7 @@ void read_block(json_literal literal, chat_answer& out) {
 }
 
 void add_explanation(json_literal stop_details, chat_answer& out) {
-  json_scanner scanner(stop_details);
-  if (!scanner.enter_object()) return;
-  std::array<json_literal, 1> value;
-  std::string unknown;
-  read_known_members<1>(scanner, {"explanation"}, value, unknown);
+  const json_members<1> value(stop_details, {"explanation"});
   if (json_is_blank(value[0]) || value[0].front() != '"') return;
   chat_part& part = out.parts.emplace_back();
   part.kind = part_kind::refusal;
@@ -149,16 +142,12 @@ bool decode_anthropic_answer(std::string_view body, chat_answer& out) {
   static constexpr std::array<std::string_view, count> names = {
       "type", "id", "content", "stop_reason", "stop_sequence", "stop_details", "usage"};
   out = {};
-  json_scanner scanner(body);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
-  if (!scanner.at_end() || json_text(value[type]) != "message") return false;
+  const json_members<count> value(body, names);
+  if (!value.whole || json_text(value[type]) != "message") return false;
   json_scanner blocks(value[content]);
   if (!blocks.enter_array()) return false;
   while (blocks.next_element()) read_block(blocks.value(), out);
-  out.id = anthropic_text(value[id], out);
+  out.id = text_of(value[id], out);
   out.finish = read_anthropic_stop(json_text(value[stop]));
   if (!value[sequence].empty() && value[sequence].front() == '"') out.stop_sequence = value[sequence];
   if (out.finish == finish_reason::content_filter) add_explanation(value[details], out);

@@ -71,28 +71,21 @@ constexpr std::array<block_type, 7> block_types = {{
 }};
 
 bool is_direct_caller(json_literal caller) {
-  json_scanner scanner(caller);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, 1> value;
-  std::string unknown;
-  read_known_members<1>(scanner, {"type"}, value, unknown);
+  const json_members<1> value(caller, {"type"});
+  if (!value.is_object) return false;
   return json_text(value[0]) == "direct";
 }
 
 bool switches_on(json_literal citations) {
-  json_scanner scanner(citations);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, 1> value;
-  std::string unknown;
-  read_known_members<1>(scanner, {"enabled"}, value, unknown);
+  const json_members<1> value(citations, {"enabled"});
+  if (!value.is_object) return false;
   return value[0] == "true";
 }
 
 }  // namespace
 
-struct block_decoder::block {
-  std::array<json_literal, member_count> value;
-  json_literal operator[](member m) const { return value[m]; }
+struct block_decoder::block : json_members<member_count> {
+  using json_members::json_members;
 };
 
 engine::api_error anthropic_refusal(std::string code, std::string message, std::string param) {
@@ -167,10 +160,8 @@ bool block_decoder::judge_cache_control(json_literal value, block_place at) {
 
 bool block_decoder::read_block(json_scanner& scanner, block_place at, block_home home,
                                std::vector<chat_part>& into) {
-  if (!scanner.enter_object()) return fail("invalid_type", at.path(), "a content block must be an object.");
-  block b;
-  std::string unknown;
-  read_known_members(scanner, member_names, b.value, unknown);
+  const block b(scanner, member_names);
+  if (!b.is_object) return fail("invalid_type", at.path(), "a content block must be an object.");
   if (scanner.error() != json_error::none) return fail("invalid_json", at.path(), "it is not valid JSON.");
   if (!want_string(b[type], at, "type")) return false;
   const std::string named = json_text(b[type]);
@@ -178,11 +169,11 @@ bool block_decoder::read_block(json_scanner& scanner, block_place at, block_home
       std::find_if(block_types.begin(), block_types.end(), [&](const auto& t) { return t.name == named; });
   // First the type: blocks of other types have other members.
   if (known == block_types.end()) return fail_unsupported(at.path("type"));
-  if (!unknown.empty()) return fail_unsupported(at.path(unknown));
+  if (!b.unknown.empty()) return fail_unsupported(at.path(b.unknown));
   if ((known->homes & static_cast<unsigned>(home)) == 0)
     return fail("invalid_value", at.path("type"), "blocks of type " + named + " have no place here.");
   for (std::size_t m = text; m < member_count; ++m) {
-    const bool given = !b.value[m].empty();
+    const bool given = !b[m].empty();
     const std::uint32_t bit = 1U << m;
     if (given && ((known->required | known->optional) & bit) == 0)
       return fail_unsupported(at.path(member_names[m]));
@@ -222,25 +213,22 @@ bool block_decoder::fill(const block& b, block_place at, chat_part& part, std::v
 }
 
 bool block_decoder::fill_source(const block& b, block_place at, chat_part& part) {
-  json_scanner scanner(b[source]);
-  if (!scanner.enter_object()) return fail("invalid_type", at.path("source"), "it must be an object.");
-  std::array<json_literal, 4> value;
-  std::string unknown;
-  read_known_members<4>(scanner, {"type", "media_type", "data", "url"}, value, unknown);
+  const json_members<4> value(b[source], {"type", "media_type", "data", "url"});
+  if (!value.is_object) return fail("invalid_type", at.path("source"), "it must be an object.");
   const std::string kind = json_text(value[0]);
   const bool plain_text = kind == "text" && part.kind == part_kind::document;
   if (kind != "base64" && kind != "url" && !plain_text) return fail_unsupported(at.path("source.type"));
-  if (!unknown.empty()) return fail_unsupported(at.path("source." + unknown));
+  if (!value.unknown.empty()) return fail_unsupported(at.path("source." + value.unknown));
   if (kind == "url") {
-    part.url = anthropic_text(value[3], out_);
+    part.url = text_of(value[3], out_);
     return !part.url.empty() || fail("missing_field", at.path("source.url"), "it must be a URL.");
   }
   if (!want_string(value[2], at, "source.data")) return false;
-  part.media_type = anthropic_text(value[1], out_);
+  part.media_type = text_of(value[1], out_);
   if (plain_text) {
     part.text = value[2];
   } else {
-    part.data = anthropic_text(value[2], out_);
+    part.data = text_of(value[2], out_);
     if (part.media_type.empty())
       return fail("missing_field", at.path("source.media_type"), "say what kind of data it is.");
   }
@@ -254,15 +242,15 @@ bool block_decoder::fill_document(const block& b, block_place at, chat_part& par
     if (!want_string(b[context], at, "context")) return false;
     into.emplace_back().text = b[context];
   }
-  part.name = anthropic_text(b[title], out_);
+  part.name = text_of(b[title], out_);
   return fill_source(b, at, part);
 }
 
 bool block_decoder::fill_call(const block& b, block_place at, chat_part& part) {
   if (!b[caller].empty() && !is_direct_caller(b[caller])) return fail_unsupported(at.path("caller"));
   if (!b[toolset].empty()) return fail_unsupported(at.path("toolset_name"));
-  part.id = anthropic_text(b[id], out_);
-  part.name = anthropic_text(b[name], out_);
+  part.id = text_of(b[id], out_);
+  part.name = text_of(b[name], out_);
   part.arguments = b[input];
   if (part.id.empty()) return fail("invalid_value", at.path("id"), "it must be the id of the call.");
   if (part.name.empty()) return fail("invalid_value", at.path("name"), "it must be the name of the tool.");
@@ -271,7 +259,7 @@ bool block_decoder::fill_call(const block& b, block_place at, chat_part& part) {
 
 bool block_decoder::fill_result(const block& b, block_place at, chat_part& part) {
   if (!b[toolset].empty()) return fail_unsupported(at.path("toolset_name"));
-  part.id = anthropic_text(b[call_id], out_);
+  part.id = text_of(b[call_id], out_);
   if (part.id.empty())
     return fail("invalid_value", at.path("tool_use_id"), "it must be the id of the call that it answers.");
   if (!b[is_error].empty() && b[is_error] != "true" && b[is_error] != "false")

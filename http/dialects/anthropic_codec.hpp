@@ -1,12 +1,12 @@
 #pragma once
 
-#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "http/dialects/chat.hpp"
+#include "http/dialects/json_members.hpp"
 #include "http/json_scan.hpp"
 
 /// The parts of `anthropic_chat`; see there. All are pure and safe from any thread.
@@ -21,42 +21,6 @@ std::unique_ptr<delta_source> decode_anthropic_stream();
 std::unique_ptr<delta_sink> encode_anthropic_stream(const encode_options& options);
 
 engine::api_error anthropic_refusal(std::string code, std::string message, std::string param);
-
-/// Values of an object's known members, as written; null and absent are empty. Consumes the object, which was
-/// entered. `unknown` gets the name of the first other member that is not null.
-template <std::size_t N>
-void read_known_members(json_scanner& scanner, const std::array<std::string_view, N>& names,
-                        std::array<json_literal, N>& values, std::string& unknown) {
-  std::string_view key;
-  while (scanner.next_member(key)) {
-    std::size_t at = 0;
-    while (at < N && names[at] != key) ++at;
-    std::string other;
-    if (at == N && unknown.empty()) other = key;
-    const std::string_view value = scanner.value();
-    if (at < N) {
-      values[at] = value == "null" ? std::string_view() : value;
-    } else if (value != "null" && unknown.empty()) {
-      unknown = std::move(other);
-    }
-  }
-}
-
-/// The text of a string literal: a part of it, or, when it holds escapes, kept in `owner`.
-template <class Owner>
-std::string_view anthropic_text(json_literal literal, Owner& owner) {
-  if (literal.size() < 2 || literal.front() != '"') return {};
-  if (literal.find('\\') == std::string_view::npos) return literal.substr(1, literal.size() - 2);
-  return owner.keep(json_text(literal));
-}
-
-/// Whether `literal` is a string that says `word`, which needs no escapes.
-inline bool json_says(json_literal literal, std::string_view word) {
-  if (literal.size() == word.size() + 2)
-    return literal.substr(1, word.size()) == word && literal.front() == '"';
-  return literal.size() > word.size() + 2 && literal.find('\\') != std::string_view::npos &&
-         json_text(literal) == word;
-}
 
 finish_reason read_anthropic_stop(std::string_view stop_reason);
 /// With the quotes.

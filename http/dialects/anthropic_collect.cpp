@@ -102,12 +102,8 @@ bool answer_collector::read_event(std::string_view payload, bool& over) {
   enum : std::size_t { type, message, index, block, delta, usage, count };
   static constexpr std::array<std::string_view, count> names = {"type",          "message", "index",
                                                                 "content_block", "delta",   "usage"};
-  json_scanner scanner(payload);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
-  if (!scanner.at_end()) return false;
+  const json_members<count> value(payload, names);
+  if (!value.whole) return false;
   const auto is = [&](std::string_view name) { return json_says(value[type], name); };
   if (is("ping")) return true;
   if (is("message_start")) return start(value[message]);
@@ -164,12 +160,9 @@ bool answer_collector::add(json_literal delta, std::int64_t index) {
   static constexpr std::array<std::string_view, count> names = {"type",      "text",         "thinking",
                                                                 "signature", "partial_json", "citation"};
   if (!in_block_ || index + 1 != static_cast<std::int64_t>(blocks_.size())) return false;
-  json_scanner scanner(delta);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
-  if (!unknown.empty()) return false;
+  const json_members<count> value(delta, names);
+  if (!value.is_object) return false;
+  if (!value.unknown.empty()) return false;
   collected_block& into = blocks_.back();
   if (json_says(value[type], "text_delta")) return into.has_text && join(value[text], into.text);
   if (json_says(value[type], "thinking_delta"))

@@ -60,7 +60,9 @@ class request_decoder {
   bool read_output_config();
   bool read_format(json_literal format);
   bool read_metadata();
-  bool read_object(json_literal value, std::string_view param, json_scanner& scanner);
+  bool not_object(std::string_view param) {
+    return fail("invalid_type", std::string(param), "it must be an object.");
+  }
 
   chat_request& out_;
   block_decoder blocks_;
@@ -186,21 +188,19 @@ bool request_decoder::read_tool(json_scanner& scanner, block_place at) {
   static constexpr std::array<std::string_view, count> names = {
       "name",   "description",           "input_schema",   "cache_control", "type",
       "strict", "eager_input_streaming", "input_examples", "defer_loading", "allowed_callers"};
-  if (!scanner.enter_object()) return fail("invalid_type", at.path(), "a tool must be an object.");
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
+  const json_members<count> value(scanner, names);
+  if (!value.is_object) return fail("invalid_type", at.path(), "a tool must be an object.");
   // First the type: tools of other types have other members.
   if (!value[type].empty() && json_text(value[type]) != "custom")
     return blocks_.fail_unsupported(at.path("type"));
-  if (!unknown.empty()) return blocks_.fail_unsupported(at.path(unknown));
+  if (!value.unknown.empty()) return blocks_.fail_unsupported(at.path(value.unknown));
   if (value[defer] == "true") return blocks_.fail_unsupported(at.path("defer_loading"));
   if (!value[callers].empty() && !is_direct_caller_list(value[callers]))
     return blocks_.fail_unsupported(at.path("allowed_callers"));
   if (!value[eager].empty()) blocks_.drop("eager_input_streaming");
   if (!value[examples].empty()) blocks_.drop("input_examples");
   chat_tool& tool = out_.tools.emplace_back();
-  tool.name = anthropic_text(value[name], out_);
+  tool.name = text_of(value[name], out_);
   tool.description = value[description];
   tool.parameters = value[schema];
   if (!value[strict].empty()) tool.strict = value[strict] == "true";
@@ -265,19 +265,11 @@ bool request_decoder::read_stops() {
 }
 
 /// Stands inside of the object then.
-bool request_decoder::read_object(json_literal value, std::string_view param, json_scanner& scanner) {
-  scanner = json_scanner(value);
-  return scanner.enter_object() || fail("invalid_type", std::string(param), "it must be an object.");
-}
-
 bool request_decoder::read_tool_choice() {
   if (top_[tool_choice_member].empty()) return true;
-  json_scanner scanner({});
-  if (!read_object(top_[tool_choice_member], "tool_choice", scanner)) return false;
-  std::array<json_literal, 3> value;
-  std::string unknown;
-  read_known_members<3>(scanner, {"type", "name", "disable_parallel_tool_use"}, value, unknown);
-  if (!unknown.empty()) return blocks_.fail_unsupported("tool_choice." + unknown);
+  const json_members<3> value(top_[tool_choice_member], {"type", "name", "disable_parallel_tool_use"});
+  if (!value.is_object) return not_object("tool_choice");
+  if (!value.unknown.empty()) return blocks_.fail_unsupported("tool_choice." + value.unknown);
   const std::string type = json_text(value[0]);
   if (type == "auto") {
     out_.tool_choice = tool_choice::automatic;
@@ -287,7 +279,7 @@ bool request_decoder::read_tool_choice() {
     out_.tool_choice = tool_choice::none;
   } else if (type == "tool") {
     out_.tool_choice = tool_choice::named;
-    out_.chosen_tool = anthropic_text(value[1], out_);
+    out_.chosen_tool = text_of(value[1], out_);
     if (out_.chosen_tool.empty()) return fail("missing_field", "tool_choice.name", "name the tool to call.");
   } else {
     return fail("invalid_value", "tool_choice.type", "it must be auto, any, tool or none.");
@@ -298,12 +290,9 @@ bool request_decoder::read_tool_choice() {
 
 bool request_decoder::read_thinking() {
   if (top_[thinking].empty()) return true;
-  json_scanner scanner({});
-  if (!read_object(top_[thinking], "thinking", scanner)) return false;
-  std::array<json_literal, 3> value;
-  std::string unknown;
-  read_known_members<3>(scanner, {"type", "budget_tokens", "display"}, value, unknown);
-  if (!unknown.empty()) return blocks_.fail_unsupported("thinking." + unknown);
+  const json_members<3> value(top_[thinking], {"type", "budget_tokens", "display"});
+  if (!value.is_object) return not_object("thinking");
+  if (!value.unknown.empty()) return blocks_.fail_unsupported("thinking." + value.unknown);
   if (!value[2].empty()) blocks_.drop("thinking.display");
   const std::string type = json_text(value[0]);
   if (type == "disabled") {
@@ -326,14 +315,11 @@ bool request_decoder::read_thinking() {
 
 bool request_decoder::read_output_config() {
   if (top_[output_config].empty()) return true;
-  json_scanner scanner({});
-  if (!read_object(top_[output_config], "output_config", scanner)) return false;
-  std::array<json_literal, 2> value;
-  std::string unknown;
-  read_known_members<2>(scanner, {"effort", "format"}, value, unknown);
-  if (!unknown.empty()) return blocks_.fail_unsupported("output_config." + unknown);
+  const json_members<2> value(top_[output_config], {"effort", "format"});
+  if (!value.is_object) return not_object("output_config");
+  if (!value.unknown.empty()) return blocks_.fail_unsupported("output_config." + value.unknown);
   if (!value[0].empty()) {
-    out_.effort = anthropic_text(value[0], out_);
+    out_.effort = text_of(value[0], out_);
     if (out_.effort.empty())
       return fail("invalid_value", "output_config.effort", "it must be a level such as low.");
   }
@@ -341,12 +327,9 @@ bool request_decoder::read_output_config() {
 }
 
 bool request_decoder::read_format(json_literal format) {
-  json_scanner scanner({});
-  if (!read_object(format, "output_config.format", scanner)) return false;
-  std::array<json_literal, 2> value;
-  std::string unknown;
-  read_known_members<2>(scanner, {"type", "schema"}, value, unknown);
-  if (!unknown.empty()) return blocks_.fail_unsupported("output_config.format." + unknown);
+  const json_members<2> value(format, {"type", "schema"});
+  if (!value.is_object) return not_object("output_config.format");
+  if (!value.unknown.empty()) return blocks_.fail_unsupported("output_config.format." + value.unknown);
   if (json_text(value[0]) != "json_schema")
     return fail("invalid_value", "output_config.format.type", "it must be json_schema.");
   if (value[1].empty() || value[1].front() != '{')
@@ -359,13 +342,10 @@ bool request_decoder::read_format(json_literal format) {
 
 bool request_decoder::read_metadata() {
   if (top_[metadata].empty()) return true;
-  json_scanner scanner({});
-  if (!read_object(top_[metadata], "metadata", scanner)) return false;
-  std::array<json_literal, 1> value;
-  std::string unknown;
-  read_known_members<1>(scanner, {"user_id"}, value, unknown);
-  if (!unknown.empty()) return blocks_.fail_unsupported("metadata." + unknown);
-  out_.end_user = anthropic_text(value[0], out_);
+  const json_members<1> value(top_[metadata], {"user_id"});
+  if (!value.is_object) return not_object("metadata");
+  if (!value.unknown.empty()) return blocks_.fail_unsupported("metadata." + value.unknown);
+  out_.end_user = text_of(value[0], out_);
   return true;
 }
 

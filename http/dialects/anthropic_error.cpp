@@ -24,15 +24,9 @@ constexpr std::array<error_kind, 11> error_kinds = {{{"invalid_request_error", 4
 
 anthropic_failure read_anthropic_error(std::string_view body) {
   anthropic_failure failure;
-  json_scanner scanner(body);
-  if (!scanner.enter_object()) return failure;
-  std::array<json_literal, 1> outer;
-  std::string unknown;
-  read_known_members<1>(scanner, {"error"}, outer, unknown);
-  json_scanner inside(outer[0]);
-  if (!scanner.at_end() || !inside.enter_object()) return failure;
-  std::array<json_literal, 2> value;
-  read_known_members<2>(inside, {"type", "message"}, value, unknown);
+  const json_members<1> outer(body, {"error"});
+  if (!outer.whole) return failure;
+  const json_members<2> value(outer[0], {"type", "message"});
   failure.type = json_text(value[0]);
   failure.message = json_text(value[1]);
   return failure;

@@ -156,7 +156,6 @@ void anthropic_reader::read_usage(json_scanner& scanner) {
   used_ = counts_.total();
 }
 
-/// No line end stands inside of a string, so what is replaced is on one line.
 void anthropic_reader::write_edited(std::string& out) const {
   if (stated_.empty() || stated_ == model_) {
     out.append(event_.raw);
@@ -165,15 +164,7 @@ void anthropic_reader::write_edited(std::string& out) const {
   const char* const payload =
       event_.data.size() == 1 ? event_.raw.data() + event_.data[0].offset : joined_.data();
   const auto offset = static_cast<std::size_t>(stated_.data() - payload);
-  std::size_t begin = 0;  // of the line in the payload
-  for (const auto& line : event_.data) {
-    if (offset < begin + line.length) {
-      const std::size_t at = line.offset + offset - begin;
-      out.append(event_.raw, 0, at).append(model_).append(event_.raw, at + stated_.size());
-      return;
-    }
-    begin += line.length + 1;
-  }
+  replace_in_event(event_, offset, stated_.size(), model_, out);
 }
 
 void anthropic_reader::fail(std::string_view message, int status) {

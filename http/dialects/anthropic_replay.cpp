@@ -1,55 +1,13 @@
 #include <algorithm>
 #include <vector>
 
-#include "http/canonical_json.hpp"
+#include "http/answer_members.hpp"
 #include "http/dialects/anthropic_codec.hpp"
 #include "http/dialects/anthropic_wire.hpp"
 #include "http/openai_replay.hpp"
 
 namespace millrace::http {
 namespace {
-
-struct answer_member {
-  std::string key;         ///< canonical, with quotes
-  std::string_view value;  ///< as written
-};
-using answer_members = std::vector<answer_member>;
-
-/// The members of `object`, of those with one name the last. False when that is no object, or too large.
-bool read_members(std::string_view object, answer_members& out) {
-  out.clear();
-  json_scanner scanner(object);
-  if (!scanner.enter_object()) return false;
-  std::string_view unescaped;
-  std::string key;
-  while (scanner.next_member(unescaped)) {
-    key.clear();
-    append_canonical_string(scanner.key_literal(), scanner.string_respelt(), key);
-    const std::string_view value = scanner.value();
-    const auto there = std::find_if(out.begin(), out.end(), [&](const auto& m) { return m.key == key; });
-    if (there != out.end()) {
-      there->value = value;
-    } else if (out.size() < max_answer_members) {
-      out.push_back({key, value});
-    } else {
-      return false;
-    }
-  }
-  return scanner.at_end();
-}
-
-/// Takes a member out; empty when it is not there.
-std::string_view take(answer_members& all, std::string_view key) {
-  const auto found = std::find_if(all.begin(), all.end(), [key](const auto& m) { return m.key == key; });
-  if (found == all.end()) return {};
-  const std::string_view value = found->value;
-  all.erase(found);
-  return value;
-}
-
-bool is_string(std::string_view literal) {
-  return !literal.empty() && literal.front() == '"';
-}
 
 class answer_replayer {
  public:
@@ -71,12 +29,12 @@ class answer_replayer {
 
 bool answer_replayer::replay(std::string_view answer) {
   answer_members all;
-  if (!read_members(answer, all)) return false;
-  const std::string_view content = take(all, "\"content\"");
-  const std::string_view usage = take(all, "\"usage\"");
-  const std::string_view reason = take(all, "\"stop_reason\"");
-  const std::string_view sequence = take(all, "\"stop_sequence\"");
-  const std::string_view details = take(all, "\"stop_details\"");
+  if (!read_answer_members(answer, all)) return false;
+  const std::string_view content = take_member(all, "\"content\"");
+  const std::string_view usage = take_member(all, "\"usage\"");
+  const std::string_view reason = take_member(all, "\"stop_reason\"");
+  const std::string_view sequence = take_member(all, "\"stop_sequence\"");
+  const std::string_view details = take_member(all, "\"stop_details\"");
   const bool is_message = std::any_of(all.begin(), all.end(), [](const auto& m) {
     return m.key == "\"type\"" && json_says(m.value, "message");
   });
@@ -107,7 +65,7 @@ bool answer_replayer::replay(std::string_view answer) {
 /// What comes in deltas is empty at the start; blocks of other types come whole.
 bool answer_replayer::replay_block(std::string_view literal) {
   answer_members block;
-  if (!read_members(literal, block)) return false;
+  if (!read_answer_members(literal, block)) return false;
   const auto type =
       std::find_if(block.begin(), block.end(), [](const auto& m) { return m.key == "\"type\""; });
   if (type == block.end()) return false;
@@ -120,8 +78,8 @@ bool answer_replayer::replay_block(std::string_view literal) {
 }
 
 bool answer_replayer::replay_text(answer_members& block) {
-  const std::string_view text = take(block, "\"text\"");
-  const std::string_view citations = take(block, "\"citations\"");
+  const std::string_view text = take_member(block, "\"text\"");
+  const std::string_view citations = take_member(block, "\"citations\"");
   if (!is_string(text)) return false;
   const bool cites = !citations.empty() && citations.front() == '[';
   if (!citations.empty() && !cites) block.push_back({"\"citations\"", citations});
@@ -134,8 +92,8 @@ bool answer_replayer::replay_text(answer_members& block) {
 }
 
 bool answer_replayer::replay_thinking(answer_members& block) {
-  const std::string_view thinking = take(block, "\"thinking\"");
-  const std::string_view signature = take(block, "\"signature\"");
+  const std::string_view thinking = take_member(block, "\"thinking\"");
+  const std::string_view signature = take_member(block, "\"signature\"");
   if (!is_string(thinking) || (!signature.empty() && !is_string(signature))) return false;
   start_block(block, R"("thinking":"","signature":"")");
   add_delta("thinking_delta", "thinking", thinking);
@@ -144,7 +102,7 @@ bool answer_replayer::replay_thinking(answer_members& block) {
 }
 
 bool answer_replayer::replay_input(answer_members& block) {
-  const std::string_view input = take(block, "\"input\"");
+  const std::string_view input = take_member(block, "\"input\"");
   if (input.empty() || input.front() != '{') return false;
   start_block(block, "\"input\":{}");
   if (json_is_blank(input)) return true;
@@ -178,26 +136,12 @@ void answer_replayer::add_delta(std::string_view type, std::string_view member, 
   out_.append("\",\"").append(member).append("\":").append(value).append("}}\n\n");
 }
 
-bool is_json(std::string_view text) {
-  json_scanner scanner(text);
-  return !scanner.value().empty() && scanner.at_end();
-}
-
 }  // namespace
 
 bool replay_anthropic_answer(std::string_view answer, std::string& out) {
   out.clear();
-  if (!valid_utf8(answer)) return false;
-  // In JSON, line ends only stand between values, where a space does as well; in an event they would end its
-  // data.
   std::string one_line;
-  if (answer.find_first_of("\r\n") != std::string_view::npos) {
-    if (!is_json(answer)) return false;
-    one_line = answer;
-    std::replace_if(
-        one_line.begin(), one_line.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
-    answer = one_line;
-  }
+  if (!on_one_line(answer, one_line)) return false;
   out.reserve(answer.size() + 2048);
   if (answer_replayer(out).replay(answer)) return true;
   out.clear();

@@ -1,11 +1,10 @@
 #include <algorithm>
-#include <forward_list>
 #include <utility>
-#include <vector>
 
 #include "http/dialects/anthropic_wire.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai_request.hpp"
+#include "http/seen_keys.hpp"
 #include "http/token_estimate.hpp"
 
 namespace millrace::http {
@@ -99,22 +98,6 @@ void input_reader::read_bounded(std::int64_t least, std::int64_t most) {
   scanner_.value();
   estimate_.fixed += std::clamp(token_estimate::of_text(scanner_.text_bytes() - before), least, most);
 }
-
-/// The top-level keys seen so far.
-class seen_keys {
- public:
-  bool full() const { return keys_.size() == max_top_level_members; }
-  /// False when `key` was there before. A key that is not `stable` is copied.
-  bool insert(std::string_view key, bool stable) {
-    if (std::find(keys_.begin(), keys_.end(), key) != keys_.end()) return false;
-    keys_.push_back(stable ? key : copies_.emplace_front(key));
-    return true;
-  }
-
- private:
-  std::vector<std::string_view> keys_;
-  std::forward_list<std::string> copies_;
-};
 
 class request_reader {
  public:

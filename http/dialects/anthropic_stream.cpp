@@ -84,12 +84,8 @@ bool anthropic_source::take(std::string_view payload, const sink_type& sink) {
   enum : std::size_t { type, message, index, block, delta, usage, error, count };
   static constexpr std::array<std::string_view, count> names = {"type",  "message", "index", "content_block",
                                                                 "delta", "usage",   "error"};
-  json_scanner scanner(payload);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
-  if (!scanner.at_end()) return false;
+  const json_members<count> value(payload, names);
+  if (!value.whole) return false;
   std::int64_t at = 0;
   if (!value[index].empty() && !json_integer(value[index], at)) return false;
   if (json_says(value[type], "message_start")) return start(value[message], sink);
@@ -114,15 +110,12 @@ bool anthropic_source::take(std::string_view payload, const sink_type& sink) {
 }
 
 bool anthropic_source::start(json_literal message, const sink_type& sink) {
-  json_scanner scanner(message);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, 2> value;
-  std::string unknown;
-  read_known_members<2>(scanner, {"id", "usage"}, value, unknown);
+  const json_members<2> value(message, {"id", "usage"});
+  if (!value.is_object) return false;
   text_keeper keeper;
   chat_delta d;
   d.what = kind::start;
-  d.id = anthropic_text(value[0], keeper);
+  d.id = text_of(value[0], keeper);
   sink(d);
   read_usage(value[1]);
   tell_usage(sink);
@@ -133,11 +126,8 @@ bool anthropic_source::start_block(json_literal block, std::int64_t index, const
   enum : std::size_t { type, text, thinking, data, id, name, input, count };
   static constexpr std::array<std::string_view, count> names = {"type", "text", "thinking", "data",
                                                                 "id",   "name", "input"};
-  json_scanner scanner(block);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
+  const json_members<count> value(block, names);
+  if (!value.is_object) return false;
   if (block_ && !stop_block(sink)) return false;
   block_.emplace().index = index;
   if (json_says(value[type], "text")) tell(kind::text, value[text], sink);
@@ -155,8 +145,8 @@ bool anthropic_source::start_call(json_literal id, json_literal name, json_liter
   chat_delta d;
   d.what = kind::tool_call;
   d.index = block_->call;
-  d.id = anthropic_text(id, id_keeper);
-  d.name = anthropic_text(name, name_keeper);
+  d.id = text_of(id, id_keeper);
+  d.name = text_of(name, name_keeper);
   if (d.name.empty()) return false;
   sink(d);
   // Arguments come in deltas, as a rule; whole ones stand here.
@@ -172,11 +162,8 @@ bool anthropic_source::add(json_literal delta, std::int64_t index, const sink_ty
   enum : std::size_t { type, text, json, thinking, signature, count };
   static constexpr std::array<std::string_view, count> names = {"type", "text", "partial_json", "thinking",
                                                                 "signature"};
-  json_scanner scanner(delta);
-  if (!scanner.enter_object() || !block_ || block_->index != index) return false;
-  std::array<json_literal, count> value;
-  std::string unknown;
-  read_known_members(scanner, names, value, unknown);
+  const json_members<count> value(delta, names);
+  if (!value.is_object || !block_ || block_->index != index) return false;
   if (json_says(value[type], "text_delta")) tell(kind::text, value[text], sink);
   if (json_says(value[type], "thinking_delta")) tell(kind::thinking, value[thinking], sink);
   if (json_says(value[type], "input_json_delta") && block_->is_call)
@@ -200,20 +187,15 @@ bool anthropic_source::stop_block(const sink_type& sink) {
 
 bool anthropic_source::finish(json_literal delta, const sink_type& sink) {
   if (delta.empty()) return true;
-  json_scanner scanner(delta);
-  if (!scanner.enter_object()) return false;
-  std::array<json_literal, 3> value;
-  std::string unknown;
-  read_known_members<3>(scanner, {"stop_reason", "stop_sequence", "stop_details"}, value, unknown);
+  const json_members<3> value(delta, {"stop_reason", "stop_sequence", "stop_details"});
+  if (!value.is_object) return false;
   if (value[0].empty()) return true;
   if (block_) stop_block(sink);
   chat_delta d;
   d.finish = read_anthropic_stop(json_text(value[0]));
-  json_scanner details(value[2]);
-  if (d.finish == finish_reason::content_filter && !value[2].empty() && details.enter_object()) {
-    std::array<json_literal, 1> explanation;
-    read_known_members<1>(details, {"explanation"}, explanation, unknown);
-    tell(kind::refusal, explanation[0], sink);
+  if (d.finish == finish_reason::content_filter) {
+    const json_members<1> details(value[2], {"explanation"});
+    tell(kind::refusal, details[0], sink);
   }
   d.what = kind::finish;
   if (!value[1].empty() && value[1].front() == '"') d.stop_sequence = value[1];

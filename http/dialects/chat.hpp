@@ -167,6 +167,8 @@ class delta_sink {
   virtual ~delta_sink() = default;
   /// Appends to `out` the events that say `d`, none or several, whole. `error` is not given to it.
   virtual void put(const chat_delta& d, std::string& out) = 0;
+  /// The answer is larger than this dialect can tell: the stream is to be given up.
+  virtual bool overflowed() const { return false; }
 };
 
 /// What an encoder needs to know beside the request.
@@ -182,12 +184,10 @@ struct encode_options {
   std::int64_t now = 0;  ///< UNIX time, seconds
 };
 
-/// One dialect of conversations. Stateless and thread-safe.
-class chat_format {
+/// One dialect of conversations, on the side of clients. Stateless and thread-safe.
+class chat_client_format {
  public:
-  virtual ~chat_format() = default;
-
-  // --- the side of clients
+  virtual ~chat_client_format() = default;
 
   /// Replaces `out`. False, with a 400 that names the field, for what is malformed or what only this dialect
   /// can say: then no other provider may get the request.
@@ -198,8 +198,12 @@ class chat_format {
   /// `include_usage`: the client asked for usage where the dialect lets it choose.
   virtual std::unique_ptr<delta_sink> encode_stream(const encode_options& options,
                                                     bool include_usage) const = 0;
+};
 
-  // --- the side of providers
+/// The same on the side of providers.
+class chat_provider_format {
+ public:
+  virtual ~chat_provider_format() = default;
 
   /// Appends the body. False, with a 400 that names the field in the client's words as far as they are known
   /// (the OpenAI name otherwise), for what this dialect cannot say. `dropped` gets the names of what it
@@ -212,5 +216,8 @@ class chat_format {
   /// What an error body says: its message, or empty when it is not this dialect's.
   virtual std::string decode_error(std::string_view body) const = 0;
 };
+
+/// A dialect that both sides speak.
+class chat_format : public chat_client_format, public chat_provider_format {};
 
 }  // namespace millrace::http

@@ -16,10 +16,20 @@ template <std::size_t N>
 struct json_members {
   std::array<json_literal, N> values;
   bool is_object = false;
+  bool whole = false;   ///< of a literal: it is one object, all of it JSON, and nothing behind it
   std::string unknown;  ///< the first other member that is not null
 
   json_members(json_literal object, const std::array<std::string_view, N>& names) {
     json_scanner scanner(object);
+    read(scanner, names);
+    whole = is_object && scanner.at_end();
+  }
+  /// Consumes the object that comes next; nothing, where something else does.
+  json_members(json_scanner& scanner, const std::array<std::string_view, N>& names) { read(scanner, names); }
+  json_literal operator[](std::size_t i) const { return values[i]; }
+
+ private:
+  void read(json_scanner& scanner, const std::array<std::string_view, N>& names) {
     is_object = scanner.enter_object();
     std::string_view key;
     while (is_object && scanner.next_member(key)) {
@@ -36,7 +46,6 @@ struct json_members {
       }
     }
   }
-  json_literal operator[](std::size_t i) const { return values[i]; }
 };
 
 inline bool is_string(json_literal literal) {
@@ -46,6 +55,14 @@ inline bool is_string(json_literal literal) {
 /// A string literal without its quotes, still escaped.
 inline std::string_view inside(json_literal string) {
   return is_string(string) ? string.substr(1, string.size() - 2) : std::string_view();
+}
+
+/// Whether `literal` is a string that says `word`, which needs no escapes.
+inline bool json_says(json_literal literal, std::string_view word) {
+  if (literal.size() == word.size() + 2)
+    return literal.substr(1, word.size()) == word && literal.front() == '"';
+  return literal.size() > word.size() + 2 && literal.find('\\') != std::string_view::npos &&
+         json_text(literal) == word;
 }
 
 /// The text of a string literal: a part of it, or, when it holds escapes, kept in `owner`. Empty for anything

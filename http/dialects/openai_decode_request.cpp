@@ -1,7 +1,7 @@
 #include <utility>
 
-#include "http/dialects/json_members.hpp"
 #include "http/dialects/openai_chat.hpp"
+#include "http/dialects/openai_fields.hpp"
 
 namespace millrace::http {
 
@@ -10,87 +10,29 @@ namespace {
 using engine::api_error;
 using names = std::string_view;
 
-/// Where in the request something is wrong: "messages[2].content[0]".
-std::string at(std::string_view list, std::size_t index, std::string_view rest = {}) {
-  std::string out(list);
-  out += '[' + std::to_string(index) + ']';
-  return out += rest;
-}
-
-class request_decoder {
+class request_decoder : openai_fields {
  public:
   request_decoder(std::string_view body, chat_request& out, api_error& error)
-      : body_(body), out_(out), error_(error) {}
+      : openai_fields(out, error, "OpenAI's API"), body_(body) {}
 
   bool decode();
 
  private:
-  bool refuse(std::string code, std::string message, std::string param);
-  bool invalid(std::string param, std::string_view expected) {
-    return refuse("invalid_value", "`" + param + "` must be " + std::string(expected) + ".", param);
-  }
-  bool unsupported(std::string param) {
-    return refuse("unsupported_field",
-                  "`" + param +
-                      "` cannot be said to the provider that would answer. Leave it out, or ask for a model "
-                      "whose provider speaks OpenAI's API.",
-                  param);
-  }
   bool read_members();
-  bool read_simple();
   bool read_messages(json_literal messages);
   bool read_message(json_literal message, const std::string& where);
   bool read_content(json_literal content, const std::string& where, std::vector<chat_part>& parts);
   bool read_part(json_literal part, const std::string& where, std::vector<chat_part>& parts);
   bool read_image(json_literal image, const std::string& where, chat_part& part);
   bool read_file(json_literal file, const std::string& where, chat_part& part);
-  bool read_audio(json_literal audio, const std::string& where, chat_part& part);
   bool read_tool_calls(json_literal calls, const std::string& where, std::vector<chat_part>& parts);
   bool read_tools(json_literal tools);
   bool read_tool_choice(json_literal choice);
   bool read_format(json_literal format);
   bool read_stop(json_literal stop);
-  bool read_count(json_literal value, names name, std::int64_t& into);
-  bool read_number(json_literal value, names name, json_literal& into);
-  bool read_flag(json_literal value, names name, bool& into);
-  void drop(std::string name);
 
   const std::string_view body_;
-  chat_request& out_;
-  api_error& error_;
 };
-
-bool request_decoder::refuse(std::string code, std::string message, std::string param) {
-  error_ = {400, "invalid_request_error", std::move(code), std::move(message), std::move(param), {}, true};
-  return false;
-}
-
-void request_decoder::drop(std::string name) {
-  for (const auto& known : out_.dropped) {
-    if (known == name) return;
-  }
-  out_.dropped.push_back(std::move(name));
-}
-
-bool request_decoder::read_count(json_literal value, names name, std::int64_t& into) {
-  if (value.empty() || (json_integer(value, into) && into >= 0)) return true;
-  return invalid(std::string(name), "a whole number");
-}
-
-bool request_decoder::read_number(json_literal value, names name, json_literal& into) {
-  const bool number =
-      !value.empty() && (value.front() == '-' || (value.front() >= '0' && value.front() <= '9'));
-  if (!value.empty() && !number) return invalid(std::string(name), "a number");
-  if (number) into = value;
-  return true;
-}
-
-bool request_decoder::read_flag(json_literal value, names name, bool& into) {
-  if (!value.empty() && value != "true" && value != "false")
-    return invalid(std::string(name), "true or false");
-  if (!value.empty()) into = value == "true";
-  return true;
-}
 
 bool request_decoder::decode() {
   return read_members() &&
@@ -215,11 +157,7 @@ bool request_decoder::read_message(json_literal literal, const std::string& wher
     result.id = text_of(m[4], out_);
     if (result.id.empty()) return invalid(where + ".tool_call_id", "the id of a tool call");
     if (!read_content(m[1], where + ".content", result.result)) return false;
-    // Results of parallel calls come one by one, and belong together.
-    const bool joins = !out_.messages.empty() && out_.messages.back().role == chat_role::user &&
-                       out_.messages.back().parts.back().kind == part_kind::tool_result;
-    if (!joins) out_.messages.push_back({chat_role::user, {}});
-    out_.messages.back().parts.push_back(std::move(result));
+    results().parts.push_back(std::move(result));
     return true;
   }
   chat_message message;
@@ -282,10 +220,7 @@ bool request_decoder::read_image(json_literal image, const std::string& where, c
   const json_members<2> i(image, {"url", "detail"});
   part.kind = part_kind::image;
   part.detail = text_of(i[1], out_);
-  const std::string_view url = text_of(i[0], out_);
-  if (url.empty()) return invalid(where + ".url", "a URL or a data URL");
-  if (!split_data_url(url, part.media_type, part.data)) part.url = url;
-  return true;
+  return read_image_url(i[0], where + ".url", part);
 }
 
 bool request_decoder::read_file(json_literal file, const std::string& where, chat_part& part) {
@@ -293,24 +228,7 @@ bool request_decoder::read_file(json_literal file, const std::string& where, cha
   if (!f[2].empty()) return unsupported(where + ".file_id");
   part.kind = part_kind::document;
   part.name = text_of(f[1], out_);
-  const std::string_view data = text_of(f[0], out_);
-  if (split_data_url(data, part.media_type, part.data)) return true;
-  if (data.empty() || data.find(':') != std::string_view::npos)
-    return invalid(where + ".file_data", "a data URL in base64");
-  part.media_type = "application/pdf";
-  part.data = data;
-  return true;
-}
-
-bool request_decoder::read_audio(json_literal audio, const std::string& where, chat_part& part) {
-  const json_members<2> a(audio, {"data", "format"});
-  part.kind = part_kind::audio;
-  part.data = text_of(a[0], out_);
-  const std::string_view format = inside(a[1]);
-  part.media_type = format == "mp3" ? "audio/mp3" : "audio/wav";
-  if (part.data.empty() || (format != "mp3" && format != "wav"))
-    return invalid(where, "base64 `data` with a `format` of wav or mp3");
-  return true;
+  return read_file_data(f[0], where + ".file_data", part);
 }
 
 bool request_decoder::read_tool_calls(json_literal calls, const std::string& where,
@@ -323,13 +241,9 @@ bool request_decoder::read_tool_calls(json_literal calls, const std::string& whe
     part.kind = part_kind::tool_call;
     part.id = text_of(call[0], out_);
     part.name = text_of(function[0], out_);
-    part.arguments = text_of(function[1], out_);
-    if (json_trim(part.arguments).empty()) part.arguments = "{}";
     if (part.id.empty() || part.name.empty())
       return invalid(at(where, i), "a call with `id` and `function.name`");
-    json_scanner scanner(part.arguments);
-    const bool object = scanner.peek() == '{' && !scanner.value().empty() && scanner.at_end();
-    return object || invalid(at(where, i, ".function.arguments"), "a JSON object, as text");
+    return read_arguments(function[1], at(where, i, ".function.arguments"), part);
   };
   return each_element(calls, read) || !error_.code.empty() ? error_.code.empty()
                                                            : invalid(where, "a list of tool calls");

@@ -52,6 +52,9 @@ class translated_stream final : public stream_reader {
     if (d.what != kind::start && d.what != kind::usage) state_ = state::content;
     if (d.what == kind::done) state_ = state::done;
     sink_->put(d, out);
+    if (!sink_->overflowed()) return;
+    state_ = state::failed;
+    failure_ = "The provider's answer is too large for this API.";
   }
 
   const std::unique_ptr<delta_source> source_;
@@ -107,7 +110,7 @@ void translation::rewrite_refusal(route_kind /*route*/, int status, std::string&
   tell_refusal(provider_.format, client_.dialect, status, body, content_type);
 }
 
-void tell_refusal(const chat_format& theirs, const engine::client_dialect& clients, int status,
+void tell_refusal(const chat_provider_format& theirs, const engine::client_dialect& clients, int status,
                   std::string& body, std::string& content_type) {
   engine::api_error e;
   e.status = status;

@@ -9,11 +9,11 @@ namespace millrace::http {
 
 /// One side's dialect of conversations with all that belongs to it.
 struct client_side {
-  const chat_format& format;
+  const chat_client_format& format;
   const engine::client_dialect& dialect;
 };
 struct provider_side {
-  const chat_format& format;
+  const chat_provider_format& format;
   const engine::provider_dialect& native;  ///< for limits, hints and credit, which are the provider's affair
   std::string (*path)(const engine::provider_dialect::question& q);
   void (*add_headers)(const engine::provider_dialect::question& q, engine::header_list& headers);
@@ -23,7 +23,7 @@ struct provider_side {
 engine::header_list without_dialect_headers(const engine::header_list& forwarded);
 
 /// What a provider's refusal says, as an error of the client's dialect.
-void tell_refusal(const chat_format& theirs, const engine::client_dialect& clients, int status,
+void tell_refusal(const chat_provider_format& theirs, const engine::client_dialect& clients, int status,
                   std::string& body, std::string& content_type);
 
 /// Clients of one dialect at providers of another: requests are decoded and encoded again, answers and
