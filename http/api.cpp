@@ -442,6 +442,7 @@ std::vector<route> api_routes(api_services& s) {
       completion(route_kind::chat),
       completion(route_kind::completions),
       completion(route_kind::embeddings),
+      completion(route_kind::responses),
       completion(route_kind::messages),
       completion(route_kind::count_tokens),
       {"GET", "/v1/models", [&s](const edge_request& r, engine::yield) { return models(s, r); }},

@@ -31,20 +31,62 @@ void openai_input_reader::read_message() {
   }
 }
 
+size_t openai_input_reader::read_items() {
+  size_t items = 0;
+  estimate_.fixed += reply_tokens;
+  if (!scanner_.enter_array()) {
+    estimate_.fixed += message_tokens;
+    read_text();
+    return 1;
+  }
+  while (scanner_.next_element()) {
+    ++items;
+    estimate_.fixed += message_tokens;
+    read_item();
+  }
+  return items;
+}
+
+void openai_input_reader::read_item() {
+  if (!scanner_.enter_object()) return read_text();
+  std::string_view key;
+  while (scanner_.next_member(key)) {
+    const bool parts = key == "content" || key == "output" || key == "summary";
+    if (key == "role" || key == "type" || key == "id" || key == "status") {
+      scanner_.value();
+    } else if (parts && scanner_.enter_array()) {
+      while (scanner_.next_element()) read_part();
+    } else if (key == "encrypted_content") {
+      read_bounded();
+    } else {
+      read_text();
+    }
+  }
+}
+
+/// In chat an image is an object, with `detail` in it; in responses a text, with `detail` beside it.
 void openai_input_reader::read_part() {
   if (!scanner_.enter_object()) return read_bounded();
+  bool is_image = false;
+  bool low = false;
   std::string_view key;
   while (scanner_.next_member(key)) {
     if (key == "type") {
       scanner_.value();
     } else if (key == "text") {
       read_text();
+    } else if (key == "image_url" && scanner_.peek() == '"') {
+      scanner_.value();
+      is_image = true;
     } else if (key == "image_url") {
       read_image();
+    } else if (key == "detail") {
+      low = json_text(scanner_.value()) == "low";
     } else {
       read_bounded();
     }
   }
+  if (is_image) estimate_.fixed += low ? low_detail_image_tokens : image_tokens;
 }
 
 void openai_input_reader::read_image() {

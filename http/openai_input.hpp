@@ -14,6 +14,8 @@ class openai_input_reader {
 
   /// Consumes an array of chat messages and returns how many there are.
   size_t read_messages();
+  /// Consumes `input` of /v1/responses, a text or an array of items, and returns how many there are.
+  size_t read_items();
   /// Consumes a prompt or an embedding's input: a text, or an array of texts, of tokens, or of arrays of
   /// tokens.
   void read_texts_or_tokens(int depth = 0);
@@ -24,6 +26,7 @@ class openai_input_reader {
 
  private:
   void read_message();
+  void read_item();
   void read_part();
   void read_image();
   void read_bounded();

@@ -83,6 +83,7 @@ class request_reader {
   bool missing(std::string_view member, std::string_view what);
   bool read_members();
   bool read_member(std::string_view key);
+  bool read_responses_member(std::string_view key);
   bool read_model();
   bool read_input();
   bool read_stream_flag();
@@ -101,6 +102,7 @@ class request_reader {
   seen_keys keys_;
   bool has_model_ = false;
   bool has_input_ = false;
+  bool stateful_ = false;  ///< what is answered depends on more than the body
   std::int64_t max_completion_tokens_ = -1;
   std::int64_t max_tokens_ = -1;
   std::int64_t n_ = -1;
@@ -129,6 +131,8 @@ bool request_reader::read() {
   if (!judge_stream_options()) return false;
   facts_.input_tokens = input_.estimate().total();
   facts_.max_output_tokens = max_output_tokens();
+  if (route_ == route_kind::responses) facts_.include_usage = facts_.stream;  // they are always told
+  if (stateful_) facts_.zero_temperature = false;                             // so it is not the same again
   return true;
 }
 
@@ -171,6 +175,7 @@ bool request_reader::read_member(std::string_view key) {
   if (key == "model") return read_model();
   if (key == input_member(route_)) return read_input();
   if (key == "stream" && streams(route_)) return read_stream_flag();
+  if (route_ == route_kind::responses) return read_responses_member(key);
   if (key == "stream_options") {
     const std::string_view value = scanner_.value();
     facts_.stream_options_offset = offset_of(value);
@@ -189,6 +194,30 @@ bool request_reader::read_member(std::string_view key) {
     facts_.base64 = json_text(scanner_.value()) == "base64";
   } else if (key == "tools" || key == "functions" || key == "response_format" || key == "suffix") {
     input_.read_text();
+  } else {
+    scanner_.value();
+  }
+  return true;
+}
+
+bool request_reader::read_responses_member(std::string_view key) {
+  if (key == "max_output_tokens") {
+    read_count(max_tokens_, max_counted_tokens);
+  } else if (key == "temperature") {
+    facts_.zero_temperature = json_is_zero(scanner_.value());
+  } else if (key == "instructions" || key == "tools" || key == "text") {
+    input_.read_text();
+  } else if (key == "prompt" || key == "previous_response_id" || key == "conversation") {
+    const bool stateful = key == "conversation";
+    const bool given = scanner_.value() != "null";
+    has_input_ = has_input_ || given;
+    stateful_ = stateful_ || (stateful && given);
+  } else if (key == "background") {
+    if (scanner_.value() != "true") return true;
+    return fail(bad_request("unsupported_field",
+                            "Answers of `background` requests cannot be fetched here. Leave it out, and use "
+                            "`stream` for answers that take long.",
+                            "background"));
   } else {
     scanner_.value();
   }
@@ -217,6 +246,10 @@ bool request_reader::read_input() {
   if (route_ != route_kind::chat) {
     if (first != '"' && first != '[') {
       return fail(bad_request("invalid_type", "`" + name + "` must be a string or an array.", name));
+    }
+    if (route_ == route_kind::responses) {
+      if (input_.read_items() > 0 || scanner_.error() != json_error::none) return true;
+      return fail(bad_request("empty_array", "`input` is empty: send at least one item.", name));
     }
     input_.read_texts_or_tokens();
     return true;

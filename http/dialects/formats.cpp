@@ -6,6 +6,8 @@
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_passthrough.hpp"
 #include "http/dialects/openai_chat.hpp"
+#include "http/dialects/responses_chat.hpp"
+#include "http/dialects/responses_passthrough.hpp"
 #include "http/dialects/translation.hpp"
 #include "http/openai.hpp"
 
@@ -21,6 +23,9 @@ client_side openai_clients() {
 }
 client_side anthropic_clients() {
   return {anthropic_chat(), anthropic_client()};
+}
+client_side responses_clients() {
+  return {responses_chat(), responses_client()};
 }
 client_side gemini_clients() {
   return {gemini_chat(), gemini_client()};
@@ -57,6 +62,8 @@ class formats final : public engine::wire_formats {
       case route_kind::embed:
       case route_kind::batch_embed:
         return gemini_client();
+      case route_kind::responses:
+        return responses_client();
       default:
         return openai();
     }
@@ -66,6 +73,7 @@ class formats final : public engine::wire_formats {
                                           const engine::provider_config& provider) const override {
     switch (provider.kind) {
       case provider_kind::openai:
+        if (route == route_kind::responses && provider.responses) return &responses_passthrough();
         return for_openai(route);
       case provider_kind::builtin:
         return route == route_kind::completions ? nullptr : for_openai(route);
@@ -81,6 +89,7 @@ class formats final : public engine::wire_formats {
   static const engine::provider_dialect* for_openai(route_kind route) {
     static const translation from_anthropic(anthropic_clients(), at_openai());
     static const translation from_gemini(gemini_clients(), at_openai());
+    static const translation from_responses(responses_clients(), at_openai());
     switch (route) {
       case route_kind::chat:
       case route_kind::completions:
@@ -90,6 +99,8 @@ class formats final : public engine::wire_formats {
         return &from_anthropic;
       case route_kind::generate:
         return &from_gemini;
+      case route_kind::responses:
+        return &from_responses;
       case route_kind::embed:
       case route_kind::batch_embed:
         return &gemini_embeddings_at_openai();
@@ -101,6 +112,7 @@ class formats final : public engine::wire_formats {
   static const engine::provider_dialect* for_anthropic(route_kind route) {
     static const translation from_openai(openai_clients(), at_anthropic());
     static const translation from_gemini(gemini_clients(), at_anthropic());
+    static const translation from_responses(responses_clients(), at_anthropic());
     switch (route) {
       case route_kind::messages:
       case route_kind::count_tokens:
@@ -109,6 +121,8 @@ class formats final : public engine::wire_formats {
         return &from_openai;
       case route_kind::generate:
         return &from_gemini;
+      case route_kind::responses:
+        return &from_responses;
       default:
         return nullptr;
     }
@@ -117,6 +131,7 @@ class formats final : public engine::wire_formats {
   static const engine::provider_dialect* for_gemini(route_kind route) {
     static const translation from_openai(openai_clients(), at_gemini());
     static const translation from_anthropic(anthropic_clients(), at_gemini());
+    static const translation from_responses(responses_clients(), at_gemini());
     switch (route) {
       case route_kind::generate:
       case route_kind::embed:
@@ -126,6 +141,8 @@ class formats final : public engine::wire_formats {
         return &from_openai;
       case route_kind::messages:
         return &from_anthropic;
+      case route_kind::responses:
+        return &from_responses;
       case route_kind::embeddings:
         return &openai_embeddings_at_gemini();
       default:

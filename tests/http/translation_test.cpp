@@ -147,12 +147,19 @@ std::vector<pair> pairs() {
       if (own_kind != kind) out.push_back({clients, kind, own});
     }
   }
+  for (const auto& [own, kind] : sides) out.push_back({route_kind::responses, kind, own});
   return out;
 }
 
-provider_kind kind_of(route_kind clients) {
-  if (clients == route_kind::chat) return provider_kind::openai;
-  return clients == route_kind::messages ? provider_kind::anthropic : provider_kind::gemini;
+/// Of providers that speak the clients' own dialect.
+const engine::provider_dialect& native_of(route_kind clients) {
+  if (clients == route_kind::responses) {
+    auto p = provider_of(provider_kind::openai);
+    p.responses = true;
+    return *all_formats().between(clients, p);
+  }
+  if (clients == route_kind::chat) return between(clients, provider_kind::openai);
+  return between(clients, clients == route_kind::messages ? provider_kind::anthropic : provider_kind::gemini);
 }
 
 /// What every dialect says of an answer: its text, call, reason and usage.
@@ -166,6 +173,11 @@ json gist(route_kind clients, const std::string& text) {
   }
   if (clients == route_kind::messages) {
     return {a["content"][0]["text"], a["content"][1]["name"], a["content"][1]["input"], a["stop_reason"],
+            a["usage"]["output_tokens"]};
+  }
+  if (clients == route_kind::responses) {
+    return {a["output"][0]["content"][0]["text"], a["output"][1]["name"],
+            json::parse(a["output"][1]["arguments"].get<std::string>()), a["status"],
             a["usage"]["output_tokens"]};
   }
   const json& parts = a["candidates"][0]["content"]["parts"];
@@ -194,8 +206,7 @@ TEST(translation, a_stream_passes_as_it_comes_and_ends_as_the_clients_dialect_ha
     std::string from_providers_stream;
     std::string from_plain;
     engine::usage used;
-    ASSERT_TRUE(between(p.clients, kind_of(p.clients))
-                    .collect_answer(p.clients, whole, "mine", from_clients_stream, used))
+    ASSERT_TRUE(native_of(p.clients).collect_answer(p.clients, whole, "mine", from_clients_stream, used))
         << whole;
     EXPECT_EQ(used.output_tokens, 5);
     ASSERT_TRUE(wire.collect_answer(p.clients, theirs, "mine", from_providers_stream, used));

@@ -1,0 +1,151 @@
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "http/canonical_json.hpp"
+#include "http/dialects/anthropic_chat.hpp"
+#include "http/dialects/openai_chat.hpp"
+#include "http/dialects/responses_chat.hpp"
+#include "http/dialects/responses_passthrough.hpp"
+#include "http/json_scan.hpp"
+#include "http/openai_request.hpp"
+
+// Nothing that comes from outside crashes, what is written is JSON, streams are ones that the dialect's own
+// reader takes, and what was put together once comes back as it is from its replay.
+
+namespace {
+
+using namespace millrace;
+using engine::route_kind;
+using state = engine::stream_reader::state;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+void require_json(std::string_view text) {
+  http::json_scanner scanner(text);
+  require(!scanner.value().empty() && scanner.at_end());
+}
+
+/// A request is decoded only when it was read before.
+void check_request(std::string_view body) {
+  engine::request_facts facts;
+  engine::api_error error;
+  if (!http::responses_client().read_request(route_kind::responses, body, facts, error)) {
+    require(error.status == 400 && !error.code.empty() && !error.message.empty());
+    return;
+  }
+  std::string encoded;
+  http::encode_openai_request(route_kind::responses, body, facts, "other", encoded);
+  engine::request_facts again;
+  require(http::responses_client().read_request(route_kind::responses, encoded, again, error));
+  require(again.model == "other" && again.input_tokens == facts.input_tokens);
+  http::chat_request request;
+  if (!http::responses_chat().decode_request(body, request, error)) {
+    require(error.status == 400 && !error.code.empty() && !error.message.empty());
+    return;
+  }
+  http::encode_options options;
+  options.model = "theirs";
+  for (const http::chat_format* format : {&http::openai_chat(), &http::anthropic_chat()}) {
+    std::string out;
+    std::vector<std::string> dropped;
+    if (format->encode_request(request, options, out, dropped, error)) {
+      require_json(out);
+    } else {
+      require(error.status == 400 && !error.param.empty());
+    }
+  }
+}
+
+void check_answer(std::string_view body) {
+  http::chat_answer answer;
+  if (!http::anthropic_chat().decode_answer(body, answer)) return;
+  http::encode_options options;
+  options.model = "mine";
+  std::string out;
+  http::responses_chat().encode_answer(answer, options, out);
+  require_json(out);
+  std::string stream;
+  if (!http::valid_utf8(out)) return;
+  require(http::responses_client().replay_stream(route_kind::responses, out, true, stream));
+  engine::usage used;
+  std::string again;
+  require(http::responses_passthrough().collect_answer(route_kind::responses, stream, "mine", again, used));
+  require(used.output_tokens == answer.used.output_tokens);
+}
+
+void check_stream(std::string_view bytes, const http::chat_format& format) {
+  http::encode_options options;
+  options.model = "mine";
+  const auto source = format.decode_stream();
+  const auto sink = http::responses_chat().encode_stream(options, true);
+  std::string out;
+  bool done = false;
+  const auto put = [&](const http::chat_delta& d) {
+    done = done || d.what == http::chat_delta::kind::done;
+    if (d.what != http::chat_delta::kind::error) sink->put(d, out);
+  };
+  const std::size_t half = bytes.size() / 2;
+  if (source->feed(bytes.substr(0, half), put)) source->feed(bytes.substr(half), put);
+  const auto reader = http::responses_passthrough().read_stream(route_kind::responses, "mine", true);
+  std::string passed;
+  const state end = reader->feed(out, passed);
+  require(end != state::failed && (end == state::done) == done && passed == out);
+}
+
+std::string canonical(std::string_view text) {
+  static http::canonical_writer writer;
+  std::string out;
+  require(writer.append(text, {}, out));
+  return out;
+}
+
+void check_passthrough(std::string_view text) {
+  const auto& client = http::responses_client();
+  const auto& provider = http::responses_passthrough();
+  std::string out;
+  std::string passed;
+  engine::usage used;
+  if (provider.rewrite_answer(route_kind::responses, text, "mine", out, used)) require_json(out);
+  provider.read_stream(route_kind::responses, "mine", true)->feed(text, passed);
+  const bool collected = provider.collect_answer(route_kind::responses, text, "mine", out, used);
+  if (collected) require_json(out);
+  std::string stream;
+  std::string first;
+  std::string second;
+  if (!client.replay_stream(route_kind::responses, collected ? std::string_view(out) : text, true, stream))
+    return;
+  passed.clear();
+  require(provider.read_stream(route_kind::responses, "mine", true)->feed(stream, passed) == state::done);
+  // Repeated names are one in a replay, so it is the second time that counts.
+  if (!provider.collect_answer(route_kind::responses, stream, "mine", first, used)) return;
+  require(client.replay_stream(route_kind::responses, first, true, stream));
+  require(provider.collect_answer(route_kind::responses, stream, "mine", second, used));
+  require(canonical(first) == canonical(second));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
+  switch (data[0] % 5) {
+    case 0:
+      check_request(text);
+      break;
+    case 1:
+      check_answer(text);
+      break;
+    case 2:
+      check_stream(text, http::anthropic_chat());
+      break;
+    case 3:
+      check_stream(text, http::openai_chat());
+      break;
+    default:
+      check_passthrough(text);
+  }
+  return 0;
+}
