@@ -34,8 +34,13 @@ providers:
     base_url: http://127.0.0.1:{upstream}/v1
     kind: openai
     keys: [ {{ id: k1, secret: upstream, rpm: 100000000, tpm: 100000000000, concurrency: 100000 }} ]
+  ant:
+    base_url: http://127.0.0.1:{upstream}
+    kind: anthropic
+    keys: [ {{ id: a1, secret: upstream, rpm: 100000000, tpm: 100000000000, concurrency: 100000 }} ]
 models:
   m: {{ targets: [ {{ provider: sim, model: gpt-4o-mini, input_usd: 0.15, output_usd: 0.6 }} ] }}
+  a: {{ targets: [ {{ provider: ant, model: claude-sonnet-4-5, input_usd: 3, output_usd: 15 }} ] }}
 """
 
 LITELLM = """model_list:
@@ -66,6 +71,7 @@ class Peer:
         self.name = name
         self.headers = {}
         self.caches = False
+        self.translated = None  # the model that a provider of another dialect serves
         self.model = "m"
         self.server = None
         self.version = ""
@@ -98,6 +104,7 @@ class Peer:
         self.version = first_line(binary, "version")
         config = self._config("millrace.yaml", MILLRACE)
         self.caches = True
+        self.translated = "a"
         self.server = Server("millrace", [binary, "serve", "--config", config], self._work / "millrace.log")
 
     def _start_portkey(self):
@@ -135,9 +142,9 @@ class Peer:
                    "-log-level", "error"]
         self.server = Server("bifrost", command, self._work / "bifrost.log")
 
-    def body(self, path):
+    def body(self, path, model=None):
         """A request's body as this peer wants its model named."""
-        return path.read_text().replace('"model":"m"', f'"model":"{self.model}"', 1)
+        return path.read_text().replace('"model":"m"', f'"model":"{model or self.model}"', 1)
 
     def wait_ready(self, body):
         if self.server:
