@@ -97,17 +97,15 @@ anthropic_thinking plan_anthropic_thinking(const chat_request& request, const en
   const bool none = request.effort == "none" || request.thinking == thinking_mode::off;
   const bool asked =
       request.thinking == thinking_mode::on || request.thinking_tokens > 0 || !request.effort.empty();
+  // The older ones do not think unless they are asked to.
+  if (none && !older) plan.literal = R"({"type":"disabled"})";
   const effort_level* level = level_of(request.effort.empty() ? default_effort : request.effort);
-  if (level == nullptr && request.effort != "none") {
-    plan.unknown_effort = true;
+  if (level == nullptr) {
+    plan.unknown_effort = request.effort != "none";
     return plan;
   }
-  if (!older && !request.effort.empty() && level != nullptr) plan.effort = level->anthropic;
-  if (none) {
-    // The older ones do not think unless they are asked to.
-    if (!older) plan.literal = R"({"type":"disabled"})";
-    return plan;
-  }
+  if (!older && !request.effort.empty()) plan.effort = level->anthropic;
+  if (none) return plan;
   if (!asked) return plan;
   if (request.tool_choice == tool_choice::any || request.tool_choice == tool_choice::named) {
     plan.dropped = true;

@@ -95,13 +95,12 @@ bool request_reader::read_members() {
 
 bool request_reader::read_member(std::string_view key) {
   if (key == input_field(route_)) return read_input();
-  if (route_ != route_kind::generate) {
-    scanner_.value();
-  } else if (key == "systemInstruction") {
+  const bool generates = route_ == route_kind::generate;
+  if (generates && key == "systemInstruction") {
     read_content();
-  } else if (key == "generationConfig") {
+  } else if (generates && key == "generationConfig") {
     read_config();
-  } else if (key == "tools") {
+  } else if (generates && key == "tools") {
     read_text();
   } else {
     scanner_.value();
