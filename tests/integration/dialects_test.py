@@ -123,7 +123,7 @@ class Dialects(TestCase):
         self.assertEqual([answer.status, answer.json()["type"]], [400, "error"])
 
     def test_tokens_are_counted_by_the_provider_or_estimated(self):
-        for model in ("claude", "gpt"):
+        for model in ("claude", "gpt", "gem", "local"):
             body = {"model": model, "messages": [{"role": "user", "content": ASK["text"]}]}
             answer = request(self.gateway.port, "POST", "/v1/messages/count_tokens", json.dumps(body),
                              {"x-api-key": "any", "anthropic-version": "2023-06-01"})
@@ -155,6 +155,11 @@ class Dialects(TestCase):
         self.assertIn("no language model", answer.content())
         self.assertEqual(answer.header("x-millrace-provider"), "b")
         self.assertIn("no language model", anthropic(self.gateway, "local").json()["content"][0]["text"])
+        said = gemini(self.gateway, "local").json()["candidates"][0]["content"]["parts"][0]["text"]
+        self.assertIn("no language model", said)
+        answer = request(self.gateway.port, "POST", "/v1/responses", json.dumps({"model": "local", "input": ASK["text"]}))
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assertIn("no language model", answer.json()["output"][0]["content"][0]["text"])
 
     def test_answers_of_every_dialect_are_cached_in_it(self):
         for ask in (lambda **f: anthropic(self.gateway, "gpt", text="again?", **f),
