@@ -55,7 +55,39 @@ std::string advice(const std::string& yaml, const YAML::Exception& e) {
   return {};
 }
 
-/// The single document of `yaml`. Throws config_error and YAML::Exception.
+void link_provider(provider_config& p, name_table& names) {
+  for (key_config& key : p.keys) key.name = names.intern("key/" + p.name + "/" + key.id);
+}
+
+void link_model(model_config& m, const config& c, name_table& names) {
+  m.id = names.intern("model/" + m.name);
+  for (target_config& t : m.targets) {
+    const std::string& provider = c.providers[t.provider].name;
+    t.name = names.intern("breaker/" + provider + "/" + (t.model.empty() ? "*" : t.model));
+  }
+}
+
+void add_default_client(config& c) {
+  client_config client;
+  client.name = "default";
+  client.tenant = "default";
+  client.admin = true;
+  c.clients = {std::move(client)};
+}
+
+/// The text of a configuration or of a file that it names; one byte more than allowed tells of larger ones.
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(max_config_bytes + 1, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad())
+    throw config_error(path + ": cannot be read; check the path and its permissions");
+  text.resize(static_cast<size_t>(file.gcount()));
+  return text;
+}
+
+}  // namespace
+
 YAML::Node load_document(const std::string& yaml, const std::string& source) {
   if (yaml.size() > max_config_bytes)
     fail_at(source, {}, "is larger than 1MiB; split off what is not needed");
@@ -77,27 +109,19 @@ YAML::Node load_document(const std::string& yaml, const std::string& source) {
   return root;
 }
 
-void link_provider(provider_config& p, name_table& names) {
-  for (key_config& key : p.keys) key.name = names.intern("key/" + p.name + "/" + key.id);
-}
-
-void link_model(model_config& m, const config& c, name_table& names) {
-  m.id = names.intern("model/" + m.name);
-  for (target_config& t : m.targets) {
-    const std::string& provider = c.providers[t.provider].name;
-    t.name = names.intern("breaker/" + provider + "/" + (t.model.empty() ? "*" : t.model));
+void read_model_data(const config_value& value, config& c) {
+  const std::string path = value.text();
+  const environment none = [](const std::string&) { return std::nullopt; };
+  const config_source document{path, none};
+  try {
+    const std::string text = read_file(path);
+    c.known_models = c.known_models->with(config_value(document, load_document(text, path), "", 1));
+  } catch (const YAML::Exception& e) {
+    fail_at(path, e.mark, "this is neither YAML nor JSON: " + e.msg);
+  } catch (const config_error& e) {
+    value.fail(e.what());
   }
 }
-
-void add_default_client(config& c) {
-  client_config client;
-  client.name = "default";
-  client.tenant = "default";
-  client.admin = true;
-  c.clients = {std::move(client)};
-}
-
-}  // namespace
 
 std::optional<std::string> process_environment(const std::string& name) {
   // Nothing in this program changes the environment, so reading it is safe from any thread.
@@ -108,6 +132,7 @@ std::optional<std::string> process_environment(const std::string& name) {
 
 config default_values() {
   config c;
+  c.known_models = model_table::built_in();
   c.tiers = {{"enterprise", queue_class::priority},
              {"pro", queue_class::priority},
              {"basic", queue_class::standard},
@@ -133,13 +158,7 @@ config_ptr parse_config(const std::string& yaml, const std::string& source, cons
 }
 
 config_ptr load_config(const std::string& path, const environment& env, const config_ptr& previous) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(max_config_bytes + 1, '\0');
-  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad())
-    throw config_error(path + ": cannot be read; check the path and its permissions");
-  text.resize(static_cast<size_t>(file.gcount()));
-  return parse_config(text, path, env, previous);
+  return parse_config(read_file(path), path, env, previous);
 }
 
 config_ptr default_config(const environment& env, const config_ptr& previous) {

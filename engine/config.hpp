@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/model_table.hpp"
 #include "engine/names.hpp"
 #include "engine/secret.hpp"
 #include "engine/time.hpp"
@@ -131,9 +132,14 @@ struct provider_config {
 struct target_config {
   size_t provider = 0;    ///< index into config::providers
   std::string model;      ///< the provider's name for it
-  double input_usd = 0;   ///< per 1M tokens
+  double input_usd = 0;   ///< per 1M tokens; its own, or those of config::known_models, all prices alike
   double output_usd = 0;  ///< per 1M tokens
-  double quality = 0.5;   ///< 0..1
+  double cached_usd = 0;  ///< per 1M tokens of input from the provider's cache; where not known, as input
+  double cache_write_usd = 0;          ///< per 1M tokens of input to it; where not known, as input
+  double image_usd = 0;                ///< each image of a request, beside its tokens
+  std::int64_t context_tokens = 0;     ///< input and output together; 0: not known
+  std::int64_t max_output_tokens = 0;  ///< of one answer; 0: not known
+  double quality = 0.5;                ///< 0..1
   double weight = 1;
   name_id name = no_name;  ///< of "breaker/<provider>/<model>"; two models of ours may share one target
 };
@@ -197,6 +203,9 @@ struct config {
   std::unordered_map<std::string, queue_class> tiers;
   std::vector<provider_config> providers;
   std::vector<model_config> models;
+  /// What is known of models by their names. Targets have it filled in; a wildcard's is found by the name
+  /// that a client asked for.
+  std::shared_ptr<const model_table> known_models;
   exact_cache_config cache;
   breaker_config breaker;
   retry_config retry;

@@ -13,6 +13,7 @@ constexpr size_t max_targets = 32;  // the router orders no more candidates for 
 constexpr size_t max_fallbacks = 32;
 constexpr size_t max_model_name_bytes = 256;
 constexpr double max_usd = 1e6;
+constexpr std::int64_t max_size_tokens = 1'000'000'000;
 
 /// A model's name is any printable text, since providers use `/`, `:` and `@` in theirs; `*` is for our
 /// wildcards.
@@ -100,25 +101,43 @@ provider_config read_provider(const std::string& name, const config_value& value
   return p;
 }
 
-target_config read_target(const config_value& value, const std::vector<std::string>& providers) {
-  const config_section s(value, {"provider", "model", "input_usd", "output_usd", "quality", "weight"});
+/// Prices and sizes: what the target says of them, and then what is known of its model.
+void read_facts(const config_section& s, const config& c, target_config& t) {
+  s.read("input_usd", t.input_usd, 0, max_usd);
+  s.read("output_usd", t.output_usd, 0, max_usd);
+  s.read("cached_usd", t.cached_usd, 0, max_usd);
+  s.read("cache_write_usd", t.cache_write_usd, 0, max_usd);
+  s.read("image_usd", t.image_usd, 0, max_usd);
+  s.read("context_tokens", t.context_tokens, 1, max_size_tokens);
+  s.read("max_output_tokens", t.max_output_tokens, 1, max_size_tokens);
+  const auto names = [&s](std::string_view key) { return s.find(key) != nullptr; };
+  const bool prices = names("input_usd") || names("output_usd") || names("cached_usd") ||
+                      names("cache_write_usd") || names("image_usd");
+  complete_target(c.known_models->find(c.providers[t.provider], t.model), prices, names("cached_usd"),
+                  names("cache_write_usd"), t);
+}
+
+target_config read_target(const config_value& value, const std::vector<std::string>& providers,
+                          const config& c) {
+  const config_section s(
+      value, {"provider", "model", "input_usd", "output_usd", "cached_usd", "cache_write_usd", "image_usd",
+              "context_tokens", "max_output_tokens", "quality", "weight"});
   target_config t;
   t.provider = s.require("provider", "name one of " + join(providers)).choice(providers);
   const config_value& model = s.require("model", "the provider's name for the model");
   t.model = model.text();
   check_model_name(model, t.model);
-  s.read("input_usd", t.input_usd, 0, max_usd);
-  s.read("output_usd", t.output_usd, 0, max_usd);
+  read_facts(s, c, t);
   s.read("quality", t.quality, 0, 1);
   s.read("weight", t.weight, 0, 1e6, true);
   return t;
 }
 
-std::vector<target_config> read_targets(const config_value& value,
-                                        const std::vector<std::string>& providers) {
+std::vector<target_config> read_targets(const config_value& value, const std::vector<std::string>& providers,
+                                        const config& c) {
   std::vector<target_config> out;
   for (const config_value& element : value.list(max_targets)) {
-    target_config t = read_target(element, providers);
+    target_config t = read_target(element, providers, c);
     const auto same = [&](const target_config& o) { return o.provider == t.provider && o.model == t.model; };
     if (std::any_of(out.begin(), out.end(), same))
       element.fail("the same provider and model stand above; remove one");
@@ -143,7 +162,7 @@ model_config read_model(const std::string& name, const config_section& s,
   m.cache.ttl = c.cache.ttl;
   if (const auto* v = s.find("strategy")) m.strategy = strategy(v->choice(strategies));
   m.targets =
-      read_targets(s.require("targets", "list at least one, { provider: ..., model: ... }"), providers);
+      read_targets(s.require("targets", "list at least one, { provider: ..., model: ... }"), providers, c);
   if (const auto* v = s.find("cache")) read_cache_rule(*v, m.cache);
   s.read("coalesce", m.coalesce);
   return m;

@@ -117,10 +117,15 @@ class config_section {
   std::map<std::string, config_value, std::less<>> entries_;
 };
 
+/// The single document of `yaml`. Throws config_error and YAML::Exception.
+YAML::Node load_document(const std::string& yaml, const std::string& source);
+
 /// Fills in everything the document says, without what must be looked up by name: fallbacks and name ids stay
 /// open.
 void read_document(const config_value& root, config& c);
 void read_breaker(const config_value& value, breaker_config& b);
+/// The value names a file with facts about models, which go before those that are built in.
+void read_model_data(const config_value& value, config& c);
 void read_providers(const config_value& value, config& c);
 void read_models(const config_value& value, config& c);
 

@@ -201,8 +201,8 @@ void read_breaker(const config_value& value, breaker_config& b) {
 }
 
 void read_document(const config_value& root, config& c) {
-  const config_section s(root, {"node", "http", "log", "auth", "tiers", "providers", "models", "cache",
-                                "breaker", "retry", "limits", "queue"});
+  const config_section s(root, {"node", "http", "log", "auth", "tiers", "model_data", "providers", "models",
+                                "cache", "breaker", "retry", "limits", "queue"});
   const auto with = [&](std::string_view key, auto read) {
     if (const auto* v = s.find(key)) read(*v);
   };
@@ -215,6 +215,7 @@ void read_document(const config_value& root, config& c) {
   section("tiers", read_tiers);
   section("auth", read_auth);
   with("breaker", [&](const config_value& v) { read_breaker(v, c.breaker); });
+  section("model_data", read_model_data);
   section("providers", read_providers);
   if (const auto* v = s.find("models"); v && c.providers.empty())
     v->fail("needs `providers` that its targets can name");
