@@ -110,6 +110,10 @@ YAML::Node load_document(const std::string& yaml, const std::string& source) {
 }
 
 void read_model_data(const config_value& value, config& c) {
+  if (value.is_mapping()) {
+    c.known_models = c.known_models->with(value);
+    return;
+  }
   const std::string path = value.text();
   const environment none = [](const std::string&) { return std::nullopt; };
   const config_source document{path, none};

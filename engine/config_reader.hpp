@@ -76,6 +76,7 @@ class config_value {
   std::vector<std::pair<std::string, config_value>> entries(size_t most = max_config_entries) const;
 
   bool null() const { return node_.IsNull(); }
+  bool is_mapping() const { return node_.IsMap(); }
   /// A scalar as it stands in the document, nothing expanded, in quotes and cut, for messages. Not for
   /// secrets.
   std::string quoted() const;
@@ -124,7 +125,7 @@ YAML::Node load_document(const std::string& yaml, const std::string& source);
 /// open.
 void read_document(const config_value& root, config& c);
 void read_breaker(const config_value& value, breaker_config& b);
-/// The value names a file with facts about models, which go before those that are built in.
+/// The value holds facts about models, or names a file that does; they go before those that are built in.
 void read_model_data(const config_value& value, config& c);
 void read_providers(const config_value& value, config& c);
 void read_models(const config_value& value, config& c);

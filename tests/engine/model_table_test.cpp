@@ -140,6 +140,13 @@ TEST(model_table, a_file_goes_before_the_built_in_one_and_holds_everywhere) {
   EXPECT_EQ(target("http://127.0.0.1:1/v1", "model: own, output_usd: 3", head).output_usd, 3);
 }
 
+TEST(model_table, entries_may_stand_in_the_configuration_itself) {
+  const target_config t =
+      target("http://127.0.0.1:1/v1", "model: own", "model_data: { own: { input_usd: 4 } }\n");
+  EXPECT_EQ(t.input_usd, 4);
+  EXPECT_THAT(complaint("model_data:\n  own: { input: 4 }\n"), HasSubstr("c.yaml:2: model_data.own.input: "));
+}
+
 TEST(model_table, a_bad_file_is_refused_with_both_places) {
   const auto said = [](const std::string& text) {
     const model_file file(text);
