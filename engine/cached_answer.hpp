@@ -20,6 +20,7 @@ struct cached_answer {
   std::string provider;        ///< who answered
   std::string upstream_model;  ///< that provider's name for the model
   std::string key_id;          ///< of the provider key; never the secret
+  std::string dropped;  ///< what the provider was not told of the request, as x-millrace-dropped has it
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
   wall_time stored_at{};  ///< when it was asked for, so that a purge meanwhile covers it
@@ -31,7 +32,7 @@ struct cached_answer {
   /// Memory that it takes, allocator overhead estimated.
   std::size_t size_bytes() const {
     return sizeof(cached_answer) + body.size() + content_type.size() + tenant.size() + model.size() +
-           provider.size() + upstream_model.size() + key_id.size();
+           provider.size() + upstream_model.size() + key_id.size() + dropped.size();
   }
 };
 

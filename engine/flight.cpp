@@ -422,11 +422,6 @@ flight::step flight::fail(attempt_failure failure) {
   return step::failed;
 }
 
-answer_source flight::source() const {
-  if (attempts_ == 0) return {};
-  return {provider_->name, upstream_model_, key_->id, fallback_, wire_};
-}
-
 time_point flight::until(duration limit) const {
   const time_point now = ports_.time.now();
   return std::min({now + limit, attempt_start_ + provider_->timeouts.total, call_.deadline});

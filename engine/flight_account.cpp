@@ -78,6 +78,11 @@ void flight::finish(int status, std::string_view error_code) {
   ports_.watch.request_done(r);
 }
 
+answer_source flight::source() const {
+  if (attempts_ == 0) return {};
+  return {provider_->name, upstream_model_, key_->id, fallback_, wire_, joined(request_.dropped)};
+}
+
 void flight::add_headers(answer& a, bool with_cost) {
   overhead_ = std::max(ports_.time.now() - call_.received - waited_ - upstream_time_, duration::zero());
   a.headers.emplace_back("x-request-id", call_.id);

@@ -7,6 +7,13 @@
 #include "engine/followed_stream.hpp"
 
 namespace millrace::engine {
+namespace {
+
+answer_source source_of(const cached_answer& a) {
+  return {a.provider, a.upstream_model, a.key_id, a.fallback, nullptr, a.dropped};
+}
+
+}  // namespace
 
 /// A followed stream that reports its request when it ends. Owns the call.
 class known_answer::recorded_stream final : public answer_stream {
@@ -83,7 +90,7 @@ bool known_answer::from_entry(const cached_answer& entry, answer& out) {
 
 /// A good answer in the form that was asked for; false when it has no such form.
 bool known_answer::tell(const cached_answer& entry, answer& out) {
-  source_ = {entry.provider, entry.upstream_model, entry.key_id, entry.fallback, nullptr};
+  source_ = source_of(entry);
   if (!call_.facts.stream) {
     out.body = entry.body;
     out.content_type = entry.content_type;
@@ -140,7 +147,7 @@ bool known_answer::from_result(const shared_result& result, answer& out) {
     return true;
   }
   const auto& refused = *result.answer;
-  source_ = {refused.provider, refused.upstream_model, refused.key_id, refused.fallback, nullptr};
+  source_ = source_of(refused);
   out.status = result.status;
   out.headers = result.headers;
   out.body = refused.body;
@@ -184,6 +191,7 @@ void known_answer::add_headers(answer& a) {
   }
   a.headers.emplace_back("x-millrace-attempts", "0");
   a.headers.emplace_back("x-millrace-fallback", source_.fallback ? "true" : "false");
+  if (!source_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", source_.dropped);
   a.headers.emplace_back("x-millrace-cost-usd", "0");
   const auto overhead = ports_.time.now() - call_.received - waited_;
   a.headers.emplace_back(

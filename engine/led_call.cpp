@@ -146,6 +146,7 @@ cached_answer_ptr led_call::make_entry(std::string body, std::string_view conten
   entry->upstream_model = source.upstream_model;
   entry->key_id = source.key_id;
   entry->fallback = source.fallback;
+  entry->dropped = source.dropped;
   entry->input_tokens = used.input_tokens;
   entry->output_tokens = used.output_tokens;
   entry->stored_at = asked_at_;

@@ -44,6 +44,7 @@ struct answer_source {
   std::string key_id;
   bool fallback = false;
   const provider_dialect* wire = nullptr;  ///< in which its bytes are to be read
+  std::string dropped;                     ///< see cached_answer
 };
 
 /// A whole answer for everybody who waits for it.

@@ -20,7 +20,7 @@ std::string_view bytes_of(const engine::cache_key& key) {
 std::string encode_answer(const engine::cache_key& key, const engine::cached_answer& a) {
   msgpack::sbuffer buffer(a.size_bytes());
   msgpack::packer out(buffer);
-  out.pack_map(13);
+  out.pack_map(14);
   const auto field = [&out](const char* name, const auto& value) { out.pack(name).pack(value); };
   field("v", version);
   field("body", a.body);
@@ -30,6 +30,7 @@ std::string encode_answer(const engine::cache_key& key, const engine::cached_ans
   field("provider", a.provider);
   field("upstream", a.upstream_model);
   field("key", a.key_id);
+  field("dropped", a.dropped);
   field("fallback", std::int64_t{a.fallback});
   field("input", a.input_tokens);
   field("output", a.output_tokens);
@@ -53,6 +54,7 @@ engine::cached_answer_ptr decode_answer(const engine::cache_key& key, std::strin
     a->provider = text_at(map, "provider");
     a->upstream_model = text_at(map, "upstream");
     a->key_id = text_at(map, "key");
+    a->dropped = optional_text_at(map, "dropped");
     a->fallback = number_at(map, "fallback") != 0;
     a->input_tokens = number_at(map, "input");
     a->output_tokens = number_at(map, "output");

@@ -15,6 +15,15 @@ bool point_into_input(msgpack::type::object_type, std::size_t, void*) {
   return true;
 }
 
+const msgpack::object* find(const msgpack::object& map, std::string_view field) {
+  for (std::uint32_t i = 0; i < map.via.map.size; ++i) {
+    const auto& [key, value] = map.via.map.ptr[i];
+    if (key.type == msgpack::type::STR && std::string_view(key.via.str.ptr, key.via.str.size) == field)
+      return &value;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 msgpack::object_handle parse_map(std::string_view bytes) {
@@ -29,12 +38,13 @@ msgpack::object_handle parse_map(std::string_view bytes) {
 }
 
 const msgpack::object& at(const msgpack::object& map, std::string_view field) {
-  for (std::uint32_t i = 0; i < map.via.map.size; ++i) {
-    const auto& [key, value] = map.via.map.ptr[i];
-    if (key.type == msgpack::type::STR && std::string_view(key.via.str.ptr, key.via.str.size) == field)
-      return value;
-  }
+  if (const msgpack::object* found = find(map, field)) return *found;
   throw std::out_of_range("no such field");
+}
+
+std::string optional_text_at(const msgpack::object& map, std::string_view field) {
+  const msgpack::object* found = find(map, field);
+  return found ? found->as<std::string>() : std::string();
 }
 
 }  // namespace millrace::storage

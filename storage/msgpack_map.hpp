@@ -23,6 +23,8 @@ const msgpack::object& at(const msgpack::object& map, std::string_view field);
 inline std::string text_at(const msgpack::object& map, std::string_view field) {
   return at(map, field).as<std::string>();
 }
+/// Empty where there is no such field, as in records of earlier versions of the program.
+std::string optional_text_at(const msgpack::object& map, std::string_view field);
 inline std::int64_t number_at(const msgpack::object& map, std::string_view field) {
   return at(map, field).as<std::int64_t>();
 }

@@ -16,8 +16,8 @@ class AnswerRecord : public store_world {
   const engine::cached_answer_ptr answer_ = answer_of(1, 300);
   const std::string record_ = encode_answer(key_, *answer_);
 
-  /// The record with another version, or one field more, and a right checksum.
-  std::string sealed_again(std::int64_t version, bool another_field) const {
+  /// The record with another version, one field more, or one less, and a right checksum.
+  std::string sealed_again(std::int64_t version, bool another_field, const std::string& without = {}) const {
     std::string_view payload;
     const std::string_view name(reinterpret_cast<const char*>(key_.bytes.data()), key_.bytes.size());
     EXPECT_TRUE(unseal(name, record_, payload));
@@ -26,6 +26,7 @@ class AnswerRecord : public store_world {
     msgpack::zone zone;
     map["v"] = msgpack::object(version, zone);
     if (another_field) map["later"] = msgpack::object(std::string("something"), zone);
+    map.erase(without);
     msgpack::sbuffer buffer;
     msgpack::pack(buffer, map);
     return seal(name, {buffer.data(), buffer.size()});
@@ -67,6 +68,13 @@ TEST_F(AnswerRecord, AnUnknownVersionIsAMissAndAnUnknownFieldIsNot) {
   const auto back = decode_answer(key_, sealed_again(1, true));
   ASSERT_NE(back, nullptr);
   EXPECT_TRUE(same(*back, *answer_));
+}
+
+TEST_F(AnswerRecord, OneOfAnEarlierProgramIsRead) {
+  const auto back = decode_answer(key_, sealed_again(1, false, "dropped"));
+  ASSERT_NE(back, nullptr);
+  EXPECT_EQ(back->dropped, "");
+  EXPECT_EQ(back->body, answer_->body);
 }
 
 /// A right checksum over bytes that are no record, lengths of gigabytes among them.

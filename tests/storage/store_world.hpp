@@ -63,6 +63,7 @@ class store_world : public testing::Test {
     a->provider = "p";
     a->upstream_model = "um";
     a->key_id = "k" + std::to_string(n);
+    a->dropped = "seed, metadata";
     a->input_tokens = static_cast<std::int64_t>(n);
     a->output_tokens = -1;
     a->stored_at = stored;
@@ -73,7 +74,7 @@ class store_world : public testing::Test {
   static bool same(const engine::cached_answer& a, const engine::cached_answer& b) {
     const auto all = [](const engine::cached_answer& x) {
       return std::tie(x.body, x.content_type, x.tenant, x.model, x.provider, x.upstream_model, x.key_id,
-                      x.input_tokens, x.output_tokens, x.stored_at, x.expires_at);
+                      x.dropped, x.input_tokens, x.output_tokens, x.stored_at, x.expires_at);
     };
     return all(a) == all(b);
   }
