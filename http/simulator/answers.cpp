@@ -137,8 +137,11 @@ void append_completion(std::string& out, const identity& who, const reply_choice
     out += text.finish_reason();
     out += R"("})";
   }
-  out += R"(],"usage":)";
-  append_usage(out, choices.usage());
+  out += ']';
+  if (choices.tells_usage) {
+    out += R"(,"usage":)";
+    append_usage(out, choices.usage());
+  }
   out += R"(,"service_tier":"default","system_fingerprint":")";
   out += fingerprint;
   out += R"("})";
@@ -166,7 +169,7 @@ event_source::event_source(identity who, reply_choices choices, bool include_usa
     : event_stream(chunked),
       who_(std::move(who)),
       choices_(std::move(choices)),
-      include_usage_(include_usage),
+      include_usage_(include_usage && choices_.tells_usage),
       tokens_per_second_(tokens_per_second),
       step_(choices_.route == route_kind::chat ? step::role : step::token),
       length_(choices_.texts.front().tokens()) {

@@ -27,6 +27,7 @@ struct reply_choices {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;       ///< of the prompt: read from a cache
   std::int64_t cache_write_tokens = 0;  ///< of the prompt: written to it
+  bool tells_usage = true;              ///< OpenAI's chat and completions may leave it out
 
   std::int64_t count() const { return static_cast<std::int64_t>(texts.size()) * copies; }
   const reply_text& text(std::int64_t choice) const { return texts[static_cast<size_t>(choice / copies)]; }

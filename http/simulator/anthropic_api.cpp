@@ -58,7 +58,7 @@ class anthropic_dialect_of_simulator final : public dialect {
   std::string error_body(const api_error& e, std::string_view request_id) const override {
     return json_of(e) + R"(,"request_id":"req_)" + std::string(request_id) + "\"}";
   }
-  std::string error_event(const api_error& e, const question& /*q*/) const override {
+  std::string error_event(const api_error& e, const question& /*q*/, std::int64_t /*number*/) const override {
     return "event: error\ndata: " + json_of(e) + "}\n\n";
   }
 

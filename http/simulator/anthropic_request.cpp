@@ -36,13 +36,6 @@ bool samples_one_way(std::string_view model) {
   return false;
 }
 
-void append_tool(std::string& out, std::string_view name, const std::string& schema) {
-  out += out.empty() ? "[" : ",";
-  out += R"({"type":"function","function":{"name":")";
-  append_escaped(out, name);
-  out += R"(","parameters":)" + schema + "}}";
-}
-
 }  // namespace
 
 void anthropic_reader::read(bool caches) {
@@ -224,7 +217,7 @@ void anthropic_reader::read_tool(dom::object tool, std::size_t index) {
   if (find(tool, "description") && !find_text(tool, "description"))
     throw rejected(path + ".custom.description: Input should be a valid string");
   counter_.tool(*name, find_text(tool, "description"), schema);
-  append_tool(q_.tools, *name, simdjson::minify(*schema));
+  add_function(q_.tools, *name, simdjson::minify(*schema));
   judge_cache_control(tool, path);
   remember("tool", tool);
 }
@@ -260,7 +253,7 @@ void anthropic_reader::read_tool_choice() {
   append_escaped(quoted, *name);
   if (q_.tools.find("{\"name\":\"" + quoted + "\"") == std::string::npos)
     throw rejected("Tool '" + std::string(*name) + "' not found in provided tools");
-  q_.tool_choice = R"({"type":"function","function":{"name":")" + quoted + "\"}}";
+  q_.tool_choice = chosen_function(*name);
 }
 
 void anthropic_reader::read_system() {

@@ -34,8 +34,9 @@ class dialect {
   virtual engine::api_error out_of_quota() const = 0;
   virtual engine::api_error over_limit(const admission& a, const simulated_limits& limits) const = 0;
   virtual std::string error_body(const engine::api_error& e, std::string_view request_id) const = 0;
-  /// In the middle of a stream.
-  virtual std::string error_event(const engine::api_error& e, const question& q) const = 0;
+  /// In the middle of a stream, behind `number` events.
+  virtual std::string error_event(const engine::api_error& e, const question& q,
+                                  std::int64_t number) const = 0;
 
   /// Header lines of every answer.
   virtual void append_head(std::string& head, std::string_view request_id, engine::duration wait) const = 0;
@@ -55,8 +56,12 @@ class dialect {
 };
 
 const dialect& openai_api();
+const dialect& azure_api();
 const dialect& anthropic_api();
 const dialect& gemini_api();
+
+/// How paths of Azure's begin that name a deployment.
+inline constexpr std::string_view azure_deployments = "/openai/deployments/";
 
 /// Lines of a head.
 void append_header(std::string& out, std::string_view name, std::int64_t value);

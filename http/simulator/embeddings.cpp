@@ -6,8 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include <openssl/evp.h>
-
+#include "http/base64.hpp"
 #include "http/simulator/answers.hpp"
 #include "http/simulator/random.hpp"
 
@@ -53,13 +52,7 @@ std::vector<float> vector_of(std::string_view text, std::int64_t dimensions) {
 }
 
 void append_base64(std::string& out, const std::vector<float>& vector) {
-  const size_t bytes = vector.size() * sizeof(float);
-  const size_t at = out.size();
-  out.resize(at + 4 * ((bytes + 2) / 3) + 1);
-  const int length =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data() + at),
-                      reinterpret_cast<const unsigned char*>(vector.data()), static_cast<int>(bytes));
-  out.resize(at + static_cast<size_t>(length));
+  base64_encode({reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float)}, out);
 }
 
 void append_floats(std::string& out, const std::vector<float>& vector) {

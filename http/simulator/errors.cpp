@@ -16,7 +16,7 @@ api_error make_error(int status, std::string_view type, std::string_view code, s
 }
 
 api_error rejected::error() const {
-  api_error e = make_error(400, "invalid_request_error", code_, what());
+  api_error e = make_error(status_, "invalid_request_error", code_, what());
   e.param = param_;
   return e;
 }

@@ -95,7 +95,7 @@ class gemini_dialect_of_simulator final : public dialect {
   }
   api_error over_limit(const admission& a, const simulated_limits& limits) const override;
   std::string error_body(const api_error& e, std::string_view request_id) const override;
-  std::string error_event(const api_error& e, const question& q) const override {
+  std::string error_event(const api_error& e, const question& q, std::int64_t /*number*/) const override {
     if (q.array_stream) return ",\r\n" + error_body(e, {}) + "\n]\n";
     return "data: " + error_body(e, {}) + "\r\n\r\n";
   }

@@ -166,10 +166,7 @@ void reader::read_declaration(dom::object declaration) {
         "are mutually exclusive.\n");
   const auto either = parameters ? parameters : schema;
   counter_.tool(name, text_field(declaration, "description"), either);
-  q_.tools += q_.tools.empty() ? "[" : ",";
-  q_.tools += R"({"type":"function","function":{"name":")";
-  append_escaped(q_.tools, name);
-  q_.tools += R"(","parameters":)" + (either ? simdjson::minify(*either) : std::string("{}")) + "}}";
+  add_function(q_.tools, name, either ? std::string(simdjson::minify(*either)) : "{}");
 }
 
 void reader::read_tool_config() {
@@ -198,10 +195,7 @@ void reader::read_tool_config() {
     throw rejected("Function calling mode is ANY but no function_declarations are provided.");
   if (mode == "NONE") q_.tool_choice = "\"none\"";
   if (mode == "ANY") q_.tool_choice = "\"required\"";
-  if (mode != "ANY" || only.empty()) return;
-  q_.tool_choice = R"({"type":"function","function":{"name":")";
-  append_escaped(q_.tool_choice, only);
-  q_.tool_choice += "\"}}";
+  if (mode == "ANY" && !only.empty()) q_.tool_choice = chosen_function(only);
 }
 
 void reader::read_embeddings() {

@@ -4,6 +4,7 @@
 #include "http/openai.hpp"
 #include "http/simulator/dialect.hpp"
 #include "http/simulator/errors.hpp"
+#include "http/simulator/responses_api.hpp"
 
 /// OpenAI's way to say everything.
 namespace millrace::http::simulation {
@@ -38,6 +39,8 @@ void append_reset(std::string& out, std::string_view name, engine::duration d) {
 class openai_dialect_of_simulator final : public dialect {
  public:
   bool read(route_kind route, const http_request& request, question& q, api_error& error) const override {
+    if (route == route_kind::responses)
+      return read_responses_question(request.body, request_reader::padding_bytes, q, error);
     return read_openai_question(route, request.body, request_reader::padding_bytes, q, error);
   }
   std::string_view key(const http_request& request) const override { return request.key; }
@@ -52,8 +55,8 @@ class openai_dialect_of_simulator final : public dialect {
   std::string error_body(const api_error& e, std::string_view /*request_id*/) const override {
     return openai().error_body(e);
   }
-  std::string error_event(const api_error& e, const question& /*q*/) const override {
-    return openai().error_event(e);
+  std::string error_event(const api_error& e, const question& q, std::int64_t number) const override {
+    return q.route == route_kind::responses ? responses_error_event(e, number) : openai().error_event(e);
   }
 
   void append_head(std::string& head, std::string_view request_id, engine::duration wait) const override {
@@ -67,7 +70,9 @@ class openai_dialect_of_simulator final : public dialect {
   }
 
   std::string id_of(route_kind route, std::uint64_t number) const override {
-    std::string id = route == route_kind::chat ? "chatcmpl-" : "cmpl-";
+    std::string id = route == route_kind::chat        ? "chatcmpl-"
+                     : route == route_kind::responses ? "resp_"
+                                                      : "cmpl-";
     append_hex(id, number);
     return id;
   }
@@ -75,6 +80,8 @@ class openai_dialect_of_simulator final : public dialect {
                      std::int64_t now_us) const override {
     if (q.route == route_kind::embeddings)
       append_embeddings(out, who, q);
+    else if (q.route == route_kind::responses)
+      append_response(out, who, choices, q, now_us);
     else
       append_completion(out, who, choices, now_us);
   }
@@ -83,6 +90,9 @@ class openai_dialect_of_simulator final : public dialect {
   }
   std::unique_ptr<event_stream> stream(identity who, reply_choices choices, const question& q,
                                        double tokens_per_second, bool chunked) const override {
+    if (q.route == route_kind::responses)
+      return std::make_unique<responses_stream>(std::move(who), std::move(choices), q, tokens_per_second,
+                                                chunked);
     return std::make_unique<event_source>(std::move(who), std::move(choices), q.facts.include_usage,
                                           tokens_per_second, chunked);
   }

@@ -3,60 +3,12 @@
 #include <algorithm>
 
 #include "http/simulator/errors.hpp"
+#include "http/simulator/openai_judging.hpp"
 
 namespace millrace::http::simulation {
 namespace {
 
 constexpr size_t max_call_id_bytes = 40;
-
-[[noreturn]] void missing(const std::string& param) {
-  throw rejected("Missing required parameter: '" + param + "'.", param, "missing_required_parameter");
-}
-
-[[noreturn]] void wrong_type(const std::string& param, std::string_view expected) {
-  throw rejected("Invalid type for '" + param + "': expected " + std::string(expected) + ".", param,
-                 "invalid_type");
-}
-
-[[noreturn]] void wrong_value(const std::string& param, std::string_view value, std::string_view supported) {
-  throw rejected(
-      "Invalid value: '" + std::string(value) + "'. Supported values are: " + std::string(supported) + ".",
-      param, "invalid_value");
-}
-
-std::string_view want_text(dom::object object, std::string_view name, const std::string& path) {
-  const std::string param = path + "." + std::string(name);
-  if (!find(object, name)) missing(param);
-  const auto text = find_text(object, name);
-  if (!text) wrong_type(param, "a string");
-  return *text;
-}
-
-dom::object want_object(dom::object object, std::string_view name, const std::string& path) {
-  const std::string param = path + "." + std::string(name);
-  const auto value = find(object, name);
-  if (!value) missing(param);
-  const auto inner = as_object(*value);
-  if (!inner) wrong_type(param, "an object");
-  return *inner;
-}
-
-void want_known(dom::object object, std::initializer_list<std::string_view> names, const std::string& path) {
-  for (const auto& [name, value] : object) {
-    if (is_one_of(name, names)) continue;
-    const std::string param = path + "." + std::string(name);
-    throw rejected("Unknown parameter: '" + param + "'.", param, "unknown_parameter");
-  }
-}
-
-/// The part behind the comma of a data URL whose type begins with `type`.
-bool is_data_url(std::string_view url, std::string_view type) {
-  if (!url.starts_with("data:")) return false;
-  const size_t comma = url.find(',');
-  if (comma == std::string_view::npos) return false;
-  const std::string_view head = url.substr(5, comma - 5);
-  return head.starts_with(type) && head.ends_with(";base64") && is_base64(url.substr(comma + 1));
-}
 
 void judge_image(dom::object part, const std::string& path) {
   const dom::object image = want_object(part, "image_url", path);
@@ -66,20 +18,9 @@ void judge_image(dom::object part, const std::string& path) {
   if (find(image, "detail")) {
     const std::string_view detail = want_text(image, "detail", inner);
     if (!is_one_of(detail, {"auto", "low", "high", "original"}))
-      wrong_value(inner + ".detail", detail, "'low', 'high', and 'auto'");
+      refuse_value(inner + ".detail", detail, "'low', 'high', and 'auto'");
   }
-  if (url.starts_with("https://") || url.starts_with("http://")) return;
-  const bool known = is_data_url(url, "image/png") || is_data_url(url, "image/jpeg") ||
-                     is_data_url(url, "image/jpg") || is_data_url(url, "image/gif") ||
-                     is_data_url(url, "image/webp");
-  if (known) return;
-  if (url.starts_with("data:"))
-    throw rejected(
-        "Invalid base64 image_url. You uploaded an unsupported image. Please make sure your image has "
-        "one of the following formats: ['png', 'jpeg', 'gif', 'webp'].",
-        inner + ".url", "invalid_base64");
-  throw rejected("Invalid image_url: expected an http(s) URL or a base64 data URL.", inner + ".url",
-                 "invalid_image_url");
+  judge_image_url(url, inner + ".url");
 }
 
 void judge_audio(dom::object part, const std::string& path) {
@@ -87,7 +28,7 @@ void judge_audio(dom::object part, const std::string& path) {
   const std::string inner = path + ".input_audio";
   want_known(audio, {"data", "format"}, inner);
   const std::string_view format = want_text(audio, "format", inner);
-  if (!is_one_of(format, {"wav", "mp3"})) wrong_value(inner + ".format", format, "'wav' and 'mp3'");
+  if (!is_one_of(format, {"wav", "mp3"})) refuse_value(inner + ".format", format, "'wav' and 'mp3'");
   if (!is_base64(want_text(audio, "data", inner)))
     throw rejected("Invalid '" + inner + ".data': not base64.", inner + ".data", "invalid_value");
 }
@@ -103,12 +44,6 @@ void judge_file(dom::object part, const std::string& path) {
   want_text(file, "filename", inner);
 }
 
-std::string joined(const std::vector<std::string_view>& ids) {
-  std::string out;
-  for (const std::string_view id : ids) out.append(out.empty() ? "" : ", ").append(id);
-  return out;
-}
-
 }  // namespace
 
 void openai_messages::judge(dom::array messages) {
@@ -116,7 +51,7 @@ void openai_messages::judge(dom::array messages) {
   for (const dom::element element : messages) {
     const std::string path = "messages[" + std::to_string(index++) + "]";
     const auto message = as_object(element);
-    if (!message) wrong_type(path, "an object");
+    if (!message) refuse_type(path, "an object");
     judge_message(*message, path);
   }
   want_answers("messages[" + std::to_string(index) + "]");
@@ -125,7 +60,7 @@ void openai_messages::judge(dom::array messages) {
 void openai_messages::judge_message(dom::object message, const std::string& path) {
   const std::string_view role = want_text(message, "role", path);
   if (!is_one_of(role, {"system", "developer", "user", "assistant", "tool", "function"}))
-    wrong_value(path + ".role", role, "'system', 'assistant', 'user', 'function', 'tool', and 'developer'");
+    refuse_value(path + ".role", role, "'system', 'assistant', 'user', 'function', 'tool', and 'developer'");
   if (role == "assistant")
     want_known(message,
                {"role", "content", "name", "tool_calls", "refusal", "audio", "function_call", "annotations"},
@@ -155,35 +90,29 @@ void openai_messages::judge_content(dom::object message, std::string_view role, 
     if (says_otherwise) return;
     throw rejected("Invalid value for 'content': expected a string, got null.", param, "invalid_type");
   }
-  if (std::string_view text; !content->get(text)) return read_text(text);
-  if (!content->is_array()) wrong_type(param, "one of a string or array of objects");
-  const dom::array parts(*content);
-  if (parts.size() == 0)
-    throw rejected("Invalid '" + param +
-                       "': empty array. Expected an array with minimum length 1, but got an empty "
-                       "array instead.",
-                   param, "empty_array");
+  if (std::string_view text; !content->get(text)) return json_.read(text);
+  if (!content->is_array()) refuse_type(param, "one of a string or array of objects");
+  const dom::array parts = want_array(*content, param);
   size_t index = 0;
   for (const dom::element part : parts) judge_part(part, role, param + "[" + std::to_string(index++) + "]");
 }
 
 void openai_messages::judge_part(dom::element element, std::string_view role, const std::string& path) {
   const auto part = as_object(element);
-  if (!part) wrong_type(path, "an object");
+  if (!part) refuse_type(path, "an object");
   const std::string_view type = want_text(*part, "type", path);
   const bool user = role == "user";
   const bool allowed = type == "text" || (role == "assistant" && type == "refusal") ||
                        (user && is_one_of(type, {"image_url", "input_audio", "file"}));
   if (!allowed)
-    wrong_value(path + ".type", type,
-                user                  ? "'text', 'image_url', 'input_audio', and 'file'"
-                : role == "assistant" ? "'text' and 'refusal'"
-                                      : "'text'");
+    refuse_value(path + ".type", type,
+                 user                  ? "'text', 'image_url', 'input_audio', and 'file'"
+                 : role == "assistant" ? "'text' and 'refusal'"
+                                       : "'text'");
   for (const auto& [name, value] : *part)
     if (name != "type" && name != type && name != "prompt_cache_breakpoint")
-      throw rejected("Unknown parameter: '" + path + "." + std::string(name) + "'.",
-                     path + "." + std::string(name), "unknown_parameter");
-  if (type == "text") read_text(want_text(*part, "text", path));
+      refuse_unknown(inside_of(path, name));
+  if (type == "text") json_.read(want_text(*part, "text", path));
   if (type == "refusal") want_text(*part, "refusal", path);
   if (type == "image_url") judge_image(*part, path);
   if (type == "input_audio") judge_audio(*part, path);
@@ -192,38 +121,21 @@ void openai_messages::judge_part(dom::element element, std::string_view role, co
 
 void openai_messages::judge_calls(dom::object message, const std::string& path) {
   const std::string param = path + ".tool_calls";
-  const dom::element value = *find(message, "tool_calls");
-  if (!value.is_array()) wrong_type(param, "an array of objects");
-  const dom::array calls(value);
-  if (calls.size() == 0)
-    throw rejected("Invalid '" + param +
-                       "': empty array. Expected an array with minimum length 1, but got an empty "
-                       "array instead.",
-                   param, "empty_array");
+  const dom::array calls = want_array(*find(message, "tool_calls"), param);
   size_t index = 0;
   for (const dom::element element : calls) {
     const std::string place = param + "[" + std::to_string(index++) + "]";
     const auto call = as_object(element);
-    if (!call) wrong_type(place, "an object");
+    if (!call) refuse_type(place, "an object");
     const std::string_view id = want_text(*call, "id", place);
-    if (id.size() > max_call_id_bytes)
-      throw rejected("Invalid '" + place +
-                         ".id': string too long. Expected a string with maximum length 40, but got "
-                         "a string with length " +
-                         std::to_string(id.size()) + " instead.",
-                     place + ".id", "string_above_max_length");
+    want_no_longer(id, max_call_id_bytes, place + ".id");
     const std::string_view type = want_text(*call, "type", place);
     if (!is_one_of(type, {"function", "custom"}))
-      wrong_value(place + ".type", type, "'function' and 'custom'");
+      refuse_value(place + ".type", type, "'function' and 'custom'");
     want_known(*call, {"id", "type", type}, place);
     const dom::object what = want_object(*call, type, place);
     const std::string inner = place + "." + std::string(type);
-    const std::string_view name = want_text(what, "name", inner);
-    if (!is_name(name, "_-.", 1, 64))
-      throw rejected("Invalid '" + inner +
-                         ".name': string does not match pattern. Expected a string that matches the "
-                         "pattern '^[a-zA-Z0-9_-]+$'.",
-                     inner + ".name", "invalid_value");
+    want_name(want_text(what, "name", inner), "_-.", inner + ".name");
     want_text(what, type == "function" ? "arguments" : "input", inner);
     calls_.push_back(id);
   }
@@ -251,13 +163,6 @@ void openai_messages::want_answers(const std::string& path) const {
       "'tool_call_id'. The following tool_call_ids did not have response messages: " +
           joined(open_),
       path + ".role", "invalid_value");
-}
-
-void openai_messages::read_text(std::string_view text) {
-  constexpr std::string_view word = "json";
-  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b; };
-  says_json_ =
-      says_json_ || std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
 }
 
 }  // namespace millrace::http::simulation

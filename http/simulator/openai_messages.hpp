@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "http/simulator/json_view.hpp"
+#include "http/simulator/openai_judging.hpp"
 
 /// The part of `judge_openai` that judges the conversation.
 namespace millrace::http::simulation {
@@ -14,7 +15,7 @@ class openai_messages {
   /// Throws `rejected`.
   void judge(dom::array messages);
   /// Whether "json" is written anywhere in them.
-  bool say_json() const { return says_json_; }
+  bool say_json() const { return json_.found(); }
 
  private:
   void judge_message(dom::object message, const std::string& path);
@@ -23,11 +24,10 @@ class openai_messages {
   void judge_calls(dom::object message, const std::string& path);
   void judge_answer(dom::object message, const std::string& path);
   void want_answers(const std::string& path) const;
-  void read_text(std::string_view text);
 
   std::vector<std::string_view> open_;   ///< calls without an answer so far
   std::vector<std::string_view> calls_;  ///< all of the assistant's message that may be answered now
-  bool says_json_ = false;
+  word_finder json_{"json"};
 };
 
 }  // namespace millrace::http::simulation

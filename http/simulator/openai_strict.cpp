@@ -4,6 +4,7 @@
 #include <string>
 
 #include "http/simulator/errors.hpp"
+#include "http/simulator/openai_judging.hpp"
 #include "http/simulator/openai_messages.hpp"
 
 namespace millrace::http::simulation {
@@ -47,28 +48,17 @@ bool is_known(route_kind route, std::string_view name) {
                           "web_search_options"});
 }
 
-std::string shown(double n) {
-  std::string text = std::to_string(n);
-  while (text.ends_with('0')) text.pop_back();
-  if (text.ends_with('.')) text.pop_back();
-  return text;
-}
-
 class judge {
  public:
   judge(route_kind route, dom::object body) : route_(route), body_(body) {}
   void everything();
 
  private:
-  void decimal(std::string_view name, double least, double most);
-  void integer(std::string_view name, std::int64_t least);
-  void one_of(std::string_view name, std::initializer_list<std::string_view> values);
   void stops();
   void tools();
   std::string_view tool(dom::element element, const std::string& path);
   void tool_choice();
   void response_format();
-  void closed(dom::element schema, const std::string& what);
 
   route_kind route_;
   dom::object body_;
@@ -78,16 +68,14 @@ class judge {
 
 void judge::everything() {
   for (const auto& [name, value] : body_)
-    if (!is_known(route_, name))
-      throw rejected("Unknown parameter: '" + std::string(name) + "'.", std::string(name),
-                     "unknown_parameter");
-  decimal("temperature", 0, 2);
-  decimal("top_p", 0, 1);
-  decimal("presence_penalty", -2, 2);
-  decimal("frequency_penalty", -2, 2);
-  integer("max_tokens", 1);
-  integer("max_completion_tokens", 1);
-  integer("n", 1);
+    if (!is_known(route_, name)) refuse_unknown(std::string(name));
+  judge_decimal(body_, "temperature", 0, 2);
+  judge_decimal(body_, "top_p", 0, 1);
+  judge_decimal(body_, "presence_penalty", -2, 2);
+  judge_decimal(body_, "frequency_penalty", -2, 2);
+  judge_integer(body_, "max_tokens", 1);
+  judge_integer(body_, "max_completion_tokens", 1);
+  judge_integer(body_, "n", 1);
   if (find(body_, "max_tokens") && find(body_, "max_completion_tokens"))
     throw rejected("Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.");
   bool stream = false;
@@ -97,8 +85,8 @@ void judge::everything() {
                    "stream_options");
   stops();
   if (route_ != route_kind::chat) return;
-  one_of("reasoning_effort", {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
-  one_of("verbosity", {"low", "medium", "high"});
+  judge_one_of(body_, "reasoning_effort", {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
+  judge_one_of(body_, "verbosity", {"low", "medium", "high"});
   bool logprobs = false;
   if (find(body_, "top_logprobs") && (body_.at_key("logprobs").get(logprobs) || !logprobs))
     throw rejected("'top_logprobs' is only allowed when 'logprobs' is set to true.", "top_logprobs");
@@ -107,47 +95,6 @@ void judge::everything() {
   tools();
   tool_choice();
   response_format();
-}
-
-void judge::decimal(std::string_view name, double least, double most) {
-  const auto value = find(body_, name);
-  if (!value) return;
-  const std::string param(name);
-  double n = 0;
-  if (value->get(n))
-    throw rejected("Invalid type for '" + param + "': expected a decimal.", param, "invalid_type");
-  if (n < least)
-    throw rejected("Invalid '" + param + "': decimal below minimum value. Expected a value >= " +
-                       shown(least) + ", but got " + shown(n) + " instead.",
-                   param, "decimal_below_min_value");
-  if (n > most)
-    throw rejected("Invalid '" + param + "': decimal above maximum value. Expected a value <= " +
-                       shown(most) + ", but got " + shown(n) + " instead.",
-                   param, "decimal_above_max_value");
-}
-
-void judge::integer(std::string_view name, std::int64_t least) {
-  const auto value = find(body_, name);
-  if (!value) return;
-  const std::string param(name);
-  std::int64_t n = 0;
-  if (value->get(n))
-    throw rejected("Invalid type for '" + param + "': expected an integer.", param, "invalid_type");
-  if (n < least)
-    throw rejected("Invalid '" + param + "': integer below minimum value. Expected a value >= " +
-                       std::to_string(least) + ", but got " + std::to_string(n) + " instead.",
-                   param, "integer_below_min_value");
-}
-
-void judge::one_of(std::string_view name, std::initializer_list<std::string_view> values) {
-  if (!find(body_, name)) return;
-  const std::string_view value = find_text(body_, name).value_or("");
-  if (is_one_of(value, values)) return;
-  std::string supported;
-  for (const std::string_view v : values)
-    supported.append(supported.empty() ? "'" : ", '").append(v).append("'");
-  throw rejected("Invalid value: '" + std::string(value) + "'. Supported values are: " + supported + ".",
-                 std::string(name), "invalid_value");
 }
 
 void judge::stops() {
@@ -179,14 +126,7 @@ void judge::tools() {
           "parallel_tool_calls");
     return;
   }
-  if (!value->is_array())
-    throw rejected("Invalid type for 'tools': expected an array of objects.", "tools", "invalid_type");
-  const dom::array tools(*value);
-  if (tools.size() == 0)
-    throw rejected(
-        "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array "
-        "instead.",
-        "tools", "empty_array");
+  const dom::array tools = want_array(*value, "tools");
   if (tools.size() > max_tools)
     throw rejected("Invalid 'tools': array too long. Expected an array with maximum length 128.", "tools",
                    "array_above_max_length");
@@ -199,48 +139,24 @@ void judge::tools() {
 std::string_view judge::tool(dom::element element, const std::string& path) {
   const auto tool = as_object(element);
   const auto type = tool ? find_text(*tool, "type") : std::nullopt;
-  if (!type)
-    throw rejected("Missing required parameter: '" + path + ".type'.", path + ".type",
-                   "missing_required_parameter");
+  if (!type) refuse_missing(path + ".type");
   if (!is_one_of(*type, {"function", "custom"}))
-    throw rejected(
-        "Invalid value: '" + std::string(*type) + "'. Supported values are: 'function' and 'custom'.",
-        path + ".type", "invalid_value");
+    refuse_value(path + ".type", *type, "'function' and 'custom'");
   const auto value = find(*tool, *type);
   const auto what = value ? as_object(*value) : std::nullopt;
   const std::string inner = path + "." + std::string(*type);
-  if (!what)
-    throw rejected("Missing required parameter: '" + inner + "'.", inner, "missing_required_parameter");
+  if (!what) refuse_missing(inner);
   for (const auto& [name, ignored] : *tool)
-    if (name != "type" && name != *type)
-      throw rejected("Unknown parameter: '" + path + "." + std::string(name) + "'.",
-                     path + "." + std::string(name), "unknown_parameter");
-  const auto name = find_text(*what, "name");
-  if (!name)
-    throw rejected("Missing required parameter: '" + inner + ".name'.", inner + ".name",
-                   "missing_required_parameter");
-  if (!is_name(*name, "_-", 1, 64))
-    throw rejected("Invalid '" + inner +
-                       ".name': string does not match pattern. Expected a string that matches the "
-                       "pattern '^[a-zA-Z0-9_-]+$'.",
-                   inner + ".name", "invalid_value");
-  if (*type == "custom") return *name;
-  for (const auto& [member, ignored] : *what)
-    if (!is_one_of(member, {"name", "description", "parameters", "strict"}))
-      throw rejected("Unknown parameter: '" + inner + "." + std::string(member) + "'.",
-                     inner + "." + std::string(member), "unknown_parameter");
-  const auto parameters = find(*what, "parameters");
-  const std::string what_for = "function '" + std::string(*name) + "'";
-  if (parameters) {
-    const auto schema = as_object(*parameters);
-    if (!schema || (schema->size() > 0 && find_text(*schema, "type") != "object"))
-      throw rejected(
-          "Invalid schema for " + what_for + ": schema must be a JSON Schema of 'type: \"object\"'.",
-          inner + ".parameters", "invalid_function_parameters");
-    bool strict = false;
-    if (!what->at_key("strict").get(strict) && strict) closed(*parameters, what_for);
-  }
-  return *name;
+    if (name != "type" && name != *type) refuse_unknown(inside_of(path, name));
+  const std::string_view name = want_text(*what, "name", inner);
+  want_name(name, "_-", inner + ".name");
+  if (*type == "custom") return name;
+  want_known(*what, {"name", "description", "parameters", "strict"}, inner);
+  bool strict = false;
+  strict = !what->at_key("strict").get(strict) && strict;
+  if (const auto parameters = find(*what, "parameters"))
+    judge_parameters(*parameters, strict, name, inner + ".parameters");
+  return name;
 }
 
 void judge::tool_choice() {
@@ -250,7 +166,7 @@ void judge::tool_choice() {
     throw rejected(
         "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
         "tool_choice");
-  if (value->is_string()) return one_of("tool_choice", {"none", "auto", "required"});
+  if (value->is_string()) return judge_one_of(body_, "tool_choice", {"none", "auto", "required"});
   const auto choice = as_object(*value);
   const auto type = choice ? find_text(*choice, "type") : std::nullopt;
   if (!type || !is_one_of(*type, {"function", "custom", "allowed_tools"}))
@@ -262,9 +178,7 @@ void judge::tool_choice() {
   const auto what = find(*choice, *type);
   const auto object = what ? as_object(*what) : std::nullopt;
   const auto name = object ? find_text(*object, "name") : std::nullopt;
-  if (!name)
-    throw rejected("Missing required parameter: 'tool_choice.function.name'.", "tool_choice.function.name",
-                   "missing_required_parameter");
+  if (!name) refuse_missing("tool_choice.function.name");
   if (names_.find("\n" + std::string(*name) + "\n") == std::string::npos)
     throw rejected("Tool choice '" + std::string(*name) + "' not found in 'tools' parameter.", "tool_choice");
 }
@@ -287,26 +201,13 @@ void judge::response_format() {
   if (*type != "json_schema") return;
   const auto inner = find(*format, "json_schema");
   const auto named = inner ? as_object(*inner) : std::nullopt;
-  if (!named || !find_text(*named, "name"))
-    throw rejected("Missing required parameter: 'response_format.json_schema.name'.",
-                   "response_format.json_schema.name", "missing_required_parameter");
+  if (!named || !find_text(*named, "name")) refuse_missing("response_format.json_schema.name");
   const std::string_view name = *find_text(*named, "name");
-  if (!is_name(name, "_-", 1, 64))
-    throw rejected(
-        "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string that "
-        "matches the pattern '^[a-zA-Z0-9_-]+$'.",
-        "response_format.json_schema.name");
+  want_name(name, "_-", "response_format.json_schema.name");
   bool strict = false;
   if (!named->at_key("strict").get(strict) && strict)
     if (const auto schema = find(*named, "schema"))
-      closed(*schema, "response_format '" + std::string(name) + "'");
-}
-
-void judge::closed(dom::element schema, const std::string& what) {
-  if (!is_closed_schema(schema))
-    throw rejected("Invalid schema for " + what +
-                       ": In context=(), 'additionalProperties' is required to be supplied and to be false.",
-                   "response_format", "invalid_json_schema");
+      judge_closed(*schema, "response_format '" + std::string(name) + "'", "response_format");
 }
 
 }  // namespace

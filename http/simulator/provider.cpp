@@ -43,10 +43,17 @@ struct api_route {
 
 std::optional<api_route> find_route(std::string_view path) {
   if (path == "/v1/chat/completions") return api_route{route_kind::chat, &openai_api()};
+  if (path == "/v1/responses") return api_route{route_kind::responses, &openai_api()};
   if (path == "/v1/completions") return api_route{route_kind::completions, &openai_api()};
   if (path == "/v1/embeddings") return api_route{route_kind::embeddings, &openai_api()};
   if (path == "/v1/messages") return api_route{route_kind::messages, &anthropic_api()};
   if (path == "/v1/messages/count_tokens") return api_route{route_kind::count_tokens, &anthropic_api()};
+  if (path == "/openai/responses") return api_route{route_kind::responses, &azure_api()};
+  if (path.starts_with(azure_deployments)) {
+    if (path.ends_with("/chat/completions")) return api_route{route_kind::chat, &azure_api()};
+    if (path.ends_with("/completions")) return api_route{route_kind::completions, &azure_api()};
+    if (path.ends_with("/embeddings")) return api_route{route_kind::embeddings, &azure_api()};
+  }
   constexpr std::string_view gemini = "/v1beta/models/";
   if (!path.starts_with(gemini)) return std::nullopt;
   const std::string_view method = path.substr(std::min(path.rfind(':'), path.size()));
@@ -60,6 +67,7 @@ std::optional<api_route> find_route(std::string_view path) {
 /// Who answers what is no question.
 const dialect& dialect_of(const http_request& request) {
   if (request.path.starts_with("/v1beta/")) return gemini_api();
+  if (request.path.starts_with("/openai/")) return azure_api();
   return request.path.starts_with("/v1/messages") || !request.anthropic_version.empty() ? anthropic_api()
                                                                                         : openai_api();
 }
@@ -192,6 +200,7 @@ bool provider::choose_texts(const model_entry_cached& m, reply_choices& choices,
   const question& q = question_;
   choices.route = q.route;
   choices.copies = q.choices;
+  choices.tells_usage = m.behaviour->usage;
   choices.prompt_tokens = q.prompt_tokens;
   if (!has_texts(q.route)) return true;
   try {

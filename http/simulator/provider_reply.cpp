@@ -138,7 +138,7 @@ void provider::reply_streaming(const http_request& request, reply_choices choice
       out.broken_then = reply::ending::close;
       break;
     case fault_kind::error_event:
-      out.last_event = speaks_->error_event(speaks_->error_of_status(500), question_);
+      out.last_event = speaks_->error_event(speaks_->error_of_status(500), question_, f.argument);
       out.broken_then = out.then;
       break;
     default:

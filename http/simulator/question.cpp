@@ -8,6 +8,7 @@
 #include "http/openai.hpp"
 #include "http/simulator/errors.hpp"
 #include "http/simulator/openai_strict.hpp"
+#include "http/simulator/text.hpp"
 
 namespace millrace::http::simulation {
 namespace {
@@ -209,11 +210,13 @@ void clear(question& q, route_kind route) {
   q.texts = 0;
   q.last_is_user = q.base64 = q.reasons = q.shows_thoughts = q.redacts_thoughts = false;
   q.parallel_calls = q.plain = true;
-  q.writes_cache = q.array_stream = false;
+  q.writes_cache = q.array_stream = q.seals_thoughts = false;
+  q.keeps = true;
   q.dimensions = q.prompt_tokens = 0;
   q.tools.clear();
   q.tool_choice.clear();
   q.response_format.clear();
+  q.repeated.clear();
   q.cache_points.clear();
 }
 
@@ -222,6 +225,19 @@ std::string& next_text(question& q) {
   std::string& t = q.text[q.texts++];
   t.clear();
   return t;
+}
+
+void add_function(std::string& tools, std::string_view name, std::string_view parameters) {
+  tools += tools.empty() ? "[" : ",";
+  tools += R"({"type":"function","function":{"name":")";
+  append_escaped(tools, name);
+  tools.append(R"(","parameters":)").append(parameters).append("}}");
+}
+
+std::string chosen_function(std::string_view name) {
+  std::string out = R"({"type":"function","function":{"name":")";
+  append_escaped(out, name);
+  return out + "\"}}";
 }
 
 std::uint32_t digest_of(std::string_view raw) {

@@ -44,6 +44,9 @@ struct question {
   std::vector<cache_point> cache_points;  ///< where the prompt may be known up to, by length
   bool writes_cache = false;              ///< up to the last of them it is told as written where it is not
   bool array_stream = false;              ///< Gemini: the stream is a JSON array
+  bool keeps = true;                      ///< Responses: thoughts may come back by their id alone
+  bool seals_thoughts = false;            ///< Responses: thoughts come encrypted, too
+  std::string repeated;                   ///< Responses: members that the answer repeats, each after a comma
 };
 
 /// Forgets the last request.
@@ -51,6 +54,12 @@ void clear(question& q, engine::route_kind route);
 
 /// The next text of the question, empty and ready to be filled; capacity is kept between requests.
 std::string& next_text(question& q);
+
+/// Adds a function to a list of tools as `question::tools` has it; the list is to be closed. `parameters`:
+/// JSON.
+void add_function(std::string& tools, std::string_view name, std::string_view parameters);
+/// The value of `question::tool_choice` that names a function.
+std::string chosen_function(std::string_view name);
 
 /// CRC-32 of raw JSON; white space behind it does not count.
 std::uint32_t digest_of(std::string_view raw);

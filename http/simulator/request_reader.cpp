@@ -140,7 +140,7 @@ request_reader::result request_reader::read_head(http_request& request, framing&
           frame.expects_continue = equals_ignoring_case(value, "100-continue");
         break;
       case 7:
-        if (equals_ignoring_case(name, "api-key")) request.key = value;
+        if (equals_ignoring_case(name, "api-key")) request.key = request.api_key = value;
         break;
       case 9:
         if (equals_ignoring_case(name, "x-api-key")) request.key = request.x_api_key = value;

@@ -15,6 +15,7 @@ struct http_request {
   std::string_view query;
   std::string_view key;                ///< bearer token, or x-api-key, or api-key; empty: none
   std::string_view x_api_key;          ///< that header alone
+  std::string_view api_key;            ///< the same
   std::string_view goog_key;           ///< x-goog-api-key
   std::string_view anthropic_version;  ///< that header; empty: none
   std::string_view body;               ///< without chunk framing

@@ -144,6 +144,8 @@ bool read_member(model_behaviour& b, const std::string& name, const json& value)
     b.tokens = checked_tokens(value.get<std::int64_t>());
   } else if (name == "stamp") {
     b.stamp = value.get<bool>();
+  } else if (name == "usage") {
+    b.usage = value.get<bool>();
   } else if (name == "faults") {
     b.faults.clear();
     for (const auto& f : value) b.faults.push_back(parse_fault(f.get<std::string>()));
@@ -185,6 +187,7 @@ json members(const model_behaviour& b) {
           {"tokens_per_second", b.tokens_per_second},
           {"tokens", b.tokens},
           {"stamp", b.stamp},
+          {"usage", b.usage},
           {"faults", std::move(faults)}};
 }
 
@@ -305,11 +308,12 @@ void apply_model_option(simulator_settings& settings, std::string_view text) {
       const auto n = number<double>(value);
       if (!n) refuse(text, "tokens_per_second must be a number");
       b.tokens_per_second = checked_rate(*n);
-    } else if (key == "tokens" || key == "stamp") {
+    } else if (key == "tokens" || key == "stamp" || key == "usage") {
       const auto n = number<std::int64_t>(value);
       if (!n) refuse(text, key + " must be a number");
       if (key == "tokens") b.tokens = checked_tokens(*n);
       if (key == "stamp") b.stamp = *n != 0;
+      if (key == "usage") b.usage = *n != 0;
     } else {
       refuse(text, "unknown key '" + key + "'");
     }

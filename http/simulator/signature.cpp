@@ -5,6 +5,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "http/base64.hpp"
+
 namespace millrace::http::simulation {
 namespace {
 
@@ -21,11 +23,8 @@ std::string hmac(std::string_view text) {
 }
 
 std::string base64(std::string_view bytes) {
-  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int length =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(length));
+  std::string out;
+  base64_encode(bytes, out);
   return out;
 }
 
@@ -40,14 +39,8 @@ std::string seal(std::string_view text) {
 }
 
 bool is_seal(std::string_view text) {
-  if (text.size() % 4 != 0 || text.size() < signature_bytes) return false;
-  std::string bytes(text.size() / 4 * 3, '\0');
-  if (EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size())) < 0)
-    return false;
-  if (text.ends_with('=')) bytes.pop_back();
-  if (text.ends_with("==")) bytes.pop_back();
-  return bytes.size() >= signature_bytes &&
+  std::string bytes;
+  return base64_is_standard(text) && base64_decode(text, bytes) && bytes.size() >= signature_bytes &&
          hmac(std::string_view(bytes).substr(signature_bytes)) == bytes.substr(0, signature_bytes);
 }
 

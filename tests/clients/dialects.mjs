@@ -3,6 +3,7 @@
 import { startNode } from './world.mjs';
 
 export const MODELS = ['gpt', 'claude', 'gem'];
+export const NATIVE = 'native'; // at a provider that has the Responses API
 
 // `providerUrl` ends in /v1.
 export async function startDialects(providerUrl) {
@@ -12,9 +13,12 @@ export async function startDialects(providerUrl) {
   const { url } = await startNode({
     auth: { keys: [{ name: 'sdk', secret: 'sdk-key' }, { name: 'small', secret: 'small-key', rpm: 1 }] },
     providers: { openai: provider('openai', `${root}/v1`), anthropic: provider('anthropic', root),
-      gemini: provider('gemini', `${root}/v1beta`) },
+      gemini: provider('gemini', `${root}/v1beta`),
+      native: { ...provider('openai', `${root}/v1`), responses: true } },
     models: { gpt: one('openai', 'gpt-4o-mini'), claude: one('anthropic', 'claude-sonnet-4-5'),
-      gem: one('gemini', 'gemini-2.5-flash'), broken: one('openai', 'fault-500'), refused: one('openai', 'fault-400'),
+      gem: one('gemini', 'gemini-2.5-flash'), native: one('native', 'gpt-5'),
+      'native-broken': one('native', 'fault-500'), 'native-error': one('native', 'fault-error-event=8'),
+      'native-cut': one('native', 'fault-cut=8'), broken: one('openai', 'fault-500'), refused: one('openai', 'fault-400'),
       cut: one('openai', 'fault-cut=5'), embed: one('openai', 'text-embedding-3-small') },
     breaker: { consecutive_failures: 10000, min_calls: 1000000 },
     retry: { attempts: 1 },

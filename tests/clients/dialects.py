@@ -7,6 +7,7 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {
           "required": ["city", "days"]}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 MODELS = ["gpt", "claude", "gem"]
+NATIVE = "native"  # at a provider that has the Responses API
 
 
 class Dialects(TestCase):
@@ -14,12 +15,16 @@ class Dialects(TestCase):
     def prepare(cls):
         root = f"http://127.0.0.1:{cls.shared(Simulator()).port}"
         models = {"gpt": ("openai", "gpt-4o-mini"), "claude": ("anthropic", "claude-sonnet-4-5"),
-                  "gem": ("gemini", "gemini-2.5-flash"), "refused": ("openai", "fault-400"),
+                  "gem": ("gemini", "gemini-2.5-flash"), "native": ("native", "gpt-5"),
+                  "native-broken": ("native", "fault-500"), "native-error": ("native", "fault-error-event=8"),
+                  "native-cut": ("native", "fault-cut=8"), "refused": ("openai", "fault-400"),
                   "broken": ("openai", "fault-500"), "embed": ("openai", "text-embedding-3-small")}
         cls.gateway = cls.shared(Gateway({
             "auth": {"keys": [{"name": "sdk", "secret": "sdk-key"}, {"name": "small", "secret": "small-key", "rpm": 1}]},
-            "providers": {kind: {**provider(root + path, f"{kind}-1"), "kind": kind}
-                          for kind, path in (("openai", "/v1"), ("anthropic", ""), ("gemini", "/v1beta"))},
+            "providers": {
+                **{kind: {**provider(root + path, f"{kind}-1"), "kind": kind}
+                   for kind, path in (("openai", "/v1"), ("anthropic", ""), ("gemini", "/v1beta"))},
+                "native": provider(root + "/v1", "native-1", responses=True)},
             "models": {name: {"targets": [target(*where)]} for name, where in models.items()},
             "breaker": {"consecutive_failures": 10000, "min_calls": 1000000},
             "retry": {"attempts": 1}}))

@@ -1,9 +1,9 @@
-// OpenAI's SDK for Node and its Responses API, at providers that do not have it.
+// OpenAI's SDK for Node and its Responses API, at providers that have it and that do not.
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
-import { MODELS, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
+import { MODELS, NATIVE, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
 import { connect, startProvider } from './world.mjs';
 
 let sdk;
@@ -14,7 +14,7 @@ before(async () => {
 
 const TOOL = { type: 'function', name: 'weather', parameters: { ...WEATHER, additionalProperties: false }, strict: true };
 
-for (const model of MODELS) {
+for (const model of [...MODELS, NATIVE]) {
   const ask = (fields = {}) =>
     sdk.responses.create({ model, instructions: 'Be brief.', input: TEXT, max_output_tokens: 50, ...fields });
 
@@ -56,11 +56,48 @@ for (const model of MODELS) {
     assert.equal(parsed.output_parsed.days, 42);
   });
 
-  test(`${model}: what only OpenAI can do is refused`, async () => {
+  test(`${model}: what only OpenAI can do is refused`, { skip: model === NATIVE }, async () => {
     await assert.rejects(ask({ previous_response_id: 'resp_1' }), { status: 400, code: 'unsupported_field' });
     await assert.rejects(ask({ tools: [{ type: 'web_search' }] }), { status: 400, param: 'tools[0].type' });
   });
 }
+
+const passed = (fields = {}) => sdk.responses.create({ model: NATIVE, input: TEXT, ...fields });
+
+test('native: what only the API itself knows is passed on', async () => {
+  const answer = await passed({ metadata: { a: 'b' }, truncation: 'auto', store: false });
+  assert.deepEqual([answer.metadata, answer.truncation, answer.store], [{ a: 'b' }, 'auto', false]);
+});
+
+test('native: thoughts come back by id or encrypted', async () => {
+  const asked = [{ role: 'user', content: TEXT }];
+  for (const fields of [{}, { store: false, include: ['reasoning.encrypted_content'] }]) {
+    const reasoning = { effort: 'low', summary: 'auto' };
+    const request = { model: NATIVE, input: asked, reasoning, ...fields };
+    for (const answer of [await passed(request), await sdk.responses.stream(request).finalResponse()]) {
+      assert.equal(answer.output[0].type, 'reasoning');
+      assert.ok(answer.output[0].summary[0].text.length > 0);
+      const output = answer.output.map((item) => ({ ...item,
+        ...(item.content && { content: item.content.map(({ parsed: _, ...part }) => part) }) }));
+      const input = [...asked, ...output, { role: 'user', content: 'And?' }];
+      assert.equal((await passed({ ...request, input })).status, 'completed');
+    }
+  }
+});
+
+test('native: refusals and failures are the API\'s own', async () => {
+  const refusals = [[{ previous_response_id: 'resp_1' }, 400, 'previous_response_not_found'],
+    [{ max_output_tokens: 3 }, 400, 'integer_below_min_value'], [{ conversation: 'conv_1' }, 404, null]];
+  for (const [fields, status, code] of refusals) await assert.rejects(passed(fields), { status, code });
+  await assert.rejects(passed({ model: 'native-broken' }), { status: 502 });
+  for (const model of ['native-cut', 'native-error']) {
+    const seen = [];
+    await assert.rejects(async () => {
+      for await (const event of await passed({ model, stream: true })) seen.push(event.type);
+    });
+    assert.ok(!seen.includes('response.completed'));
+  }
+});
 
 test('errors, before and amid a stream', async () => {
   const ask = (model, stream) => sdk.responses.create({ model, input: TEXT, stream });

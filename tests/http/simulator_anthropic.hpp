@@ -22,21 +22,6 @@ inline json with_tools(json body) {
   return body;
 }
 
-/// The data of every event, whose name must be its type.
-inline std::vector<json> named_events(const std::string& body) {
-  std::vector<json> out;
-  for (size_t at = 0; at < body.size();) {
-    const size_t end = body.find("\n\n", at);
-    const size_t line = body.find('\n', at);
-    EXPECT_EQ(body.substr(at, 7), "event: ");
-    EXPECT_EQ(body.substr(line + 1, 6), "data: ");
-    out.push_back(json::parse(body.substr(line + 7, end - line - 7)));
-    EXPECT_EQ(out.back()["type"], body.substr(at + 7, line - at - 7));
-    at = end + 2;
-  }
-  return out;
-}
-
 class AnthropicSimulator : public Simulator {
  protected:
   static std::string post_bytes(const json& body, const std::string& key = "k1",

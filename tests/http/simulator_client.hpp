@@ -137,6 +137,21 @@ inline std::vector<std::string> events(const std::string& body) {
   return out;
 }
 
+/// The data of every event, whose name must be its type.
+inline std::vector<json> named_events(const std::string& body) {
+  std::vector<json> out;
+  for (size_t at = 0; at < body.size();) {
+    const size_t end = body.find("\n\n", at);
+    const size_t line = body.find('\n', at);
+    EXPECT_EQ(body.substr(at, 7), "event: ");
+    EXPECT_EQ(body.substr(line + 1, 6), "data: ");
+    out.push_back(json::parse(body.substr(line + 7, end - line - 7)));
+    EXPECT_EQ(out.back()["type"], body.substr(at + 7, line - at - 7));
+    at = end + 2;
+  }
+  return out;
+}
+
 class Simulator : public testing::Test {
  protected:
   void start(const std::string& settings = "{}") {

@@ -159,8 +159,8 @@ TEST(SimulatorSettings, AnUnknownFaultIsAnsweredWithTheKinds) {
 TEST(SimulatorSettings, WritesWhatItReads) {
   const std::string text =
       R"({"faults":["status=500:0.1","quota:x2","slow-head=50ms"],"keys":{"a":{"rpm":3,"tpm":0}},"latency":"20ms-80ms",)"
-      R"("models":{"m":{"faults":["cut=2"],"latency":"1s~0.5","stamp":true,"tokens":7,"tokens_per_second":2.5}},)"
-      R"("require_keys":["a","b"],"rpm":10,"seed":4,"stamp":false,"tokens":9,"tokens_per_second":0.0,"tpm":0})";
+      R"("models":{"m":{"faults":["cut=2"],"latency":"1s~0.5","stamp":true,"tokens":7,"tokens_per_second":2.5,"usage":false}},)"
+      R"("require_keys":["a","b"],"rpm":10,"seed":4,"stamp":false,"tokens":9,"tokens_per_second":0.0,"tpm":0,"usage":true})";
   simulator_settings s;
   apply_settings_json(s, text);
   EXPECT_EQ(to_json(s), text);

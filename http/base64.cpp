@@ -1,4 +1,4 @@
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 
 #include <algorithm>
 #include <array>
