@@ -1,8 +1,5 @@
 #include "engine/dispatcher_machine.hpp"
 
-#include <map>
-#include <set>
-
 #include <gtest/gtest.h>
 
 #include "dispatch_world.hpp"
@@ -132,114 +129,6 @@ TEST(Dispatcher, ASilentKeyHoldsUpNoRequestThatHasAnotherWay) {
   EXPECT_NE(w.asked("key/b/k1"), nullptr);
   w.grant("key/b/k1", 1);
   EXPECT_TRUE(w.granted(1, "key/b/k1"));
-}
-
-TEST(Dispatcher, RefusesWhenPatienceEndsWithAnHonestRetryAfter) {
-  world w(one_key(rpm(60)));
-  for (ticket t = 1; t <= 5; ++t) {
-    auto r = w.request(t);
-    r.patience = t == 5 ? 1s : 30s;
-    w.acquire(r);
-  }
-  w.no_room("key/a/k1", 3s);
-  w.pass(999ms);
-  EXPECT_TRUE(w.out.replies.empty());
-  w.pass(1ms);
-  ASSERT_TRUE(w.refused(5, verdict::no_permit));
-  EXPECT_EQ(w.reply(5)->waited, 1s);
-  // The first permit comes in 2 s, then one a second, and four others are waiting.
-  EXPECT_NEAR(std::chrono::duration<double>(w.reply(5)->retry_after).count(), 6, 0.01);
-  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, 4U);
-}
-
-TEST(Dispatcher, AFullQueueRefusesAtOnce) {
-  config_builder b;
-  b.c.queue.max_waiting = 2;
-  world w(b.provider("a", {rpm(60)}).model("m", {0}).build());
-  w.acquire(1);
-  w.acquire(2);
-  w.acquire(3);
-  ASSERT_TRUE(w.refused(3, verdict::queue_full));
-  EXPECT_GT(w.reply(3)->retry_after, 0s);
-  w.grant("key/a/k1", 2);
-  EXPECT_TRUE(w.granted(1, "key/a/k1"));
-  EXPECT_TRUE(w.granted(2, "key/a/k1"));
-}
-
-TEST(Dispatcher, TellsAtWhichPlacesRequestsBeganToWait) {
-  world w(one_key());
-  const auto joined = [&](queue_class q) {
-    return w.machine.status(w.now).lanes[static_cast<size_t>(q)].joined;
-  };
-  w.acquire(1);
-  w.no_room("key/a/k1", 3s);
-  w.acquire(2);
-  auto other = w.request(3);
-  other.queue = static_cast<std::uint8_t>(queue_class::batch);
-  w.acquire(other);
-  w.acquire(4);
-  EXPECT_EQ(joined(queue_class::standard).sum, 1U + 2U + 3U);
-  EXPECT_EQ(joined(queue_class::batch).sum, 1U);
-  EXPECT_EQ(joined(queue_class::priority).sum, 0U);
-  w.cancel(1);
-  w.acquire(5);
-  EXPECT_EQ(joined(queue_class::standard).sum, 1U + 2U + 3U + 3U);
-  w.grant("key/a/k1", 5);
-  w.acquire(6);
-  EXPECT_EQ(joined(queue_class::standard).sum, 9U) << "it did not have to wait";
-}
-
-TEST(Dispatcher, AsManyWaitAsAreConfiguredWhateverIsInFlight) {
-  constexpr ticket most = queue_config::most_waiting;
-  config_builder b;
-  b.c.queue.max_waiting = queue_config::most_waiting;
-  key_limits limits;
-  limits.concurrency = 1'000'000;
-  world w(b.provider("a", {limits}).model("m", {0}).build());
-  ticket t = 1;
-  w.acquire(t);
-  w.grant("key/a/k1", 1000, {1'000'000, 1'000'000});
-  for (; t < 1000; ++t) {
-    w.acquire(t + 1);
-    ASSERT_TRUE(w.granted(t + 1, "key/a/k1"));
-  }
-  w.no_room("key/a/k1", 10s);
-  for (ticket waiting = 0; waiting < most; ++waiting) {
-    w.acquire(++t);
-    ASSERT_TRUE(w.out.replies.empty()) << t;
-  }
-  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, most);
-  w.acquire(++t);
-  EXPECT_TRUE(w.refused(t, verdict::queue_full));
-}
-
-TEST(Dispatcher, NewcomersDoNotOvertakeThoseWhoWait) {
-  world w(one_key(tpm(100000)));
-  auto big = w.request(1);
-  big.input_tokens = 50000;
-  w.acquire(big);
-  w.grant("key/a/k1", 5, {10000, 10000});  // too little for the one that waits
-  w.acquire(2);
-  EXPECT_EQ(w.reply(2), nullptr);
-  w.grant("key/a/k1", 1, {50000, 50});
-  EXPECT_TRUE(w.granted(1, "key/a/k1"));
-  EXPECT_TRUE(w.granted(2, "key/a/k1"));
-}
-
-TEST(Dispatcher, WhenTheFirstGivesUpTheKeyHearsWhatTheNextNeeds) {
-  world w(one_key(tpm(100000)));
-  auto big = w.request(1);
-  big.input_tokens = 50000;
-  big.patience = 2s;
-  w.acquire(big);
-  w.acquire(2);
-  w.no_room("key/a/k1", 20s);
-  w.pass(1s);
-  w.pass(1s);
-  ASSERT_TRUE(w.refused(1, verdict::no_permit));
-  ASSERT_NE(w.asked("key/a/k1"), nullptr);
-  EXPECT_EQ(w.asked("key/a/k1")->head.total(), 150);
-  EXPECT_EQ(w.asked("key/a/k1")->waiting, 1);
 }
 
 TEST(Dispatcher, TokensOfSeveralLeasesServeOneRequest) {
@@ -481,54 +370,6 @@ TEST(Dispatcher, AClientIsChargedForWhatItMayHaveCost) {
     ASSERT_NE(w.reply(2), nullptr);
     EXPECT_EQ(w.reply(2)->client_tokens.remaining, left - 100);
   }
-}
-
-TEST(Dispatcher, ABackloggedModelDoesNotDelayAnother) {
-  world w(config_builder()
-              .provider("a", {rpm(60)})
-              .provider("b", {key_limits{}})
-              .model("m", {0})
-              .model("n", {1})
-              .build());
-  for (ticket t = 1; t <= 500; ++t) w.acquire(t);
-  w.no_room("key/a/k1", 60s);
-  w.acquire(w.request(1000, "n"));
-  w.grant("key/b/k1", 100);
-  ASSERT_TRUE(w.granted(1000, "key/b/k1"));
-  w.acquire(w.request(1001, "n"));
-  EXPECT_TRUE(w.granted(1001, "key/b/k1"));
-}
-
-TEST(Dispatcher, ClassesShareTrickledPermitsByWeight) {
-  world w(one_key(rpm(600)));
-  std::map<ticket, size_t> lane_of;
-  std::array<int, 3> served{};
-  ticket last = 0;
-  const auto add = [&](size_t lane) {
-    auto r = w.request(++last);
-    r.queue = static_cast<std::uint8_t>(lane);
-    r.patience = 1000s;
-    lane_of[last] = lane;
-    w.acquire(r);
-  };
-  for (size_t lane = 0; lane < 3; ++lane) {
-    for (int i = 0; i < 5; ++i) add(lane);
-  }
-  for (int i = 0; i < 1600; ++i) {
-    w.pass(100ms);
-    w.grant("key/a/k1", 1);
-    ASSERT_EQ(w.out.replies.size(), 1U);
-    const ticket t = w.out.replies[0].id;
-    const size_t lane = lane_of.at(t);
-    ++served[lane];
-    w.sent(t);
-    w.settle(t);
-    w.no_room("key/a/k1", 100ms);
-    add(lane);
-  }
-  EXPECT_NEAR(served[0], 1000, 50);
-  EXPECT_NEAR(served[1], 500, 25);
-  EXPECT_NEAR(served[2], 100, 5);
 }
 
 }  // namespace
