@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "http/bad_request.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai_input.hpp"
 #include "http/seen_keys.hpp"
@@ -13,16 +14,6 @@ namespace {
 using engine::route_kind;
 
 constexpr std::string_view ask_usage_object = "{\"include_usage\":true}";
-
-engine::api_error bad_request(std::string code, std::string message, std::string param = {}) {
-  engine::api_error e;
-  e.status = 400;
-  e.type = "invalid_request_error";
-  e.code = std::move(code);
-  e.message = std::move(message);
-  e.param = std::move(param);
-  return e;
-}
 
 bool streams(route_kind route) {
   return route != route_kind::embeddings;

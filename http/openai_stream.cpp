@@ -4,23 +4,17 @@
 #include <utility>
 #include <vector>
 
+#include "http/event_reader.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai_answer.hpp"
-#include "http/sse.hpp"
 
 namespace millrace::http {
 namespace {
 
-class openai_stream : public engine::stream_reader {
+class openai_stream final : public event_reader {
  public:
-  openai_stream(std::string_view client_model, bool client_wants_usage) : wants_usage_(client_wants_usage) {
-    json_quote(client_model, model_);
-  }
-
-  state feed(std::string_view bytes, std::string& out) override;
-  const engine::usage& seen_usage() const override { return usage_; }
-  const std::string& failure() const override { return failure_; }
-  int failure_status() const override { return failure_status_; }
+  openai_stream(std::string_view client_model, bool client_wants_usage)
+      : event_reader(client_model), wants_usage_(client_wants_usage) {}
 
  private:
   /// A part of the payload to be replaced.
@@ -30,50 +24,23 @@ class openai_stream : public engine::stream_reader {
     std::string_view text;
   };
 
-  void take(std::string& out);
+  void take(std::string& out) override;
   bool read_chunk(std::string_view payload);
   void read_choices(json_scanner& scanner);
   void read_choice(json_scanner& scanner);
   void read_delta(json_scanner& scanner);
   void write_edited(std::string_view payload, std::string& out) const;
-  void fail(std::string_view message, int status = 0);
   void fail_with(std::string_view error_value);
 
   const bool wants_usage_;
-  std::string model_;  ///< as a JSON literal
-  sse_splitter splitter_;
-  state state_ = state::preamble;
-  engine::usage usage_;
-  std::string failure_;
-  int failure_status_ = 0;
   bool dropped_ = false;  ///< the block before was left out
 
   // The block being read. Kept as members for their memory.
-  sse_event event_;
-  std::string joined_;
   std::vector<edit> edits_;
   std::string_view error_;    ///< value of `error` as written
   bool no_choices_ = false;   ///< `choices` is there and empty
   bool whole_usage_ = false;  ///< `usage` is there and not null
 };
-
-engine::stream_reader::state openai_stream::feed(std::string_view bytes, std::string& out) {
-  if (state_ == state::done || state_ == state::failed) return state_;
-  splitter_.feed(bytes);
-  for (;;) {
-    switch (splitter_.next(event_)) {
-      case sse_splitter::result::more:
-        return state_;
-      case sse_splitter::result::too_large:
-        fail("The provider sent an event that is too large.");
-        break;
-      case sse_splitter::result::event:
-        take(out);
-        break;
-    }
-    if (state_ == state::done || state_ == state::failed) return state_;
-  }
-}
 
 void openai_stream::take(std::string& out) {
   if (event_.tail && dropped_) return;
@@ -120,7 +87,7 @@ bool openai_stream::read_chunk(std::string_view payload) {
       read_choices(scanner);
     } else if (key == "usage" && scanner.peek() != 'n') {
       whole_usage_ = true;
-      read_openai_usage(scanner, usage_);
+      read_openai_usage(scanner, used_);
     } else {
       const bool is_model = key == "model";
       const bool is_usage = key == "usage";
@@ -202,12 +169,6 @@ void openai_stream::write_edited(std::string_view payload, std::string& out) con
     begin = end + 1;
   }
   out.append(event_.raw, copied);
-}
-
-void openai_stream::fail(std::string_view message, int status) {
-  state_ = state::failed;
-  failure_ = message.substr(0, max_failure_bytes);
-  failure_status_ = status;
 }
 
 void openai_stream::fail_with(std::string_view error_value) {

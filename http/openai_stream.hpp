@@ -7,9 +7,6 @@
 
 namespace millrace::http {
 
-/// Longest text of a provider's failure that is kept.
-inline constexpr size_t max_failure_bytes = 1024;
-
 /// Follows a streamed answer of chat or completions (see `engine::stream_reader`). What it changes:
 /// - the value of `model` in every chunk becomes `client_model`;
 /// - when the client did not ask for usage: the chunk with `choices: []` and `usage` is left out, and so is

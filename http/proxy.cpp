@@ -5,10 +5,11 @@
 #include <stdexcept>
 #include <utility>
 
-#include <openssl/evp.h>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/network_v4.hpp>
 #include <boost/asio/ip/network_v6.hpp>
+
+#include "http/base64.hpp"
 
 namespace millrace::http {
 
@@ -42,10 +43,8 @@ std::string percent_decoded(std::string_view s) {
 }
 
 std::string base64(std::string_view s) {
-  std::string out((s.size() + 2) / 3 * 4 + 1, '\0');
-  const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                reinterpret_cast<const unsigned char*>(s.data()), static_cast<int>(s.size()));
-  out.resize(static_cast<size_t>(n));
+  std::string out;
+  base64_encode(s, out);
   return out;
 }
 

@@ -3,65 +3,32 @@
 
 #include "http/dialects/anthropic_codec.hpp"
 #include "http/dialects/anthropic_wire.hpp"
-#include "http/openai_stream.hpp"
-#include "http/sse.hpp"
+#include "http/event_reader.hpp"
 
 namespace millrace::http {
 namespace {
 
-class anthropic_reader final : public engine::stream_reader {
+class anthropic_reader final : public event_reader {
  public:
-  explicit anthropic_reader(std::string_view client_model) { json_quote(client_model, model_); }
-
-  state feed(std::string_view bytes, std::string& out) override;
-  const engine::usage& seen_usage() const override { return used_; }
-  const std::string& failure() const override { return failure_; }
-  int failure_status() const override { return failure_status_; }
+  using event_reader::event_reader;
 
  private:
-  void take(std::string& out);
+  void take(std::string& out) override;
   bool read_event(std::string_view payload);
   void read_message(json_scanner& scanner);
   void read_block(json_scanner& scanner);
   void read_delta(json_scanner& scanner);
   void read_usage(json_scanner& scanner);
   void write_edited(std::string& out) const;
-  void fail(std::string_view message, int status = 0);
   void fail_with(std::string_view payload);
 
-  std::string model_;  ///< as a JSON literal
-  sse_splitter splitter_;
-  state state_ = state::preamble;
   anthropic_usage counts_;
-  engine::usage used_;
-  std::string failure_;
-  int failure_status_ = 0;
 
-  // The block being read. Kept as members for their memory.
-  sse_event event_;
-  std::string joined_;
+  // Of the event being read.
   std::string_view type_;    ///< as written
   std::string_view stated_;  ///< the message's model as written, a part of the payload
   bool tells_ = false;       ///< the client would miss it
 };
-
-engine::stream_reader::state anthropic_reader::feed(std::string_view bytes, std::string& out) {
-  if (state_ == state::done || state_ == state::failed) return state_;
-  splitter_.feed(bytes);
-  for (;;) {
-    switch (splitter_.next(event_)) {
-      case sse_splitter::result::more:
-        return state_;
-      case sse_splitter::result::too_large:
-        fail("The provider sent an event that is too large.");
-        break;
-      case sse_splitter::result::event:
-        take(out);
-        break;
-    }
-    if (state_ == state::done || state_ == state::failed) return state_;
-  }
-}
 
 void anthropic_reader::take(std::string& out) {
   const std::string_view text = sse_payload(event_, joined_);
@@ -165,12 +132,6 @@ void anthropic_reader::write_edited(std::string& out) const {
       event_.data.size() == 1 ? event_.raw.data() + event_.data[0].offset : joined_.data();
   const auto offset = static_cast<std::size_t>(stated_.data() - payload);
   replace_in_event(event_, offset, stated_.size(), model_, out);
-}
-
-void anthropic_reader::fail(std::string_view message, int status) {
-  state_ = state::failed;
-  failure_ = message.substr(0, max_failure_bytes);
-  failure_status_ = status;
 }
 
 void anthropic_reader::fail_with(std::string_view payload) {

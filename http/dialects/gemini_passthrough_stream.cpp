@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "http/dialects/gemini_chunk.hpp"
-#include "http/sse.hpp"
+#include "http/event_reader.hpp"
 
 namespace millrace::http {
 namespace {
@@ -25,50 +25,20 @@ bool is_key_failure(const gemini_error& e) {
   return e.reason == "API_KEY_INVALID" || e.reason == "API_KEY_EXPIRED";
 }
 
-class gemini_stream final : public engine::stream_reader {
+class gemini_stream final : public event_reader {
  public:
-  explicit gemini_stream(std::string_view client_model) { json_quote(client_model, model_); }
-
-  state feed(std::string_view bytes, std::string& out) override;
-  const engine::usage& seen_usage() const override { return usage_; }
-  const std::string& failure() const override { return failure_; }
-  int failure_status() const override { return failure_status_; }
+  explicit gemini_stream(std::string_view client_model) : event_reader(client_model, after_end::goes_on) {}
 
  private:
-  void take(std::string& out);
+  void take(std::string& out) override;
   void take_bare(std::string& out);
   void follow();
   void write(std::string_view payload, std::string& out) const;
-  void fail(std::string_view message, int status = 0);
 
-  std::string model_;  ///< as a literal
-  sse_splitter splitter_;
-  state state_ = state::preamble;
-  engine::usage usage_;
-  std::string failure_;
-  int failure_status_ = 0;
   std::vector<gemini_candidate> candidates_;  ///< by the order they came in
 
-  // The event being read. Kept as members for their memory.
-  sse_event event_;
-  std::string joined_;
-  gemini_chunk chunk_;
+  gemini_chunk chunk_;  ///< of the event being read
 };
-
-engine::stream_reader::state gemini_stream::feed(std::string_view bytes, std::string& out) {
-  if (state_ == state::failed) return state_;
-  splitter_.feed(bytes);
-  while (state_ != state::failed) {
-    const auto result = splitter_.next(event_);
-    if (result == sse_splitter::result::more) break;
-    if (result == sse_splitter::result::too_large) {
-      fail("The provider sent an event that is too large.");
-    } else {
-      take(out);
-    }
-  }
-  return state_;
-}
 
 void gemini_stream::take(std::string& out) {
   const std::string_view payload = sse_payload(event_, joined_);
@@ -94,7 +64,7 @@ void gemini_stream::take_bare(std::string& out) {
 }
 
 void gemini_stream::follow() {
-  if (chunk_.any_usage) usage_ = chunk_.used;
+  if (chunk_.any_usage) used_ = chunk_.used;
   bool says = chunk_.blocked;
   for (const gemini_candidate& c : chunk_.candidates) {
     says = says || c.says || c.ended;
@@ -114,29 +84,14 @@ void gemini_stream::follow() {
   if (all_ended || chunk_.blocked) state_ = state::done;
 }
 
-/// Copies the block with the client's name of the model. A string holds no line end, so it stands in one of
-/// the `data` lines that the payload is joined from.
 void gemini_stream::write(std::string_view payload, std::string& out) const {
   const std::string_view version = chunk_.model_version;
   if (version.empty() || version == model_) {
     out.append(event_.raw);
     return;
   }
-  size_t at = static_cast<size_t>(version.data() - payload.data());
-  for (const auto& line : event_.data) {
-    if (at < line.length) {
-      out.append(event_.raw, 0, line.offset + at).append(model_);
-      out.append(event_.raw.substr(line.offset + at + version.size()));
-      return;
-    }
-    at -= line.length + 1;
-  }
-}
-
-void gemini_stream::fail(std::string_view message, int status) {
-  state_ = state::failed;
-  failure_ = message.substr(0, max_gemini_failure_bytes);
-  failure_status_ = status;
+  const auto offset = static_cast<size_t>(version.data() - payload.data());
+  replace_in_event(event_, offset, version.size(), model_, out);
 }
 
 }  // namespace

@@ -3,9 +3,8 @@
 
 #include "http/dialects/json_members.hpp"
 #include "http/dialects/responses_wire.hpp"
+#include "http/event_reader.hpp"
 #include "http/openai_answer.hpp"
-#include "http/openai_stream.hpp"
-#include "http/sse.hpp"
 
 namespace millrace::http {
 namespace {
@@ -40,53 +39,19 @@ constexpr std::array<std::string_view, 7> silent_events = {"response.created",
                                                            "response.reasoning_summary_part.added",
                                                            "keepalive"};
 
-class responses_reader final : public engine::stream_reader {
+class responses_reader final : public event_reader {
  public:
-  explicit responses_reader(std::string_view client_model) { json_quote(client_model, model_); }
-
-  state feed(std::string_view bytes, std::string& out) override;
-  const engine::usage& seen_usage() const override { return used_; }
-  const std::string& failure() const override { return failure_; }
-  int failure_status() const override { return failure_status_; }
+  using event_reader::event_reader;
   /// The response of the last event, in state done; a part of what was fed last.
   json_literal last_response() const { return last_; }
 
  private:
-  void take(std::string& out);
+  void take(std::string& out) override;
   void pass(std::string_view payload, json_literal stated, std::string& out) const;
-  void fail(std::string_view message, int status = 0);
   void fail_with(json_literal error);
 
-  std::string model_;  ///< as a JSON literal
-  sse_splitter splitter_;
-  state state_ = state::preamble;
-  engine::usage used_;
-  std::string failure_;
-  int failure_status_ = 0;
   json_literal last_;
-
-  // The block being read. Kept as members for their memory.
-  sse_event event_;
-  std::string joined_;
 };
-
-engine::stream_reader::state responses_reader::feed(std::string_view bytes, std::string& out) {
-  if (state_ == state::done || state_ == state::failed) return state_;
-  splitter_.feed(bytes);
-  for (;;) {
-    switch (splitter_.next(event_)) {
-      case sse_splitter::result::more:
-        return state_;
-      case sse_splitter::result::too_large:
-        fail("The provider sent an event that is too large.");
-        break;
-      case sse_splitter::result::event:
-        take(out);
-        break;
-    }
-    if (state_ == state::done || state_ == state::failed) return state_;
-  }
-}
 
 void responses_reader::take(std::string& out) {
   enum : std::size_t { type, response, error, count };
@@ -126,12 +91,6 @@ void responses_reader::pass(std::string_view payload, json_literal stated, std::
   }
   replace_in_event(event_, static_cast<std::size_t>(stated.data() - payload.data()), stated.size(), model_,
                    out);
-}
-
-void responses_reader::fail(std::string_view message, int status) {
-  state_ = state::failed;
-  failure_ = message.substr(0, max_failure_bytes);
-  failure_status_ = status;
 }
 
 void responses_reader::fail_with(json_literal error) {

@@ -1,12 +1,11 @@
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
-#include "http/canonical_json.hpp"
 #include "http/dialects/anthropic_chat.hpp"
 #include "http/dialects/anthropic_passthrough.hpp"
 #include "http/dialects/anthropic_wire.hpp"
 #include "http/json_scan.hpp"
+#include "tests/fuzz/checks.hpp"
 
 // Nothing that comes from outside crashes, what is written is JSON, and what was put together once comes back
 // as it is from its replay.
@@ -14,24 +13,16 @@
 namespace {
 
 using namespace millrace;
+using namespace millrace::fuzz;
 using engine::route_kind;
 using state = engine::stream_reader::state;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-void require_json(std::string_view text) {
-  http::json_scanner scanner(text);
-  require(!scanner.value().empty() && scanner.at_end());
-}
 
 void check_request(std::string_view body) {
   const http::chat_format& format = http::anthropic_chat();
   http::chat_request request;
   engine::api_error error;
   if (!format.decode_request(body, request, error)) {
-    require(error.status == 400 && !error.code.empty() && !error.message.empty());
+    require_refusal(error);
     return;
   }
   http::encode_options options;
@@ -82,13 +73,6 @@ void check_stream(std::string_view bytes) {
   require(end != state::failed && (end == state::done) == done && passed == out);
 }
 
-std::string canonical(std::string_view text) {
-  static http::canonical_writer writer;
-  std::string out;
-  require(writer.append(text, {}, out));
-  return out;
-}
-
 void check_passthrough(std::string_view text) {
   const auto& client = http::anthropic_client();
   const auto& provider = http::anthropic_passthrough();
@@ -101,28 +85,9 @@ void check_passthrough(std::string_view text) {
     require(client.read_request(route_kind::messages, encoded, again, error) && again.model == "other");
     require(again.input_tokens == facts.input_tokens && again.max_output_tokens == facts.max_output_tokens);
   } else {
-    require(error.status == 400 && !error.code.empty() && !error.message.empty());
+    require_refusal(error);
   }
-  std::string out;
-  std::string passed;
-  engine::usage used;
-  if (provider.rewrite_answer(route_kind::messages, text, "mine", out, used)) require_json(out);
-  const auto reader = provider.read_stream(route_kind::messages, "mine", true);
-  reader->feed(text, passed);
-  // Repeated names are one in a replay, so it is the second time that counts.
-  const bool collected = provider.collect_answer(route_kind::messages, text, "mine", out, used);
-  if (collected) require_json(out);
-  std::string stream;
-  std::string first;
-  std::string second;
-  if (!client.replay_stream(route_kind::messages, collected ? std::string_view(out) : text, true, stream))
-    return;
-  passed.clear();
-  require(provider.read_stream(route_kind::messages, "mine", true)->feed(stream, passed) == state::done);
-  if (!provider.collect_answer(route_kind::messages, stream, "mine", first, used)) return;
-  require(client.replay_stream(route_kind::messages, first, true, stream));
-  require(provider.collect_answer(route_kind::messages, stream, "mine", second, used));
-  require(canonical(first) == canonical(second));
+  check_replays(route_kind::messages, client, provider, text);
 }
 
 void check_headers(std::string_view text) {

@@ -1,9 +1,8 @@
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
-#include "http/canonical_json.hpp"
 #include "http/openai.hpp"
+#include "tests/fuzz/checks.hpp"
 
 // Answers and streams may be anything. What was put together once comes back as it is from its replay, and
 // every replay is a whole stream.
@@ -11,17 +10,8 @@
 namespace {
 
 using millrace::engine::route_kind;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-std::string canonical(std::string_view text) {
-  static millrace::http::canonical_writer writer;
-  std::string out;
-  require(writer.append(text, {}, out));
-  return out;
-}
+using millrace::fuzz::canonical;
+using millrace::fuzz::require;
 
 /// `answer` came out of a stream.
 void check_collected(route_kind route, const std::string& answer, bool usage_known) {

@@ -1,14 +1,14 @@
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
-#include "http/canonical_json.hpp"
 #include "http/dialects/anthropic_chat.hpp"
+#include "http/dialects/foreign_thoughts.hpp"
 #include "http/dialects/openai_chat.hpp"
 #include "http/dialects/responses_chat.hpp"
 #include "http/dialects/responses_passthrough.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai_request.hpp"
+#include "tests/fuzz/checks.hpp"
 
 // Nothing that comes from outside crashes, what is written is JSON, streams are ones that the dialect's own
 // reader takes, and what was put together once comes back as it is from its replay.
@@ -16,24 +16,16 @@
 namespace {
 
 using namespace millrace;
+using namespace millrace::fuzz;
 using engine::route_kind;
 using state = engine::stream_reader::state;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-void require_json(std::string_view text) {
-  http::json_scanner scanner(text);
-  require(!scanner.value().empty() && scanner.at_end());
-}
 
 /// A request is decoded only when it was read before.
 void check_request(std::string_view body) {
   engine::request_facts facts;
   engine::api_error error;
   if (!http::responses_client().read_request(route_kind::responses, body, facts, error)) {
-    require(error.status == 400 && !error.code.empty() && !error.message.empty());
+    require_refusal(error);
     return;
   }
   std::string encoded;
@@ -41,9 +33,10 @@ void check_request(std::string_view body) {
   engine::request_facts again;
   require(http::responses_client().read_request(route_kind::responses, encoded, again, error));
   require(again.model == "other" && again.input_tokens == facts.input_tokens);
+  if (http::drop_foreign_reasoning(encoded)) require_json(encoded);
   http::chat_request request;
   if (!http::responses_chat().decode_request(body, request, error)) {
-    require(error.status == 400 && !error.code.empty() && !error.message.empty());
+    require_refusal(error);
     return;
   }
   http::encode_options options;
@@ -95,35 +88,8 @@ void check_stream(std::string_view bytes, const http::chat_format& format) {
   require(end != state::failed && (end == state::done) == done && passed == out);
 }
 
-std::string canonical(std::string_view text) {
-  static http::canonical_writer writer;
-  std::string out;
-  require(writer.append(text, {}, out));
-  return out;
-}
-
 void check_passthrough(std::string_view text) {
-  const auto& client = http::responses_client();
-  const auto& provider = http::responses_passthrough();
-  std::string out;
-  std::string passed;
-  engine::usage used;
-  if (provider.rewrite_answer(route_kind::responses, text, "mine", out, used)) require_json(out);
-  provider.read_stream(route_kind::responses, "mine", true)->feed(text, passed);
-  const bool collected = provider.collect_answer(route_kind::responses, text, "mine", out, used);
-  if (collected) require_json(out);
-  std::string stream;
-  std::string first;
-  std::string second;
-  if (!client.replay_stream(route_kind::responses, collected ? std::string_view(out) : text, true, stream))
-    return;
-  passed.clear();
-  require(provider.read_stream(route_kind::responses, "mine", true)->feed(stream, passed) == state::done);
-  // Repeated names are one in a replay, so it is the second time that counts.
-  if (!provider.collect_answer(route_kind::responses, stream, "mine", first, used)) return;
-  require(client.replay_stream(route_kind::responses, first, true, stream));
-  require(provider.collect_answer(route_kind::responses, stream, "mine", second, used));
-  require(canonical(first) == canonical(second));
+  check_replays(route_kind::responses, http::responses_client(), http::responses_passthrough(), text);
 }
 
 }  // namespace

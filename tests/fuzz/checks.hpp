@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "engine/ports.hpp"
+#include "http/canonical_json.hpp"
+#include "http/json_scan.hpp"
+
+/// What fuzzers demand.
+namespace millrace::fuzz {
+
+inline void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+inline void require_json(std::string_view text) {
+  http::json_scanner scanner(text);
+  require(!scanner.value().empty() && scanner.at_end());
+}
+
+inline void require_refusal(const engine::api_error& error) {
+  require(error.status == 400 && !error.code.empty() && !error.message.empty());
+}
+
+inline std::string canonical(std::string_view text) {
+  static http::canonical_writer writer;
+  std::string out;
+  require(writer.append(text, {}, out));
+  return out;
+}
+
+/// Whatever `text` is, as an answer or as a stream: what is made of it is JSON, its replay is a stream that
+/// comes to its end, and what was put together from one comes back from the next.
+inline void check_replays(engine::route_kind route, const engine::client_dialect& client,
+                          const engine::provider_dialect& provider, std::string_view text) {
+  using state = engine::stream_reader::state;
+  std::string out;
+  std::string passed;
+  engine::usage used;
+  if (provider.rewrite_answer(route, text, "mine", out, used)) require_json(out);
+  provider.read_stream(route, "mine", true)->feed(text, passed);
+  const bool collected = provider.collect_answer(route, text, "mine", out, used);
+  if (collected) require_json(out);
+  std::string stream;
+  std::string first;
+  std::string second;
+  if (!client.replay_stream(route, collected ? std::string_view(out) : text, true, stream)) return;
+  passed.clear();
+  require(provider.read_stream(route, "mine", true)->feed(stream, passed) == state::done);
+  // Repeated names are one in a replay, so it is the second time that counts.
+  if (!provider.collect_answer(route, stream, "mine", first, used)) return;
+  require(client.replay_stream(route, first, true, stream));
+  require(provider.collect_answer(route, stream, "mine", second, used));
+  require(canonical(first) == canonical(second));
+}
+
+}  // namespace millrace::fuzz
