@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "http/bad_request.hpp"
 #include "http/dialects/anthropic_codec.hpp"
 
 namespace millrace::http {
@@ -88,16 +89,6 @@ struct block_decoder::block : json_members<member_count> {
   using json_members::json_members;
 };
 
-engine::api_error anthropic_refusal(std::string code, std::string message, std::string param) {
-  engine::api_error e;
-  e.status = 400;
-  e.type = "invalid_request_error";
-  e.code = std::move(code);
-  e.message = std::move(message);
-  e.param = std::move(param);
-  return e;
-}
-
 std::string block_place::path(std::string_view member) const {
   std::string out(root);
   const bool nested = root == "messages";
@@ -124,7 +115,7 @@ bool is_direct_caller_list(json_literal callers) {
 
 bool block_decoder::fail(std::string code, std::string param, std::string_view why) {
   const std::string message = param.empty() ? std::string(why) : "`" + param + "`: " + std::string(why);
-  error_ = anthropic_refusal(std::move(code), message, std::move(param));
+  error_ = bad_request(std::move(code), message, std::move(param));
   return false;
 }
 

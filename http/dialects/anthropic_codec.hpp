@@ -20,8 +20,6 @@ void encode_anthropic_answer(const chat_answer& answer, const encode_options& op
 std::unique_ptr<delta_source> decode_anthropic_stream();
 std::unique_ptr<delta_sink> encode_anthropic_stream(const encode_options& options);
 
-engine::api_error anthropic_refusal(std::string code, std::string message, std::string param);
-
 finish_reason read_anthropic_stop(std::string_view stop_reason);
 /// With the quotes.
 std::string_view anthropic_stop_literal(finish_reason finish, bool at_sequence);

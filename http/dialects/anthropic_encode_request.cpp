@@ -2,11 +2,11 @@
 #include <cstdlib>
 #include <utility>
 
+#include "http/bad_request.hpp"
 #include "http/dialects/anthropic_codec.hpp"
 #include "http/dialects/anthropic_thinking.hpp"
 #include "http/dialects/anthropic_tool_ids.hpp"
 #include "http/dialects/closed_schema.hpp"
-#include "http/dialects/gemini_signature.hpp"
 #include "http/token_estimate.hpp"
 
 namespace millrace::http {
@@ -52,6 +52,7 @@ class request_encoder {
   bool write_messages();
   bool write_run(message_run run, bool& empty);
   bool write_part(const chat_part& part);
+  void write_thought(const chat_part& part);
   void open_block(std::string_view type);
   void close_block(json_literal cache_control);
   void write_text(json_literal text, json_literal cache_control);
@@ -103,7 +104,7 @@ bool request_encoder::write() {
 
 bool request_encoder::fail(std::string code, std::string param, std::string_view why) {
   std::string message = "`" + param + "`: " + std::string(why);
-  error_ = anthropic_refusal(std::move(code), std::move(message), std::move(param));
+  error_ = bad_request(std::move(code), std::move(message), std::move(param));
   return false;
 }
 
@@ -236,23 +237,21 @@ bool request_encoder::write_part(const chat_part& part) {
     case part_kind::tool_result:
       return write_result(part);
     case part_kind::thinking:
-      if (json_is_blank(part.signature)) return true;
-      if (is_gemini_signature(part.signature)) {
-        drop("thinking");
-        return true;
-      }
-      open_block("thinking");
-      out_.append(",\"thinking\":").append(part.text.empty() ? "\"\"" : part.text);
-      out_.append(",\"signature\":").append(part.signature);
-      close_block({});
-      return true;
     case part_kind::sealed_thinking:
-      open_block("redacted_thinking");
-      out_.append(",\"data\":").append(part.signature.empty() ? "\"\"" : part.signature);
-      close_block({});
+      write_thought(part);
       return true;
   }
   return true;
+}
+
+/// Those of others would have the whole request refused.
+void request_encoder::write_thought(const chat_part& part) {
+  if (!is_anthropic_thought(part)) return drop("thinking");
+  const bool sealed = part.kind == part_kind::sealed_thinking;
+  open_block(sealed ? "redacted_thinking" : "thinking");
+  if (!sealed) out_.append(",\"thinking\":").append(part.text.empty() ? "\"\"" : part.text);
+  out_.append(sealed ? ",\"data\":" : ",\"signature\":").append(part.signature);
+  close_block({});
 }
 
 void request_encoder::open_block(std::string_view type) {

@@ -2,8 +2,13 @@
 
 #include <algorithm>
 
+#include "http/dialects/anthropic_chat.hpp"
 #include "http/dialects/anthropic_codec.hpp"
+#include "http/dialects/anthropic_thinking.hpp"
 #include "http/dialects/anthropic_wire.hpp"
+#include "http/dialects/foreign_thoughts.hpp"
+#include "http/dialects/gemini_signature.hpp"
+#include "http/dialects/translation.hpp"
 #include "http/openai_answer.hpp"
 #include "http/retry_hints.hpp"
 
@@ -13,6 +18,7 @@ namespace {
 using engine::route_kind;
 
 constexpr std::string_view version = "2023-06-01";
+constexpr std::string_view own_call_prefix = "toolu_";
 
 class anthropic_client_dialect final : public engine::client_dialect {
  public:
@@ -43,6 +49,8 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
  public:
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& /*error*/) const override {
+    out = {};
+    if (q.route == route_kind::messages && began_elsewhere(q.body) && retell(q, out)) return true;
     out = {};
     out.path = anthropic_path(q.route, q.provider);
     write_anthropic_body(q.body, q.facts, q.model, out.body);
@@ -84,6 +92,38 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
 
   bool speaks_of_credit(std::string_view body, std::string_view request) const override {
     return http::speaks_of_credit(body, request);
+  }
+
+ private:
+  /// Whether another provider began the conversation, so that Anthropic would refuse it as it is.
+  static bool began_elsewhere(std::string_view body) {
+    const bool thinks = holds_bytes(body, "\"budget_tokens\"");
+    if (!thinks && !holds_bytes(body, gemini_signature_mark) && !holds_blank_signature(body)) return false;
+    chat_request request;
+    engine::api_error unread;
+    if (!anthropic_chat().decode_request(body, request, unread)) return false;
+    return has_foreign_thought(request, is_anthropic_thought) ||
+           (thinks && lacks_thoughts(request) && calls_are_foreign(request));
+  }
+  /// The calls that the results in the end answer are not Anthropic's, as their ids say.
+  static bool calls_are_foreign(const chat_request& request) {
+    const auto last = std::find_if(request.messages.rbegin(), request.messages.rend(),
+                                   [](const chat_message& m) { return m.role == chat_role::assistant; });
+    return last != request.messages.rend() &&
+           std::any_of(last->parts.begin(), last->parts.end(), [](const chat_part& part) {
+             return part.kind == part_kind::tool_call && !part.id.starts_with(own_call_prefix);
+           });
+  }
+  /// The request as a translation puts it, which leaves such thoughts out and tells so.
+  bool retell(const question& q, engine::provider_request& out) const {
+    const translation own({anthropic_chat(), anthropic_client()},
+                          {anthropic_chat(), *this,
+                           [](const question& asked) { return anthropic_path(asked.route, asked.provider); },
+                           [](const question& asked, engine::header_list& headers) {
+                             add_anthropic_headers(asked.forwarded, asked.key, headers);
+                           }});
+    engine::api_error untold;
+    return own.encode_request(q, out, untold);
   }
 };
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "http/bad_request.hpp"
 #include "http/dialects/anthropic_wire.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai_request.hpp"
@@ -157,12 +158,7 @@ bool request_reader::read() {
 }
 
 bool request_reader::fail(std::string code, std::string message, std::string param) {
-  error_ = {};
-  error_.status = 400;
-  error_.type = "invalid_request_error";
-  error_.code = std::move(code);
-  error_.message = std::move(message);
-  error_.param = std::move(param);
+  error_ = bad_request(std::move(code), std::move(message), std::move(param));
   return false;
 }
 

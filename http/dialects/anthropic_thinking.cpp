@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "http/dialects/gemini_signature.hpp"
+#include "http/json_scan.hpp"
+
 namespace millrace::http {
 namespace {
 
@@ -35,26 +38,9 @@ std::string_view effort_of(std::int64_t budget) {
   return {};
 }
 
-bool is_thought(const chat_part& part) {
-  return part.kind == part_kind::sealed_thinking ||
-         (part.kind == part_kind::thinking && !json_literal(part.signature).empty());
-}
-
 bool has_result(const chat_message& message) {
   return std::any_of(message.parts.begin(), message.parts.end(),
                      [](const chat_part& p) { return p.kind == part_kind::tool_result; });
-}
-
-/// With thinking on, a turn that goes on with tool results must begin with its thoughts, which not every
-/// client gives back.
-bool lacks_thoughts(const chat_request& request) {
-  bool amid_loop = false;
-  for (auto message = request.messages.rbegin(); message != request.messages.rend(); ++message) {
-    if (message->role == chat_role::user) amid_loop = amid_loop || has_result(*message);
-    if (message->role != chat_role::assistant) continue;
-    return amid_loop && (message->parts.empty() || !is_thought(message->parts.front()));
-  }
-  return false;
 }
 
 void set_budget(const chat_request& request, const encode_options& options, const effort_level& level,
@@ -87,6 +73,21 @@ bool takes_thinking_budget(std::string_view model) {
       "claude-sonnet-4-2", "claude-sonnet-4-5", "claude-haiku-4",  "claude-sonnet-4@"};
   return std::any_of(older.begin(), older.end(),
                      [&](std::string_view name) { return model.find(name) != std::string_view::npos; });
+}
+
+bool is_anthropic_thought(const chat_part& part) {
+  const bool thought = part.kind == part_kind::thinking || part.kind == part_kind::sealed_thinking;
+  return thought && !json_is_blank(part.signature) && !is_gemini_signature(part.signature);
+}
+
+bool lacks_thoughts(const chat_request& request) {
+  bool amid_loop = false;
+  for (auto message = request.messages.rbegin(); message != request.messages.rend(); ++message) {
+    if (message->role == chat_role::user) amid_loop = amid_loop || has_result(*message);
+    if (message->role != chat_role::assistant) continue;
+    return amid_loop && (message->parts.empty() || !is_anthropic_thought(message->parts.front()));
+  }
+  return false;
 }
 
 anthropic_thinking plan_anthropic_thinking(const chat_request& request, const encode_options& options) {

@@ -21,6 +21,13 @@ struct anthropic_thinking {
 /// Whether the model takes `thinking.budget_tokens` and no effort: Claude up to 4.5.
 bool takes_thinking_budget(std::string_view model);
 
+/// Whether Anthropic made a thought, as far as can be told: it is signed, and not by Gemini.
+bool is_anthropic_thought(const chat_part& part);
+
+/// Whether the request goes on with the results of tools, in a turn that does not begin with Anthropic's
+/// thoughts: with thinking on, its API refuses that.
+bool lacks_thoughts(const chat_request& request);
+
 anthropic_thinking plan_anthropic_thinking(const chat_request& request, const encode_options& options);
 
 }  // namespace millrace::http

@@ -1,6 +1,6 @@
 #include <utility>
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 #include "http/dialects/gemini_answer_parts.hpp"
 #include "http/dialects/gemini_chunk.hpp"
 #include "http/dialects/gemini_formats.hpp"
@@ -19,7 +19,8 @@ class answer_decoder {
 
  private:
   void add(const gemini_answer_part& part);
-  void add_text(const gemini_answer_part& part);
+  /// `more` points into the payload or is kept.
+  void add_text(json_literal more);
   void add_call(const gemini_answer_part& part);
   void sign(json_literal signature);
   std::string_view text_of(json_literal literal);
@@ -54,22 +55,16 @@ void answer_decoder::add(const gemini_answer_part& part) {
     return;
   }
   if (!part.signature.empty()) sign(part.signature);
-  if (part.what == part_type::text) return add_text(part);
+  if (part.what == part_type::text) return add_text(part.text);
   if (part.what == part_type::call) return add_call(part);
-  if (part.what == part_type::media && text_of(part.media_type).substr(0, 6) == "image/") {
-    chat_part image;
-    image.kind = part_kind::image;
-    image.media_type = text_of(part.media_type);
-    image.data = text_of(part.data);
-    out_.parts.push_back(std::move(image));
-  }
+  if (part.what == part_type::media || part.what == part_type::own) add_text(out_.keep(gemini_note_of(part)));
 }
 
 /// Pieces of one text are one.
-void answer_decoder::add_text(const gemini_answer_part& part) {
-  if (json_is_blank(part.text)) return;
+void answer_decoder::add_text(json_literal more) {
+  if (json_is_blank(more)) return;
   if (out_.parts.empty() || out_.parts.back().kind != part_kind::text) {
-    out_.parts.emplace_back().text = part.text;
+    out_.parts.emplace_back().text = more;
     return;
   }
   json_literal& text = out_.parts.back().text;
@@ -77,7 +72,7 @@ void answer_decoder::add_text(const gemini_answer_part& part) {
   if (out_.texts.empty() || out_.texts.back().data() != text.data()) text = out_.keep(std::string(text));
   std::string& both = out_.texts.back();
   both.pop_back();
-  text = both.append(part.text.substr(1));
+  text = both.append(more.substr(1));
 }
 
 void answer_decoder::add_call(const gemini_answer_part& part) {
@@ -142,6 +137,19 @@ bool write_part(const chat_part& part, std::string& out, bool& malformed) {
 }
 
 }  // namespace
+
+std::string gemini_note_of(const gemini_answer_part& part) {
+  const std::string type = json_text(part.media_type);
+  const std::string what = part.what == part_type::own ? "A file or code"
+                           : type.empty()              ? "Data"
+                                                       : "Data of type " + type;
+  std::string out;
+  json_quote("\n[" + what +
+                 " is left out here: this API has no word for it. Ask by Gemini's own generateContent to get "
+                 "it.]\n",
+             out);
+  return out;
+}
 
 std::string gemini_call_id(std::string_view answer_id, size_t index) {
   std::string id = "call_";

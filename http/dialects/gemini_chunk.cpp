@@ -46,13 +46,9 @@ void read_call(json_scanner& scanner, gemini_answer_part& part) {
 void read_media(json_scanner& scanner, gemini_answer_part& part) {
   part.what = part_type::media;
   each_member(scanner, [&](std::string_view key) {
-    if (key == "mimeType") {
-      part.media_type = read_text(scanner);
-    } else if (key == "data") {
-      part.data = read_text(scanner);
-    } else {
-      scanner.value();
-    }
+    const bool type = key == "mimeType";
+    const json_literal value = type ? read_text(scanner) : scanner.value();
+    if (type) part.media_type = value;
   });
 }
 
@@ -69,6 +65,9 @@ void read_part(json_scanner& scanner, gemini_answer_part& part) {
       read_call(scanner, part);
     } else if (key == "inlineData" && scanner.peek() == '{') {
       read_media(scanner, part);
+    } else if (key == "fileData" || key == "executableCode" || key == "codeExecutionResult") {
+      part.what = part_type::own;
+      scanner.value();
     } else {
       scanner.value();
     }

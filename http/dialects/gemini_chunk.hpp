@@ -9,7 +9,13 @@ namespace millrace::http {
 
 /// One part of an answer, as written.
 struct gemini_answer_part {
-  enum class kind : std::uint8_t { text, call, media, other };
+  enum class kind : std::uint8_t {
+    text,
+    call,
+    media,  ///< inlineData
+    own,    ///< what only Gemini's API has: fileData, executableCode, codeExecutionResult
+    other
+  };
   kind what = kind::other;
   bool thought = false;
   json_literal text;
@@ -18,7 +24,6 @@ struct gemini_answer_part {
   json_literal name;
   json_literal arguments;
   json_literal media_type;
-  json_literal data;
 };
 
 /// What is to be known of every candidate.

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 #include "http/dialects/gemini_decode.hpp"
 #include "http/dialects/gemini_media.hpp"
 #include "http/dialects/gemini_signature.hpp"

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "http/bad_request.hpp"
 #include "http/dialects/gemini_encode.hpp"
 #include "http/dialects/gemini_formats.hpp"
 #include "http/dialects/gemini_media.hpp"
@@ -347,12 +348,7 @@ void request_encoder::drop(std::string_view name) {
 }
 
 bool request_encoder::refuse(std::string code, std::string message, std::string param) {
-  error_ = {};
-  error_.status = 400;
-  error_.type = "invalid_request_error";
-  error_.code = std::move(code);
-  error_.message = std::move(message);
-  error_.param = std::move(param);
+  error_ = bad_request(std::move(code), std::move(message), std::move(param));
   return false;
 }
 

@@ -3,9 +3,13 @@
 #include <chrono>
 #include <utility>
 
+#include "http/dialects/foreign_thoughts.hpp"
+#include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_chunk.hpp"
 #include "http/dialects/gemini_passthrough_stream.hpp"
 #include "http/dialects/gemini_request.hpp"
+#include "http/dialects/gemini_signature.hpp"
+#include "http/dialects/translation.hpp"
 #include "http/retry_hints.hpp"
 
 namespace millrace::http {
@@ -93,7 +97,7 @@ void write_details(const engine::api_error& e, std::string& out) {
   }
 }
 
-class client_side final : public engine::client_dialect {
+class gemini_client_dialect final : public engine::client_dialect {
  public:
   bool read_request(route_kind route, std::string_view body, engine::request_facts& facts,
                     engine::api_error& error) const override {
@@ -120,14 +124,16 @@ class client_side final : public engine::client_dialect {
   }
 };
 
-class provider_side final : public engine::provider_dialect {
+class gemini_provider_dialect final : public engine::provider_dialect {
  public:
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& /*error*/) const override {
+    out = {};
+    if (q.route == route_kind::generate && has_others_thoughts(q.body) && retell(q, out)) return true;
+    out = {};
     out.path = gemini_path(q);
     encode_gemini_passthrough(q.route, q.body, q.model, out.body);
     add_gemini_headers(q.forwarded, q.key, out.headers);
-    out.dropped.clear();
     return true;
   }
 
@@ -179,6 +185,27 @@ class provider_side final : public engine::provider_dialect {
     gemini_error e;
     return read_gemini_error_body(body, e) && gemini_speaks_of_credit(e, request);
   }
+
+ private:
+  static bool is_own(const chat_part& thought) {
+    return json_is_blank(thought.signature) || is_gemini_signature(thought.signature);
+  }
+  static bool has_others_thoughts(std::string_view body) {
+    if (!holds_bytes(body, foreign_signature_mark)) return false;
+    chat_request request;
+    engine::api_error unread;
+    return gemini_chat().decode_request(body, request, unread) && has_foreign_thought(request, is_own);
+  }
+  /// The request as a translation puts it, which leaves such thoughts out and tells so.
+  bool retell(const question& q, engine::provider_request& out) const {
+    const translation own({gemini_chat(), gemini_client()},
+                          {gemini_chat(), *this, [](const question& asked) { return gemini_path(asked); },
+                           [](const question& asked, engine::header_list& headers) {
+                             add_gemini_headers(asked.forwarded, asked.key, headers);
+                           }});
+    engine::api_error untold;
+    return own.encode_request(q, out, untold);
+  }
 };
 
 bool is_path_character(char c) {
@@ -223,12 +250,12 @@ void add_gemini_headers(const engine::header_list& forwarded, const engine::secr
 }
 
 const engine::client_dialect& gemini_client() {
-  static const client_side side;
+  static const gemini_client_dialect side;
   return side;
 }
 
 const engine::provider_dialect& gemini_passthrough() {
-  static const provider_side side;
+  static const gemini_provider_dialect side;
   return side;
 }
 

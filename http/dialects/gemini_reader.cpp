@@ -1,5 +1,7 @@
 #include "http/dialects/gemini_reader.hpp"
 
+#include "http/bad_request.hpp"
+
 namespace millrace::http {
 namespace {
 
@@ -47,12 +49,7 @@ std::string gemini_place::of(std::string_view field) const {
 }
 
 bool gemini_reader::refuse(std::string code, std::string message, std::string param) {
-  error_ = {};
-  error_.status = 400;
-  error_.type = "invalid_request_error";
-  error_.code = std::move(code);
-  error_.message = std::move(message);
-  error_.param = std::move(param);
+  error_ = bad_request(std::move(code), std::move(message), std::move(param));
   return false;
 }
 

@@ -1,14 +1,14 @@
 #include "http/dialects/gemini_signature.hpp"
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 #include "http/json_scan.hpp"
 
 namespace millrace::http {
 namespace {
 
-constexpr std::string_view mark = "\"gemini#";
+constexpr std::string_view mark = gemini_signature_mark;
 constexpr std::string_view wrapping = "millrace:";
-constexpr std::string_view wrapping_base64 = "bWlsbHJhY2U6";
+constexpr std::string_view wrapping_base64 = foreign_signature_mark;
 static_assert(wrapping.size() % 3 == 0, "so that its base64 is a prefix of the whole one");
 
 std::string literal_of(std::string_view text) {

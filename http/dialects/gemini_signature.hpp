@@ -10,6 +10,10 @@
 /// wrapped as base64, the only thing its SDKs can hold. All arguments and results are string literals.
 namespace millrace::http {
 
+/// How Gemini's signatures begin in other dialects, and others' in Gemini's.
+inline constexpr std::string_view gemini_signature_mark = "\"gemini#";
+inline constexpr std::string_view foreign_signature_mark = "bWlsbHJhY2U6";
+
 /// Whether a signature in the shared model is Gemini's own.
 bool is_gemini_signature(json_literal signature);
 

@@ -130,6 +130,9 @@ void stream_decoder::tell_part(const gemini_answer_part& part, const sink_type& 
   } else if (part.what == part_type::call) {
     in_thought_ = false;
     tell_call(part, sink);
+  } else if (part.what == part_type::media || part.what == part_type::own) {
+    in_thought_ = false;
+    tell_text(delta::text, gemini_note_of(part), sink);
   }
 }
 

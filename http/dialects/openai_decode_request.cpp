@@ -183,13 +183,9 @@ bool request_decoder::read_message(json_literal literal, const std::string& wher
 
 bool request_decoder::read_content(json_literal content, const std::string& where,
                                    std::vector<chat_part>& parts) {
-  if (is_string(content)) {
-    parts.emplace_back().text = content;
-    return true;
-  }
-  if (content.empty() || content.front() != '[') return invalid(where, "a text or a list of parts");
-  return each_element(content,
-                      [&](json_literal part, std::size_t i) { return read_part(part, at(where, i), parts); });
+  return read_text_or_parts(content, where, parts, [&](json_literal part, const std::string& place) {
+    return read_part(part, place, parts);
+  });
 }
 
 bool request_decoder::read_part(json_literal literal, const std::string& where,

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cstring>
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 #include "http/dialects/embedding.hpp"
 #include "http/dialects/gemini_reader.hpp"
 #include "http/json_scan.hpp"

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/dialects/chat.hpp"
 #include "http/dialects/json_members.hpp"
@@ -39,6 +40,18 @@ class openai_fields {
   bool read_file_data(json_literal data, const std::string& where, chat_part& document);
   /// {"data", "format"}
   bool read_audio(json_literal audio, const std::string& where, chat_part& part);
+
+  /// A text, which becomes a part, or a list of parts: `read(part, where)` adds each.
+  template <class Read>
+  bool read_text_or_parts(json_literal content, const std::string& where, std::vector<chat_part>& parts,
+                          Read&& read) {
+    if (is_string(content)) {
+      parts.emplace_back().text = content;
+      return true;
+    }
+    if (content.empty() || content.front() != '[') return invalid(where, "a text or a list of parts");
+    return each_element(content, [&](json_literal part, std::size_t i) { return read(part, at(where, i)); });
+  }
 
   /// The last message, if it holds results of tools, or a new one: those of parallel calls come one by one
   /// and belong together.

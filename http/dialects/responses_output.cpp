@@ -50,7 +50,7 @@ response_object::response_object(std::string_view answer_id, std::string_view mo
 }
 
 response_item& response_object::add(response_item_kind kind) {
-  constexpr std::array<std::string_view, 3> prefixes = {"msg_", "rs_", "fc_"};
+  constexpr std::array<std::string_view, 3> prefixes = {"msg_", foreign_thought_prefix, "fc_"};
   const std::string id = base_ + '_' + std::to_string(items.size());
   response_item& item = items.emplace_back();
   item.kind = kind;

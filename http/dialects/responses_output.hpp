@@ -65,8 +65,12 @@ void write_response_summary(const response_item& item, std::string& out);
 /// Appends `usage`.
 void write_response_usage(const engine::usage& used, std::string& out);
 
+/// How the ids of thoughts begin that OpenAI's Responses API did not make, so that it is not asked for them.
+inline constexpr std::string_view foreign_thought_prefix = "rs_millrace_";
+
 /// Signatures are only good for the provider that made them, and OpenAI makes some of its own: ours bear a
 /// mark in `encrypted_content`. Both are string literals.
+inline constexpr std::string_view response_signature_mark = "millrace:";
 std::string mark_response_signature(json_literal signature, bool sealed);
 /// False for what is not marked; then the rest stays as it is.
 bool unmark_response_signature(json_literal encrypted, std::string& signature, bool& sealed);

@@ -1,5 +1,6 @@
 #include "http/dialects/responses_passthrough.hpp"
 
+#include "http/dialects/foreign_thoughts.hpp"
 #include "http/dialects/responses_wire.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai.hpp"
@@ -55,6 +56,7 @@ class responses_provider_dialect final : public engine::provider_dialect {
     out.headers = q.forwarded;
     add_openai_credentials(q.provider, q.key, out.headers);
     encode_openai_request(route_kind::responses, q.body, q.facts, q.model, out.body);
+    if (drop_foreign_reasoning(out.body)) out.dropped.emplace_back("thinking");
     return true;
   }
 

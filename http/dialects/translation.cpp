@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "http/dialects/chat_collector.hpp"
-#include "http/openai_stream.hpp"
+#include "http/event_reader.hpp"
 
 namespace millrace::http {
 

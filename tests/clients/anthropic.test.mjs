@@ -68,6 +68,42 @@ for (const model of MODELS) {
   });
 }
 
+const think = (model, streamed, fields = {}) => {
+  const thinking = { type: 'enabled', budget_tokens: 1024 };
+  const request = { model, max_tokens: 4000, messages: QUESTION, thinking, ...fields };
+  return streamed ? connect().messages.stream(request).finalMessage() : connect().messages.create(request);
+};
+
+for (const streamed of [false, true]) {
+  for (const model of ['claude', 'gem']) {
+    test(`${model}: thinking comes with a signature that may be sent back${streamed ? ', streamed' : ''}`, async () => {
+      const { content } = await think(model, streamed);
+      assert.equal(content[0].type, 'thinking');
+      assert.ok(content[0].thinking && content[0].signature);
+      const messages = [...QUESTION, { role: 'assistant', content }, { role: 'user', content: 'And?' }];
+      assert.equal((await think(model, streamed, { messages })).stop_reason, 'end_turn');
+      const altered = [{ ...content[0], signature: model === 'gem' ? 'gemini#c2ln' : 'c2ln' }, ...content.slice(1)];
+      messages[1] = { role: 'assistant', content: altered };
+      await assert.rejects(think(model, streamed, { messages }), Anthropic.BadRequestError);
+    });
+  }
+
+  for (const model of MODELS) {
+    test(`${model}: thinking in a turn with a tool${streamed ? ', streamed' : ''}`, async () => {
+      const asked = [{ role: 'user', content: 'Please use the tool.' }];
+      const { content } = await think(model, streamed, { messages: asked, tools: [TOOL] });
+      const call = content.at(-1);
+      assert.equal(call.type, 'tool_use');
+      const messages = [...asked, { role: 'assistant', content },
+        { role: 'user', content: [{ type: 'tool_result', tool_use_id: call.id, content: 'rain' }] }];
+      for (const next of MODELS) {
+        const last = await think(next, streamed, { messages, tools: [TOOL] });
+        assert.equal(last.stop_reason, 'end_turn', `then at ${next}`);
+      }
+    });
+  }
+}
+
 test('errors are the classes of the SDK', async () => {
   await assert.rejects(ask('nobody'), Anthropic.NotFoundError);
   await assert.rejects(ask('gpt', { max_tokens: -1 }), Anthropic.BadRequestError);

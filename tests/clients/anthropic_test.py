@@ -1,5 +1,6 @@
 """Anthropic's SDK for Python, unmodified, at providers of every dialect."""
 
+import itertools
 import unittest
 
 from dialects import MODELS, PNG, SCHEMA, TEXT, Dialects
@@ -7,6 +8,7 @@ from dialects import MODELS, PNG, SCHEMA, TEXT, Dialects
 import anthropic
 
 QUESTION = [{"role": "user", "content": TEXT}]
+THINKING = {"type": "enabled", "budget_tokens": 1024}
 TOOL = {"name": "weather", "description": "tells it", "input_schema": SCHEMA}
 
 
@@ -49,13 +51,56 @@ class AnthropicSdk(Dialects):
             messages = [{"role": "user", "content": [image, {"type": "text", "text": TEXT}]}]
             self.assertIn(TEXT, self.ask(model, messages=messages).content[0].text)
 
+    def think(self, model, streamed=False, **fields):
+        fields = {"model": model, "max_tokens": 4000, "messages": QUESTION, "thinking": THINKING, **fields}
+        if not streamed:
+            return self.sdk().messages.create(**fields)
+        with self.sdk().messages.stream(**fields) as stream:
+            return stream.get_final_message()
+
     def test_thinking_comes_with_a_signature_that_may_be_sent_back(self):
-        thinking = {"type": "enabled", "budget_tokens": 1024}
-        answer = self.ask("claude", max_tokens=2000, thinking=thinking)
-        self.assertEqual(answer.content[0].type, "thinking")
-        self.assertTrue(answer.content[0].signature)
-        messages = [*QUESTION, {"role": "assistant", "content": answer.content}, {"role": "user", "content": "And?"}]
-        self.assertEqual(self.ask("claude", max_tokens=2000, thinking=thinking, messages=messages).stop_reason, "end_turn")
+        for model in ("claude", "gem"):
+            for streamed in (False, True):
+                with self.subTest(model=model, streamed=streamed):
+                    answer = self.think(model, streamed)
+                    self.assertEqual([answer.content[0].type, answer.content[-1].type], ["thinking", "text"])
+                    self.assertTrue(answer.content[0].thinking and answer.content[0].signature)
+                    messages = [*QUESTION, {"role": "assistant", "content": answer.content}, {"role": "user", "content": "And?"}]
+                    self.assertEqual(self.think(model, streamed, messages=messages).stop_reason, "end_turn")
+
+    def test_thinking_in_a_turn_with_a_tool(self):
+        asked = [{"role": "user", "content": "Please use the tool."}]
+        for model in MODELS:
+            for streamed in (False, True):
+                with self.subTest(model=model, streamed=streamed):
+                    answer = self.think(model, streamed, messages=asked, tools=[TOOL])
+                    call = answer.content[-1]
+                    self.assertEqual([answer.stop_reason, call.type], ["tool_use", "tool_use"])
+                    result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
+                    messages = [*asked, {"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
+                    last = self.think(model, streamed, messages=messages, tools=[TOOL])
+                    self.assertEqual(last.stop_reason, "end_turn")
+
+    def test_an_altered_signature_is_refused(self):
+        for model, changed in (("claude", "c2lnbmVk"), ("gem", "gemini#c2lnbmVk")):
+            thought = {**self.think(model).content[0].model_dump(exclude_none=True), "signature": changed}
+            text = {"type": "text", "text": "so"}
+            messages = [*QUESTION, {"role": "assistant", "content": [thought, text]}, {"role": "user", "content": "And?"}]
+            with self.subTest(model=model), self.assertRaises(anthropic.BadRequestError):
+                self.think(model, messages=messages)
+
+    def test_a_conversation_goes_on_at_another_provider(self):
+        asked = [{"role": "user", "content": "Please use the tool."}]
+        for first, second in itertools.permutations(MODELS, 2):
+            with self.subTest(first=first, second=second):
+                answer = self.think(first, messages=asked, tools=[TOOL])
+                result = {"type": "tool_result", "tool_use_id": answer.content[-1].id, "content": "rain"}
+                messages = [*asked, {"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
+                raw = self.sdk().messages.with_raw_response.create(
+                    model=second, max_tokens=4000, messages=messages, thinking=THINKING, tools=[TOOL])
+                self.assertEqual(raw.parse().stop_reason, "end_turn")
+                if answer.content[0].type.endswith("thinking"):
+                    self.assertIn("thinking", raw.headers["x-millrace-dropped"])
 
     def test_errors_are_the_classes_of_the_sdk(self):
         for model, error in (("nobody", anthropic.NotFoundError), ("refused", anthropic.BadRequestError),

@@ -53,6 +53,32 @@ class GeminiSdk(Dialects):
             answer = self.ask(model, response_mime_type="application/json", response_json_schema=SCHEMA)
             self.assertEqual(json.loads(answer.text)["days"], 42)
 
+    def test_thoughts_with_signatures_go_on_at_any_provider(self):
+        thinking = types.ThinkingConfig(thinking_budget=1024, include_thoughts=True)
+        asked = types.Content(role="user", parts=[types.Part(text="Please use the tool.")])
+        for model in MODELS:
+            for streamed in (False, True):
+                content = self.think(model, streamed, [asked], thinking)
+                call = next(p.function_call for p in content.parts if p.function_call)
+                if model != "gpt":
+                    self.assertTrue(any(p.thought_signature for p in content.parts))
+                    self.assertTrue(any(p.thought and p.text for p in content.parts))
+                result = types.Part(function_response=types.FunctionResponse(id=call.id, name="weather", response={"a": 1}))
+                contents = [asked, content, types.Content(role="user", parts=[result])]
+                for then in MODELS:
+                    with self.subTest(model=model, streamed=streamed, then=then):
+                        self.assertTrue(any(p.text for p in self.think(then, streamed, contents, thinking).parts))
+
+    def think(self, model, streamed, contents, thinking):
+        config = types.GenerateContentConfig(tools=TOOLS, thinking_config=thinking, max_output_tokens=4000,
+                                             automatic_function_calling={"disable": True})
+        models = self.sdk().models
+        if not streamed:
+            return models.generate_content(model=model, contents=contents, config=config).candidates[0].content
+        chunks = models.generate_content_stream(model=model, contents=contents, config=config)
+        parts = [p for c in chunks for p in (c.candidates[0].content.parts or [])]
+        return types.Content(role="model", parts=parts)
+
     def test_embeddings(self):
         for model in ("embed", "gem"):
             answer = self.sdk().models.embed_content(model=model, contents=["a mill", "a race"])

@@ -4,6 +4,7 @@
 
 #include "http/dialects/anthropic_chat.hpp"
 #include "http/dialects/anthropic_thinking.hpp"
+#include "tests/http/chat_parts.hpp"
 
 namespace millrace::http {
 namespace {
@@ -26,34 +27,9 @@ encoded encode(const chat_request& request, encode_options options = {}) {
   return e;
 }
 
-chat_part text(json_literal literal) {
-  chat_part part;
-  part.text = literal;
-  return part;
-}
-
-chat_part call(std::string_view id, std::string_view name, json_literal arguments = "{}") {
-  chat_part part;
-  part.kind = part_kind::tool_call;
-  part.id = id;
+chat_part result_of(std::string_view name, json_literal said) {
+  chat_part part = result("", said);
   part.name = name;
-  part.arguments = arguments;
-  return part;
-}
-
-chat_part result(std::string_view id, json_literal said, std::string_view name = {}) {
-  chat_part part;
-  part.kind = part_kind::tool_result;
-  part.id = id;
-  part.name = name;
-  part.result.push_back(text(said));
-  return part;
-}
-
-chat_part thought(json_literal said, json_literal signature) {
-  chat_part part = text(said);
-  part.kind = part_kind::thinking;
-  part.signature = signature;
   return part;
 }
 
@@ -148,7 +124,7 @@ TEST(anthropic_encode, respells_ids_alike_in_call_and_result) {
   r.messages.push_back(
       message(chat_role::assistant, {call("a.b", "f"), call("a:b", "f"), call("", "g"), call("", "h")}));
   r.messages.push_back(message(chat_role::user, {result("a:b", "\"2\""), result("a.b", "\"1\""),
-                                                 result("", "\"h\"", "h"), result("", "\"g\"", "g")}));
+                                                 result_of("h", "\"h\""), result_of("g", "\"g\"")}));
   const json messages = encode(r).body()["messages"];
   const json& calls = messages[1]["content"];
   const json& results = messages[2]["content"];

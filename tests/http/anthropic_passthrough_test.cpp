@@ -1,5 +1,9 @@
 #include "http/dialects/anthropic_passthrough.hpp"
 
+#include <algorithm>
+#include <string>
+#include <utility>
+
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -33,15 +37,16 @@ std::string refusal_of(const std::string& text) {
 }
 
 engine::provider_request put(const std::string& text, route_kind route, engine::header_list forwarded = {},
-                             const std::string& base_path = "/v1", const std::string& key = "k") {
+                             const std::string& base_path = "/v1", const std::string& key = "k",
+                             const std::string& model = "theirs") {
   const engine::request_facts facts = facts_of(text, route);
   engine::provider_config provider;
   provider.base_path = base_path;
   const engine::secret secret(key);
   engine::provider_request out;
   engine::api_error error;
-  EXPECT_TRUE(anthropic_passthrough().encode_request(
-      {route, text, facts, forwarded, provider, secret, "theirs"}, out, error));
+  EXPECT_TRUE(anthropic_passthrough().encode_request({route, text, facts, forwarded, provider, secret, model},
+                                                     out, error));
   return out;
 }
 
@@ -95,6 +100,65 @@ TEST(anthropic_passthrough, changes_only_the_model) {
   EXPECT_EQ(r.body, wanted);
   EXPECT_EQ(r.path, "/v1/messages");
   EXPECT_EQ(r.headers, (engine::header_list{{"anthropic-version", "2023-06-01"}, {"x-api-key", "k"}}));
+}
+
+/// A conversation whose last turn calls a tool, after these thoughts.
+std::string thinking_body(const std::string& thoughts) {
+  return R"({"model":"m","max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":2000},"messages":[)"
+         R"({"role":"user","content":"q"},{"role":"assistant","content":[)" +
+         thoughts +
+         R"({"type":"tool_use","id":"t","name":"f","input":{"signature":"a"}}]},)"
+         R"({"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"r"}]}]})";
+}
+
+/// To a model that must begin a turn with its thoughts.
+engine::provider_request put_older(const std::string& text, engine::header_list forwarded = {}) {
+  return put(text, route_kind::messages, std::move(forwarded), "/v1", "k", "claude-sonnet-4-5");
+}
+
+TEST(anthropic_passthrough, passes_its_own_thoughts_on) {
+  const std::string own = thinking_body(R"({"type":"thinking","thinking":"a","signature":"c2ln"},)"
+                                        R"({"type":"redacted_thinking","data":"c2ln"},)");
+  std::string wanted = own;
+  wanted.replace(wanted.find("\"m\""), 3, "\"theirs\"");
+  const engine::provider_request r = put(own, route_kind::messages);
+  EXPECT_EQ(r.body, wanted);
+  EXPECT_TRUE(r.dropped.empty());
+}
+
+TEST(anthropic_passthrough, leaves_out_thoughts_of_other_providers_and_tells_so) {
+  for (const std::string thought : {R"({"type":"thinking","thinking":"a","signature":"gemini#c2ln"},)",
+                                    R"({"type":"redacted_thinking","data":"gemini#c2ln"},)",
+                                    R"({"type":"thinking","thinking":"a","signature" : ""},)"}) {
+    const engine::provider_request r = put_older(thinking_body(thought), {{"anthropic-beta", "b"}});
+    const json sent = json::parse(r.body);
+    EXPECT_EQ(sent["messages"][1]["content"].size(), 1U);
+    EXPECT_EQ(sent["messages"][1]["content"][0]["type"], "tool_use");
+    // With thinking on, a turn that goes on with results must begin with thoughts.
+    EXPECT_FALSE(sent.contains("thinking"));
+    EXPECT_EQ(sent["model"], "claude-sonnet-4-5");
+    EXPECT_EQ(r.path, "/v1/messages");
+    EXPECT_EQ(r.headers.front(), (std::pair<std::string, std::string>("anthropic-beta", "b")));
+    EXPECT_NE(std::find(r.dropped.begin(), r.dropped.end(), "thinking"), r.dropped.end());
+  }
+}
+
+TEST(anthropic_passthrough, a_call_of_another_provider_goes_on_without_thinking) {
+  std::string own = thinking_body("");
+  const engine::provider_request foreign = put_older(own);
+  EXPECT_FALSE(json::parse(foreign.body).contains("thinking"));
+  EXPECT_FALSE(foreign.dropped.empty());
+  // Of Anthropic's own calls it is the client who lost the thoughts: it shall hear so.
+  for (size_t at = 0; (at = own.find("\"t\"", at)) != std::string::npos;) own.replace(at, 3, "\"toolu_1\"");
+  EXPECT_TRUE(json::parse(put_older(own).body).contains("thinking"));
+}
+
+TEST(anthropic_passthrough, what_no_translation_can_put_passes_with_its_thoughts) {
+  std::string text = thinking_body(R"({"type":"thinking","thinking":"a","signature":"gemini#c2ln"},)");
+  text.insert(1, R"("container":"c",)");
+  const engine::provider_request r = put(text, route_kind::messages);
+  EXPECT_NE(r.body.find("gemini#"), std::string::npos);
+  EXPECT_TRUE(r.dropped.empty());
 }
 
 TEST(anthropic_passthrough, forwards_headers_and_finds_the_path) {

@@ -4,6 +4,7 @@
 
 #include "http/dialects/anthropic_chat.hpp"
 #include "http/sse.hpp"
+#include "tests/http/delta_line.hpp"
 
 namespace millrace::http {
 namespace {
@@ -80,38 +81,6 @@ data: {"type":"message_stop"}
 
 )";
 
-/// One line per delta.
-std::string told(const chat_delta& d) {
-  switch (d.what) {
-    case kind::start:
-      return "start " + std::string(d.id);
-    case kind::text:
-      return "text " + std::string(d.text);
-    case kind::refusal:
-      return "refusal " + std::string(d.text);
-    case kind::thinking:
-      return "thinking " + std::string(d.text);
-    case kind::signature:
-      return "signature " + std::string(d.text);
-    case kind::sealed_thinking:
-      return "sealed " + std::string(d.text);
-    case kind::tool_call:
-      return "call " + std::to_string(d.index) + " " + std::string(d.id) + " " + std::string(d.name);
-    case kind::tool_arguments:
-      return "arguments " + std::to_string(d.index) + " " + std::string(d.text);
-    case kind::usage:
-      return "usage " + std::to_string(d.used.input_tokens) + "/" + std::to_string(d.used.cached_tokens) +
-             " " + std::to_string(d.used.output_tokens) + "/" + std::to_string(d.used.reasoning_tokens);
-    case kind::finish:
-      return "finish " + std::to_string(static_cast<int>(d.finish)) + " " + std::string(d.stop_sequence);
-    case kind::done:
-      return "done";
-    case kind::error:
-      return "error " + std::to_string(d.status) + " " + std::string(d.message);
-  }
-  return {};
-}
-
 struct reading {
   bool ok = true;
   std::vector<std::string> deltas;
@@ -123,7 +92,7 @@ reading read(const std::string& stream, std::size_t piece = std::string::npos) {
   for (std::size_t at = 0; at < stream.size() && r.ok; at += std::min(piece, stream.size())) {
     // A copy of its own, so that a view kept too long is seen.
     const std::string bytes = stream.substr(at, piece);
-    r.ok = source->feed(bytes, [&](const chat_delta& d) { r.deltas.push_back(told(d)); });
+    r.ok = source->feed(bytes, [&](const chat_delta& d) { r.deltas.push_back(line_of(d)); });
   }
   return r;
 }

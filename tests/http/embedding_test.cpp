@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 
 namespace millrace::http {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_signature.hpp"
 
@@ -50,6 +50,19 @@ TEST(gemini_answer, texts_thoughts_calls_and_usage) {
   EXPECT_EQ(a.used.cached_tokens, 64);
   EXPECT_EQ(a.used.reasoning_tokens, 50);
   EXPECT_TRUE(a.used.known);
+}
+
+TEST(gemini_answer, what_others_have_no_word_for_leaves_a_note) {
+  const chat_answer a = read(R"({"candidates":[{"content":{"parts":[{"text":"Here:"},
+      {"inlineData":{"mimeType":"image/png","data":"AAAA"}},{"executableCode":{"code":"x"}},{"text":"So."}],
+      "role":"model"},"finishReason":"STOP","index":0}]})");
+  ASSERT_EQ(a.parts.size(), 1U);
+  const auto text = json::parse(a.parts[0].text).get<std::string>();
+  EXPECT_EQ(text.substr(0, 6), "Here:\n");
+  EXPECT_NE(text.find("[Data of type image/png is left out here"), std::string::npos) << text;
+  EXPECT_NE(text.find("[A file or code is left out here"), std::string::npos) << text;
+  EXPECT_EQ(text.substr(text.size() - 4), "\nSo.");
+  EXPECT_EQ(text.find("AAAA"), std::string::npos);
 }
 
 TEST(gemini_answer, finish_reasons) {

@@ -4,41 +4,16 @@
 
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_signature.hpp"
+#include "tests/http/chat_parts.hpp"
 
 namespace millrace::http {
 namespace {
 
 using nlohmann::json;
 
-chat_part text(json_literal literal) {
-  chat_part part;
-  part.text = literal;
-  return part;
-}
-
-chat_part call(std::string_view id, std::string_view name, json_literal arguments = "{}") {
-  chat_part part;
-  part.kind = part_kind::tool_call;
-  part.id = id;
-  part.name = name;
-  part.arguments = arguments;
-  return part;
-}
-
-chat_part result(std::string_view id, json_literal said, bool failed = false) {
-  chat_part part;
-  part.kind = part_kind::tool_result;
-  part.id = id;
-  part.result = {text(said)};
-  part.failed = failed;
-  return part;
-}
-
-chat_part thought(json_literal said, json_literal signature) {
-  chat_part part;
-  part.kind = part_kind::thinking;
-  part.text = said;
-  part.signature = signature;
+chat_part failure(std::string_view id, json_literal said) {
+  chat_part part = result(id, said);
+  part.failed = true;
   return part;
 }
 
@@ -105,7 +80,7 @@ TEST(gemini_encode, nothing_but_a_system_message_is_what_the_user_says) {
 TEST(gemini_encode, results_name_their_call_and_stand_right_behind_it) {
   chat_request r = hello();
   r.messages.push_back({chat_role::assistant, {call("a", "f", R"({"x":1})"), call("b", "g")}});
-  r.messages.push_back({chat_role::user, {text("\"and now?\""), result("b", "\"no\"", true)}});
+  r.messages.push_back({chat_role::user, {text("\"and now?\""), failure("b", "\"no\"")}});
   r.messages.push_back({chat_role::user, {result("a", R"("{\"y\":2}")")}});
   const encoded e(r);
   ASSERT_TRUE(e.fine) << e.error.message;

@@ -70,6 +70,25 @@ TEST(gemini_passthrough, reads_what_the_pipeline_needs) {
       2);
 }
 
+TEST(gemini_passthrough, leaves_out_thoughts_of_other_providers_and_tells_so) {
+  const auto conversation = [](const std::string& signature) {
+    return R"({"contents":[{"role":"user","parts":[{"text":"q"}]},{"role":"model","parts":[{"text":"","thought":true,"thoughtSignature":")" +
+           signature +
+           R"("},{"functionCall":{"name":"f","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"name":"f","response":{"a":1}}}]}]})";
+  };
+  const auto own = encode(route_kind::generate, conversation("c2ln"), false, "gemini-3-pro");
+  EXPECT_EQ(own.body, conversation("c2ln"));
+  EXPECT_TRUE(own.dropped.empty());
+
+  // What is signed "millrace:sig" in base64 was Anthropic's "sig".
+  const auto others = encode(route_kind::generate, conversation("bWlsbHJhY2U6c2ln"), true, "gemini-3-pro");
+  const json parts = json::parse(others.body)["contents"][1]["parts"];
+  ASSERT_EQ(parts.size(), 1U);
+  EXPECT_EQ(parts[0]["thoughtSignature"], "skip_thought_signature_validator");
+  EXPECT_EQ(others.path, "/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse");
+  EXPECT_EQ(others.dropped, std::vector<std::string>{"thinking"});
+}
+
 TEST(gemini_passthrough, refuses_what_no_provider_shall_see) {
   EXPECT_EQ(refusal("{}"), "missing_field contents");
   EXPECT_EQ(refusal("{}", route_kind::embed), "missing_field content");

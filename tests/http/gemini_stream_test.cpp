@@ -5,6 +5,7 @@
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_signature.hpp"
 #include "http/json_scan.hpp"
+#include "tests/http/delta_line.hpp"
 
 namespace millrace::http {
 namespace {
@@ -12,43 +13,12 @@ namespace {
 using nlohmann::json;
 using kind = chat_delta::kind;
 
-/// One line per delta.
-std::string tell(const chat_delta& d) {
-  switch (d.what) {
-    case kind::start:
-      return "start " + std::string(d.id);
-    case kind::text:
-      return "text " + std::string(d.text);
-    case kind::refusal:
-      return "refusal " + std::string(d.text);
-    case kind::thinking:
-      return "thinking " + std::string(d.text);
-    case kind::signature:
-      return "signature " + std::string(d.text);
-    case kind::sealed_thinking:
-      return "sealed " + std::string(d.text);
-    case kind::tool_call:
-      return "call " + std::to_string(d.index) + " " + std::string(d.id) + " " + std::string(d.name);
-    case kind::tool_arguments:
-      return "arguments " + std::to_string(d.index) + " " + json_text(d.text);
-    case kind::usage:
-      return "usage " + std::to_string(d.used.input_tokens) + " " + std::to_string(d.used.output_tokens);
-    case kind::finish:
-      return "finish " + std::to_string(static_cast<int>(d.finish));
-    case kind::done:
-      return "done";
-    case kind::error:
-      return "error " + std::to_string(d.status) + " " + std::string(d.message);
-  }
-  return {};
-}
-
 std::vector<std::string> read(std::string_view stream, size_t piece, bool fine = true) {
   const auto source = gemini_chat().decode_stream();
   std::vector<std::string> told;
   bool good = true;
   for (size_t at = 0; at < stream.size() && good; at += piece)
-    good = source->feed(stream.substr(at, piece), [&](const chat_delta& d) { told.push_back(tell(d)); });
+    good = source->feed(stream.substr(at, piece), [&](const chat_delta& d) { told.push_back(line_of(d)); });
   EXPECT_EQ(good, fine);
   return told;
 }
@@ -75,14 +45,14 @@ TEST(gemini_stream_source, reads_a_stream_however_it_is_cut) {
   const std::vector<std::string> expected = {
       "start r1",
       "thinking \"Let me see\"",
-      "usage 9 0",
+      "usage 9/0 0/0",
       "signature \"gemini#QUJD\"",
       "call 0 call_r1_0 f",
-      R"(arguments 0 {"q":"\"x\""})",
+      R"(arguments 0 "{\"q\":\"\\\"x\\\"\"}")",
       "call 1 z g",
-      "arguments 1 {}",
-      "finish " + std::to_string(static_cast<int>(finish_reason::tool_calls)),
-      "usage 9 6",
+      "arguments 1 \"{}\"",
+      "finish " + std::to_string(static_cast<int>(finish_reason::tool_calls)) + " ",
+      "usage 9/0 6/2",
       "done"};
   for (const size_t piece : {size_t{1}, size_t{7}, size_t{64}, recorded.size()})
     EXPECT_EQ(read(recorded, piece), expected) << piece;
@@ -97,20 +67,21 @@ TEST(gemini_stream_source, a_signature_behind_the_text_is_a_thought_of_its_own) 
       1000);
   EXPECT_EQ(told, (std::vector<std::string>{
                       "start ", "text \"a\"", "sealed \"gemini#QQ==\"",
-                      "finish " + std::to_string(static_cast<int>(finish_reason::length)), "done"}));
+                      "finish " + std::to_string(static_cast<int>(finish_reason::length)) + " ", "done"}));
 }
 
 TEST(gemini_stream_source, without_a_reason_there_is_no_end) {
   const auto told = read(recorded.substr(0, recorded.rfind("data:")), 1000);
-  EXPECT_EQ(told.back(), "arguments 1 {}");
+  EXPECT_EQ(told.back(), "arguments 1 \"{}\"");
 }
 
 TEST(gemini_stream_source, a_blocked_prompt_is_an_end) {
   const auto told =
       read("data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"},\"responseId\":\"b\"}\n\n", 1000);
-  EXPECT_EQ(told, (std::vector<std::string>{
-                      "start b", "finish " + std::to_string(static_cast<int>(finish_reason::content_filter)),
-                      "done"}));
+  EXPECT_EQ(told,
+            (std::vector<std::string>{
+                "start b", "finish " + std::to_string(static_cast<int>(finish_reason::content_filter)) + " ",
+                "done"}));
 }
 
 TEST(gemini_stream_source, errors_as_events_and_as_plain_json) {
@@ -127,7 +98,7 @@ TEST(gemini_stream_source, comments_pass_and_nonsense_ends_it) {
 TEST(gemini_stream_source, usage_behind_the_end_is_still_read) {
   const auto told = read(
       recorded + "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":50}}\n\n", 1000);
-  EXPECT_EQ(told.back(), "usage 9 50");
+  EXPECT_EQ(told.back(), "usage 9/0 50/0");
   EXPECT_EQ(std::count(told.begin(), told.end(), "done"), 1);
 }
 
@@ -234,6 +205,21 @@ TEST(gemini_stream_sink, broken_arguments_call_nothing) {
   ASSERT_EQ(events.size(), 1U);
   EXPECT_EQ(events[0]["candidates"][0]["finishReason"], "MALFORMED_FUNCTION_CALL");
   EXPECT_EQ(events[0]["candidates"][0]["content"]["parts"], json::parse(R"([{"text":""}])"));
+}
+
+TEST(gemini_stream, what_others_have_no_word_for_leaves_a_note) {
+  const auto chunk = [](const std::string& part, const std::string& more) {
+    return "data: {\"candidates\":[{\"content\":{\"parts\":[" + part + "]}" + more + "}]}\r\n\r\n";
+  };
+  const auto told = read(chunk(R"({"text":"Here:"})", "") +
+                             chunk(R"({"inlineData":{"mimeType":"audio/wav","data":"AAAA"}})", "") +
+                             chunk(R"({"codeExecutionResult":{"output":"1"}})", R"(,"finishReason":"STOP")"),
+                         1000);
+  ASSERT_EQ(told.size(), 6U);
+  EXPECT_EQ(told[1], "text \"Here:\"");
+  EXPECT_NE(told[2].find("[Data of type audio/wav is left out here"), std::string::npos) << told[2];
+  EXPECT_NE(told[3].find("[A file or code is left out here"), std::string::npos) << told[3];
+  EXPECT_EQ(told[5], "done");
 }
 
 }  // namespace

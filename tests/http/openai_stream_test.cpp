@@ -1,4 +1,5 @@
 #include "http/openai_stream.hpp"
+#include "http/event_reader.hpp"
 
 #include <gtest/gtest.h>
 

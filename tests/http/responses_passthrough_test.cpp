@@ -1,5 +1,9 @@
 #include "http/dialects/responses_passthrough.hpp"
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -36,6 +40,36 @@ TEST(responses_passthrough, only_the_model_changes) {
   EXPECT_EQ(r.body, before + "\"theirs\"" + after);
   EXPECT_EQ(r.path, "/v1/responses");
   EXPECT_EQ(r.headers, (engine::header_list{{"openai-beta", "b"}, {"authorization", "Bearer k"}}));
+}
+
+TEST(responses_passthrough, leaves_out_thoughts_of_other_providers_and_tells_so) {
+  const std::string a = R"({"role":"user","content":"rs_millrace_"})";
+  const std::string b = R"({"type":"function_call_output","call_id":"c","output":"r"})";
+  const std::string own = R"({"type":"reasoning","id":"rs_1","summary":[]})";
+  const std::string unsigned_one = R"({"type":"reasoning","id":"rs_millrace_1_0","summary":[]})";
+  const std::string marked = R"({"type":"reasoning","summary":[],"encrypted_content":"millrace:t:c2ln"})";
+  const auto body_of = [](const std::string& input, const std::string& model) {
+    return R"({"input": [ )" + input + R"( ], "model":")" + model + "\"}";
+  };
+  const auto sent = [&](const std::string& input) { return put(body_of(input, "mine"), "/v1"); };
+  EXPECT_EQ(sent(a + "," + own).body, body_of(a + "," + own, "theirs"));
+  EXPECT_TRUE(sent(a + "," + own).dropped.empty());
+  for (const std::string& others : {unsigned_one, marked, unsigned_one + " ," + marked}) {
+    const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
+        {others + ", " + a + "," + b, {a, b}},
+        {a + " , " + others + " ," + own + "," + b, {a, own, b}},
+        {a + "," + b + "," + others, {a, b}},
+        {others, {}},
+        {others + "," + a + "," + others + "," + b + "," + others, {a, b}}};
+    for (const auto& [input, left] : cases) {
+      const auto r = sent(input);
+      json wanted = json::array();
+      for (const std::string& item : left) wanted.push_back(json::parse(item));
+      EXPECT_EQ(json::parse(r.body)["input"], wanted) << r.body;
+      EXPECT_EQ(json::parse(r.body)["model"], "theirs");
+      EXPECT_EQ(r.dropped, std::vector<std::string>{"thinking"});
+    }
+  }
 }
 
 TEST(responses_passthrough, azure_has_no_deployment_in_its_path) {

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from harness import Gateway, Simulator, TestCase, provider, request, target
+from harness import Gateway, Simulator, TestCase, at_once, provider, request, target
 
 ASK = {"system": "Be brief.", "text": "What is a mill race?"}
 
@@ -28,7 +28,7 @@ def events(answer):
 class Dialects(TestCase):
     @classmethod
     def prepare(cls):
-        cls.upstream = cls.shared(Simulator("--tokens", "12"))
+        cls.upstream = cls.shared(Simulator("--tokens", "12", "--model", "slow:tokens=12,latency=1s"))
         root = f"http://127.0.0.1:{cls.upstream.port}"
         cls.gateway = cls.shared(Gateway({
             "providers": {
@@ -41,6 +41,7 @@ class Dialects(TestCase):
                 "gpt": {"targets": [target("o", "gpt-4o-mini", input_usd=1, output_usd=2)]},
                 "claude": {"targets": [target("a", "claude-sonnet-4-5", input_usd=1, output_usd=2)]},
                 "gem": {"targets": [target("g", "gemini-2.5-flash", input_usd=1, output_usd=2)]},
+                "slow": {"targets": [target("a", "slow")]},
                 "local": {"targets": [target("b", "extract")]},
                 "refused": {"targets": [target("o", "fault-400")]},
                 "frail": {"targets": [target("dead", "x")], "fallbacks": ["claude"]}},
@@ -99,6 +100,16 @@ class Dialects(TestCase):
         self.assertEqual(answer.status, 200, answer.body)
         self.assertEqual(set(answer.header("x-millrace-dropped").split(", ")), {"metadata", "seed", "presence_penalty"})
         self.assertIsNone(self.gateway.chat("gpt", metadata={"a": "b"}).header("x-millrace-dropped"))
+
+    def test_what_is_left_out_is_told_with_a_known_answer_too(self):
+        for stream in (False, True):
+            first, again = (self.gateway.chat("claude", temperature=0, seed=1, metadata={"a": "b"}, user="x", stream=stream)
+                            for _ in range(2))
+            self.assertEqual(again.header("x-millrace-cache"), "hit")
+            self.assertEqual(set(again.header("x-millrace-dropped").split(", ")), {"metadata", "seed"})
+            together = at_once([lambda: self.gateway.chat("slow", seed=1, stream=stream)] * 4)
+            self.assertEqual({a.header("x-millrace-cache") for a in together}, {"bypass", "coalesced"})
+            self.assertEqual({a.header("x-millrace-dropped") for a in together}, {"seed"})
 
     def test_what_cannot_be_said_is_a_400_that_names_it(self):
         answer = self.gateway.chat("claude", n=2)
