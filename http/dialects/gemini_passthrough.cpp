@@ -1,11 +1,15 @@
 #include "http/dialects/gemini_passthrough.hpp"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <functional>
 #include <utility>
 
 #include "http/dialects/foreign_thoughts.hpp"
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_chunk.hpp"
+#include "http/dialects/gemini_media.hpp"
 #include "http/dialects/gemini_passthrough_stream.hpp"
 #include "http/dialects/gemini_request.hpp"
 #include "http/dialects/gemini_signature.hpp"
@@ -16,6 +20,9 @@ namespace millrace::http {
 namespace {
 
 using engine::route_kind;
+
+/// How ids of calls begin at OpenAI, Anthropic, vLLM; Gemini gives none, or others.
+constexpr std::array<std::string_view, 3> foreign_call_prefixes = {"call_", "toolu_", "chatcmpl-tool-"};
 
 std::string_view status_name(int status) {
   switch (status) {
@@ -129,7 +136,7 @@ class gemini_provider_dialect final : public engine::provider_dialect {
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& /*error*/) const override {
     out = {};
-    if (q.route == route_kind::generate && has_others_thoughts(q.body) && retell(q, out)) return true;
+    if (q.route == route_kind::generate && began_elsewhere(q) && retell(q, out)) return true;
     out = {};
     out.path = gemini_path(q);
     encode_gemini_passthrough(q.route, q.body, q.model, out.body);
@@ -190,11 +197,30 @@ class gemini_provider_dialect final : public engine::provider_dialect {
   static bool is_own(const chat_part& thought) {
     return json_is_blank(thought.signature) || is_gemini_signature(thought.signature);
   }
-  static bool has_others_thoughts(std::string_view body) {
-    if (!holds_bytes(body, foreign_signature_mark)) return false;
+  /// Whether another provider answered earlier turns, so that Gemini would refuse the request as it is.
+  static bool began_elsewhere(const question& q) {
+    const bool wants_signed_calls = is_gemini_3(q.model) && holds_bytes(q.body, "unctionCall\"");
+    if (!wants_signed_calls && !holds_bytes(q.body, foreign_signature_mark)) return false;
     chat_request request;
     engine::api_error unread;
-    return gemini_chat().decode_request(body, request, unread) && has_foreign_thought(request, is_own);
+    if (!gemini_chat().decode_request(q.body, request, unread)) return false;
+    if (has_foreign_thought(request, is_own)) return true;
+    return wants_signed_calls &&
+           std::any_of(request.messages.begin(), request.messages.end(),
+                       [&q](const chat_message& m) { return has_foreign_call(m, q.body); });
+  }
+  /// A call that bears another API's id, and no signature. Ids that stand not in the body were made up.
+  static bool has_foreign_call(const chat_message& message, std::string_view body) {
+    const std::less<> before;
+    for (const chat_part& part : message.parts) {
+      if (is_gemini_signature(part.signature)) return false;
+      if (part.kind != part_kind::tool_call) continue;
+      const bool told =
+          !before(part.id.data(), body.data()) && before(part.id.data(), body.data() + body.size());
+      return told && std::any_of(foreign_call_prefixes.begin(), foreign_call_prefixes.end(),
+                                 [&part](std::string_view prefix) { return part.id.starts_with(prefix); });
+    }
+    return false;
   }
   /// The request as a translation puts it, which leaves such thoughts out and tells so.
   bool retell(const question& q, engine::provider_request& out) const {

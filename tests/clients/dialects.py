@@ -15,7 +15,8 @@ class Dialects(TestCase):
     def prepare(cls):
         root = f"http://127.0.0.1:{cls.shared(Simulator()).port}"
         models = {"gpt": ("openai", "gpt-4o-mini"), "claude": ("anthropic", "claude-sonnet-4-5"),
-                  "gem": ("gemini", "gemini-2.5-flash"), "native": ("native", "gpt-5"),
+                  "gem": ("gemini", "gemini-2.5-flash"), "gem3": ("gemini", "gemini-3-pro"),
+                  "native": ("native", "gpt-5"),
                   "native-broken": ("native", "fault-500"), "native-error": ("native", "fault-error-event=8"),
                   "native-cut": ("native", "fault-cut=8"), "refused": ("openai", "fault-400"),
                   "broken": ("openai", "fault-500"), "embed": ("openai", "text-embedding-3-small")}

@@ -65,7 +65,7 @@ class GeminiSdk(Dialects):
                     self.assertTrue(any(p.thought and p.text for p in content.parts))
                 result = types.Part(function_response=types.FunctionResponse(id=call.id, name="weather", response={"a": 1}))
                 contents = [asked, content, types.Content(role="user", parts=[result])]
-                for then in MODELS:
+                for then in [*MODELS, "gem3"]:
                     with self.subTest(model=model, streamed=streamed, then=then):
                         self.assertTrue(any(p.text for p in self.think(then, streamed, contents, thinking).parts))
 

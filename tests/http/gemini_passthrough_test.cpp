@@ -89,6 +89,23 @@ TEST(gemini_passthrough, leaves_out_thoughts_of_other_providers_and_tells_so) {
   EXPECT_EQ(others.dropped, std::vector<std::string>{"thinking"});
 }
 
+TEST(gemini_passthrough, a_call_of_another_provider_gets_the_signature_that_google_has_for_that) {
+  const auto conversation = [](const std::string& id) {
+    return R"({"contents":[{"role":"user","parts":[{"text":"q"}]},{"role":"model","parts":[{"functionCall":{)" +
+           id +
+           R"("name":"f","args":{}}}]},{"role":"user","parts":[{"functionResponse":{"name":"f","response":{"a":1}}}]}]})";
+  };
+  for (const std::string id : {R"("id":"call_1",)", R"("id":"toolu_1",)"}) {
+    const auto sent = encode(route_kind::generate, conversation(id), false, "gemini-3-pro");
+    EXPECT_EQ(json::parse(sent.body)["contents"][1]["parts"][0]["thoughtSignature"],
+              "skip_thought_signature_validator");
+    EXPECT_EQ(encode(route_kind::generate, conversation(id), false, "gemini-2.5-pro").body, conversation(id));
+  }
+  // Of Gemini's own calls it is the client who lost the signature: it shall hear so.
+  for (const std::string id : {"", R"("id":"fc-1",)"})
+    EXPECT_EQ(encode(route_kind::generate, conversation(id), false, "gemini-3-pro").body, conversation(id));
+}
+
 TEST(gemini_passthrough, refuses_what_no_provider_shall_see) {
   EXPECT_EQ(refusal("{}"), "missing_field contents");
   EXPECT_EQ(refusal("{}", route_kind::embed), "missing_field content");
