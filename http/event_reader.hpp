@@ -15,18 +15,18 @@ inline constexpr size_t max_failure_bytes = 1024;
 /// them to `take` one by one, until the stream is over. Not thread-safe.
 class event_reader : public engine::stream_reader {
  public:
-  state feed(std::string_view bytes, std::string& out) final;
-  const engine::usage& seen_usage() const final { return used_; }
-  const std::string& failure() const final { return failure_; }
-  int failure_status() const final { return failure_status_; }
-
- protected:
   enum class after_end : std::uint8_t {
     ignores,  ///< bytes behind the end do not count
     goes_on   ///< events behind it are taken, too, until one fails
   };
   explicit event_reader(std::string_view client_model, after_end then = after_end::ignores);
 
+  state feed(std::string_view bytes, std::string& out) final;
+  const engine::usage& seen_usage() const final { return used_; }
+  const std::string& failure() const final { return failure_; }
+  int failure_status() const final { return failure_status_; }
+
+ protected:
   /// Reads the event in `event_`, appends to `out` what its client gets of it, and sets the state and usage.
   virtual void take(std::string& out) = 0;
   /// Ends the stream. `status`: as an HTTP answer would have had it; 0: unknown.
