@@ -17,6 +17,9 @@ namespace {
 /// restarted.
 constexpr size_t max_names = 1'000'000;
 
+/// What sorts documents where OpenAI's key is all that is known.
+constexpr std::string_view default_documents_model = "gpt-4o-mini";
+
 /// Sees where the documents of a text begin, and nothing else.
 class document_marks : public YAML::EventHandler {
  public:
@@ -150,12 +153,16 @@ config_ptr parse_config(const std::string& yaml, const std::string& source, cons
   c.source = source;
   const config_source document{source, env};
   try {
-    read_document(config_value(document, load_document(yaml, source), "", 1), c);
+    const config_value root(document, load_document(yaml, source), "", 1);
+    read_document(root, c);
+    if (c.providers.empty()) add_default_providers(c, env);
+    if (c.models.empty()) add_wildcard_models(c);
+    for (const auto& [key, value] : root.entries()) {
+      if (key == "documents") read_documents(value, c);
+    }
   } catch (const YAML::Exception& e) {
     fail_at(source, e.mark, "this is not YAML: " + e.msg + advice(yaml, e));
   }
-  if (c.providers.empty()) add_default_providers(c, env);
-  if (c.models.empty()) add_wildcard_models(c);
   if (c.open) add_default_client(c);
   link_names(c, previous);
   return std::make_shared<const config>(std::move(c));
@@ -170,6 +177,7 @@ config_ptr default_config(const environment& env, const config_ptr& previous) {
   c.source = "embedded default";
   add_default_providers(c, env);
   add_wildcard_models(c);
+  if (c.model_index.contains("openai/*")) c.documents.model = default_documents_model;
   add_default_client(c);
   link_names(c, previous);
   return std::make_shared<const config>(std::move(c));

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/documents_config.hpp"
 #include "engine/model_table.hpp"
 #include "engine/names.hpp"
 #include "engine/secret.hpp"
@@ -211,6 +212,7 @@ struct config {
   retry_config retry;
   limits_config limits;
   queue_config queue;
+  documents_config documents = default_documents();
   /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per
   /// provider, named
   /// "<provider>/*", whose only target has an empty `model`: what clients ask for makes no state here.

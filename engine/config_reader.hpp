@@ -129,6 +129,8 @@ void read_breaker(const config_value& value, breaker_config& b);
 void read_model_data(const config_value& value, config& c);
 void read_providers(const config_value& value, config& c);
 void read_models(const config_value& value, config& c);
+/// Needs all models, also those that the document leaves out.
+void read_documents(const config_value& value, config& c);
 
 /// The values of a document that says nothing, without providers and models.
 config default_values();

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "engine/commands/cache.hpp"
+#include "engine/commands/document_worker.hpp"
 #include "engine/commands/serve.hpp"
 #include "engine/commands/simulate.hpp"
 
@@ -16,6 +17,7 @@ int main(int argc, char** argv) {
   millrace::commands::register_check(app, run);
   millrace::commands::register_simulate(app, run);
   millrace::commands::register_cache(app, run);
+  millrace::commands::register_document_worker(app, run);
   app.add_subcommand("version", "Prints the version")->callback([&run] {
     run = [] {
       std::puts("millrace " MILLRACE_VERSION);

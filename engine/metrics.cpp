@@ -179,6 +179,7 @@ struct metrics::impl {
   mutable std::mutex mutex;  ///< for everything below except the stamp
   std::atomic<std::uint64_t> stamp{0};
   std::shared_ptr<const vocabulary> names;
+  std::vector<std::shared_ptr<prometheus::Collectable>> others;
 
   bounded_family<Counter> requests = counters("millrace_requests_total", "Finished requests.");
   bounded_family<Histogram> duration = histograms("millrace_request_duration_seconds",
@@ -278,6 +279,10 @@ void metrics::apply(const config_ptr& c) {
   impl_->stamp = next_stamp();
 }
 
+void metrics::include(std::shared_ptr<prometheus::Collectable> others) {
+  impl_->others.push_back(std::move(others));
+}
+
 void metrics::request_done(const request_record& r) {
   thread_cache& cache = cache_for(impl_->stamp.load(std::memory_order_acquire));
   const std::array<char, 4> numbers = {static_cast<char>(r.status & 0xff),
@@ -317,6 +322,10 @@ void metrics::attempt_done(const attempt_record& r) {
 
 std::string metrics::render(const node_gauges& node) const {
   std::vector<prometheus::MetricFamily> families = impl_->registry.Collect();
+  for (const auto& other : impl_->others) {
+    auto more = other->Collect();
+    std::move(more.begin(), more.end(), std::back_inserter(families));
+  }
   std::erase_if(families, [](const prometheus::MetricFamily& f) { return f.metric.empty(); });
   append_node_families(families, node);
   append_process_families(families, read_process_stats());

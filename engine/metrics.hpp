@@ -12,6 +12,10 @@
 #include "engine/place_counts.hpp"
 #include "engine/ports.hpp"
 
+namespace prometheus {
+class Collectable;
+}
+
 namespace millrace::engine {
 
 /// Most label sets one counter family keeps, and one histogram family; what comes later is counted under
@@ -84,6 +88,9 @@ class metrics : public observer {
 
   /// From now on the names of `c` are the ones that may become label values. Series that exist stay.
   void apply(const config_ptr& c);
+
+  /// From now on rendered with the rest. Before the first `render`.
+  void include(std::shared_ptr<prometheus::Collectable> others);
 
   void request_done(const request_record& r) override;
   void attempt_done(const attempt_record& r) override;

@@ -68,14 +68,17 @@ class pipeline {
 
   explicit pipeline(ports p) : ports_(p) {}
 
+  /// What is known of `c.key` on disk, as `plan` allows; then it is in memory, too.
+  cached_answer_ptr find_on_disk(const call& c, const cache_plan& plan, yield y);
+  /// For other requests that share the thread's cache and permits.
+  ports& parts() { return ports_; }
+
   /// Never throws for what clients or providers do; every outcome is an answer.
   answer run(call c, yield y);
 
  private:
   /// A request whose leaders all failed for reasons of their own makes its own call after so many.
   static constexpr int max_joins = 3;
-
-  cached_answer_ptr find_on_disk(const call& c, const cache_plan& plan, yield y);
 
   ports ports_;
 };

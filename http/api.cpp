@@ -11,6 +11,7 @@
 #include "http/answers.hpp"
 #include "http/cache_control.hpp"
 #include "http/dialects/formats.hpp"
+#include "http/documents/classify_file.hpp"
 #include "http/request_id.hpp"
 #include "http/request_key.hpp"
 #include "http/route_table.hpp"
@@ -265,6 +266,25 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
   return a;
 }
 
+answer classify(api_services& services, const edge_request& r, engine::yield y) {
+  const auto& thread = services.threads[r.thread];
+  plain_request plain(services, r);
+  engine::call c;
+  c.config = thread.config;
+  c.received = r.received;
+  c.gone = &r.gone;
+  c.client = authenticate(*c.config, r);
+  if (!c.client) return plain.refuse(invalid_key());
+  plain.set_client(*c.client);
+  api_error error;
+  if (!read_wishes(r, c, error)) return plain.refuse(error);
+  c.id = plain.id();
+  c.body = r.body;
+  if (r.has_header("traceparent")) c.forwarded.emplace_back("traceparent", r.header("traceparent"));
+  return documents::classify_file(*thread.pipeline, services.documents, std::move(c),
+                                  r.header("content-type"), r.query, y);
+}
+
 /// The client, if it may see the node's state; otherwise `refusal` is filled.
 const engine::client_config* admin(const engine::config& c, const edge_request& r, api_error& refusal) {
   const auto* client = authenticate(c, r);
@@ -294,6 +314,7 @@ answer see_node(api_services& services, const edge_request& r, engine::yield y, 
   if (auto refusal = refuse_unless_admin(r, plain)) return std::move(*refusal);
   const auto view = services.look(r.thread, r.gone, y);
   answer a;
+  services.documents.metrics.working(services.documents.gate.running(), services.documents.gate.waiting());
   if (!view) {
     a.status = 499;
     return plain.finish(std::move(a), "client_gone");
@@ -445,6 +466,7 @@ std::vector<route> api_routes(api_services& s) {
       completion(route_kind::responses),
       completion(route_kind::messages),
       completion(route_kind::count_tokens),
+      {"POST", "/classify_file", [&s](const edge_request& r, engine::yield y) { return classify(s, r, y); }},
       {"GET", "/v1/models", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/v1/models/{id}", [&s](const edge_request& r, engine::yield) { return models(s, r); }},
       {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},

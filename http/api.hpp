@@ -9,6 +9,7 @@
 #include "engine/dispatcher_machine.hpp"
 #include "engine/metrics.hpp"
 #include "engine/pipeline.hpp"
+#include "http/documents/classifier.hpp"
 #include "http/edge.hpp"
 #include "http/status.hpp"
 
@@ -39,6 +40,7 @@ struct api_services {
                              engine::cancellation& gone, engine::yield y)>
       purge;
   std::atomic<bool> ready{false};
+  documents::document_desk documents;
 };
 
 /// The routes of DESIGN's HTTP table that this program serves.

@@ -13,6 +13,7 @@ MAY_INCLUDE = {"engine": set(), "http": {"engine"}, "storage": {"engine"}, "clus
                "actors": {"engine", "storage", "cluster"}}
 # library -> folders that may include it
 ONLY_IN = {"caf/": {"actors", "engine/commands"}, "rocksdb/": {"storage"}, "msgpack": {"storage"}, "httplib.h": {"http", "engine/commands"},
+           "vips/": {"http/documents/worker"}, "poppler": {"http/documents/worker"}, "tesseract/": {"http/documents/worker"},
            "yaml-cpp/": {"engine"}, "prometheus/": {"engine"}, "CLI/": {"engine/commands", "engine/main.cpp", "bench"}}
 MAX_LINES = 500
 MAX_TEST_LINES = 750  # a list of cases reads well at more length

@@ -19,7 +19,7 @@ constexpr auto flush_patience = 20s;
 constexpr std::size_t most_at_once = 1024;
 
 std::chrono::milliseconds longest_ttl(const engine::config& c) {
-  engine::duration longest = c.cache.ttl;
+  engine::duration longest = std::max(c.cache.ttl, c.documents.ttl);
   for (const auto& m : c.models) longest = std::max(longest, m.cache.ttl);
   return std::chrono::ceil<std::chrono::milliseconds>(longest);
 }

@@ -88,6 +88,7 @@ node::node(engine::config_ptr c, on_failure failed)
   for (const auto& w : workers_) services_.threads.push_back({config_, &w->pipeline});
   services_.watch = &watch_;
   services_.metrics = &metrics_;
+  metrics_.include(services_.documents.metrics.collectable());
   services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) {
     return look(thread, gone, y);
   };

@@ -37,7 +37,7 @@ class Examples(unittest.TestCase):
         provider = {"base_url": "http://h/v1", "keys": [{"id": "k", "secret": "s"}]}
         target = {"provider": "p", "model": "x"}
         sections = [odd, *({name: odd} for name in ("node", "http", "log", "auth", "breaker", "retry", "limits", "queue",
-                                                    "cache")),
+                                                    "cache", "documents")),
                     {"auth": {"keys": [odd]}}, {"cache": {"exact": odd}}, {"queue": {"weights": odd}},
                     {"providers": {"p": odd}}, *({"providers": {"p": {**provider, **part}}} for part in (
                         {"timeouts": odd}, {"breaker": odd}, {"keys": [odd]})),
