@@ -92,10 +92,14 @@ std::optional<model_verdict> from_object(const json& object, const std::vector<s
 }
 
 std::optional<model_verdict> from_prose(std::string_view text, const std::vector<std::string>& labels) {
-  const std::string words = "_" + plain(text) + "_";
+  const auto marked = [](std::string_view said) {
+    std::string out = "_";
+    return out.append(plain(said)).append("_");
+  };
+  const std::string words = marked(text);
   const std::string* only = nullptr;
   for (const std::string& label : labels) {
-    if (words.find("_" + plain(label) + "_") == std::string::npos) continue;
+    if (words.find(marked(label)) == std::string::npos) continue;
     if (only) return std::nullopt;
     only = &label;
   }

@@ -162,7 +162,7 @@ bool read_all(asio::posix::stream_descriptor& from, std::string& out, engine::yi
 render_end run_render(const render_command& command, const render_job& job, std::string_view document,
                       engine::time_point until, engine::thread_port& thread, engine::cancellation& gone,
                       render_result& result, engine::yield y) {
-  asio::io_context& io = asio::get_associated_executor(y).context();
+  asio::io_context& io = asio::get_associated_executor(y.handler_).context();
   pipe_ends in;
   pipe_ends out;
   pid_t pid = 0;

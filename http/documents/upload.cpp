@@ -20,13 +20,13 @@ bool refuse(engine::api_error& error, int status, std::string_view code, std::st
 }
 
 bool read_query(std::string_view query, upload& out, engine::api_error& error) {
+  constexpr std::string_view name = "industry=";
   while (!query.empty()) {
-    const auto end = std::min(query.find('&'), query.size());
-    const std::string_view pair = query.substr(0, end);
-    query.remove_prefix(std::min(end + 1, query.size()));
-    const auto equals = pair.find('=');
-    if (pair.substr(0, equals) != "industry" || equals == std::string_view::npos ||
-        !percent_decode(pair.substr(equals + 1), out.industry))
+    const auto end = query.find('&');
+    const bool last = end == std::string_view::npos;
+    const std::string_view pair = last ? query : query.substr(0, end);
+    query = last ? std::string_view() : query.substr(end + 1);
+    if (!pair.starts_with(name) || !percent_decode(pair.substr(name.size()), out.industry))
       return refuse(error, 400, "invalid_query", "The query may say ?industry=NAME and nothing else.");
   }
   return true;

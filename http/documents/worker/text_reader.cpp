@@ -101,7 +101,7 @@ struct letter_reader::implementation {
     engine = create();
     if (init(engine, nullptr, "eng") != 0)
       throw library_missing("tesseract's language data (tesseract-ocr-eng) are not installed on this node");
-    set_mode(engine, PSM_AUTO);
+    set_mode(engine, tesseract::PSM_AUTO);
   }
 };
 
