@@ -91,6 +91,18 @@ std::optional<model_verdict> from_object(const json& object, const std::vector<s
   return std::nullopt;
 }
 
+/// Of an object; null where there is none.
+const json& member(const json& of, const char* name) {
+  static const json none;
+  if (!of.is_object()) return none;
+  const auto found = of.find(name);
+  return found == of.end() ? none : *found;
+}
+
+std::int64_t count_in(const json& value) {
+  return value.is_number_integer() ? std::max<std::int64_t>(0, value.get<std::int64_t>()) : 0;
+}
+
 std::optional<model_verdict> from_prose(std::string_view text, const std::vector<std::string>& labels) {
   const auto marked = [](std::string_view said) {
     std::string out = "_";
@@ -130,14 +142,12 @@ std::optional<model_verdict> read_verdict(std::string_view text, const std::vect
 chat_verdict read_classification(std::string_view answer, const std::vector<std::string>& labels) {
   chat_verdict out;
   const json parsed = json::parse(answer, nullptr, false);
-  if (!parsed.is_object()) return out;
-  const auto number = [&](const char* path) -> std::int64_t {
-    const json value = parsed.value(json::json_pointer(path), json());
-    return value.is_number_integer() ? std::max<std::int64_t>(0, value.get<std::int64_t>()) : 0;
-  };
-  out.input_tokens = number("/usage/prompt_tokens");
-  out.output_tokens = number("/usage/completion_tokens");
-  const auto content = parsed.value(json::json_pointer("/choices/0/message/content"), json());
+  const json& used = member(parsed, "usage");
+  out.input_tokens = count_in(member(used, "prompt_tokens"));
+  out.output_tokens = count_in(member(used, "completion_tokens"));
+  const json& choices = member(parsed, "choices");
+  const json& first = choices.is_array() && !choices.empty() ? choices.front() : parsed;
+  const json& content = member(member(first, "message"), "content");
   if (content.is_string()) out.verdict = read_verdict(content.get_ref<const std::string&>(), labels);
   return out;
 }

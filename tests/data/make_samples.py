@@ -244,8 +244,9 @@ def make():
     save("no_pages.pdf", pdf([]))
     save("huge_page.pdf", pdf([INVOICE], box="0 0 900000 900000"))
     save("many_pages.pdf", pdf_objects([
-        b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Count 20000 /Kids [" + b"3 0 R " * 20000 + b"] >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>"]))
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Count 1000 /Kids [" + b" ".join(b"%d 0 R" % n for n in range(3, 1003)) + b"] >>",
+        *[b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>"] * 1000]))
     save("slow.pdf", pdf_objects([
         b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R >>",

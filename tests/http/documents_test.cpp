@@ -209,6 +209,7 @@ TEST(answer_reader, takes_fenced_and_chatty_answers) {
   EXPECT_EQ(label(R"({"classification": "invoice", "confidence": -3, "note": "a } in a text"})"),
             "invoice 0.00");
   EXPECT_EQ(label("This is clearly a bank statement."), "bank_statement 0.50");
+  EXPECT_EQ(label(R"({"classification": "invoice", "confid)"), "invoice 0.50") << "cut off at max_tokens";
 }
 
 TEST(answer_reader, takes_nothing_for_an_answer_that_is_none) {

@@ -126,7 +126,7 @@ class WithoutProvider(TestCase):
 
     def test_many_pages_cost_what_a_few_do(self):
         said = send(self.node.port, sample("many_pages.pdf")).json()
-        self.assertEqual((said["pages"], said["confidence"]), (20000, 0))
+        self.assertEqual((said["pages"], said["confidence"]), (1000, 0))
 
     def test_what_forms_may_not_be(self):
         boundary = "multipart/form-data; boundary=b"
@@ -167,8 +167,9 @@ class WithoutProvider(TestCase):
         send_them(200)
         wait_until(lambda: files() <= files_before, "files are closed")
         self.assertLess(memory() - memory_before, 4096, "KiB more than before")
-        with open(f"{proc}/task/{self.node.popen.pid}/children", encoding="ascii") as file:
-            self.assertEqual(file.read(), "", "no process is left")
+        for task in os.listdir(f"{proc}/task"):
+            with open(f"{proc}/task/{task}/children", encoding="ascii") as file:
+                self.assertEqual(file.read(), "", "no process is left")
         self.assertEqual(send(self.node.port, b"Invoice number 7. Amount due: 5").status, 200)
 
 

@@ -122,8 +122,8 @@ struct pictures::implementation {
     throw unreadable(render_status::damaged, said);
   }
 
-  /// Takes what an operation of libvips made.
-  image take(int failed, VipsImage* made) const {
+  /// Takes what an operation of libvips made. By reference: it is set by the very call that gives `failed`.
+  image take(int failed, VipsImage* const& made) const {
     if (failed != 0) fail();
     return image(made, {&vips});
   }
