@@ -18,8 +18,6 @@ constexpr const char* memory_library = "libglib-2.0.so.0";
 /// What PDF measures in, and what its pages are taken to have been scanned at.
 constexpr double points_per_inch = 72;
 constexpr double scan_dpi = 150;
-/// Acrobat's own bound for a page.
-constexpr double max_page_points = 200 * points_per_inch;
 /// The longer side of what is read for its letters: A4 at 150 dpi.
 constexpr int reading_edge = 1750;
 /// Smaller pictures are made larger, which their letters need.
@@ -179,8 +177,6 @@ struct pictures::implementation {
     if (job.type == document_type::pdf) {
       const image points = open_pdf(document, page, 1);
       const double longer = std::max(width(points), height(points));
-      if (longer > max_page_points)
-        throw unreadable(render_status::too_large, "a page of more than 200 inches");
       source_width = std::max(1.0, std::round(width(points) * scan_dpi / points_per_inch));
       source_height = std::max(1.0, std::round(height(points) * scan_dpi / points_per_inch));
       return open_pdf(document, page, edge / longer);

@@ -16,6 +16,8 @@ constexpr const char* tesseract_library = "libtesseract.so.5";
 constexpr const char* object_library = "libgobject-2.0.so.0";
 constexpr const char* memory_library = "libglib-2.0.so.0";
 constexpr int reading_dpi = 150;
+/// Acrobat's own bound for a page: 200 inches of 72 points.
+constexpr double max_page_points = 200 * 72;
 
 }  // namespace
 
@@ -24,6 +26,7 @@ struct pdf_document::implementation {
   decltype(&::poppler_document_get_n_pages) n_pages = nullptr;
   decltype(&::poppler_document_get_page) page = nullptr;
   decltype(&::poppler_page_get_text) page_text = nullptr;
+  decltype(&::poppler_page_get_size) page_size = nullptr;
   decltype(&::poppler_error_quark) quark = nullptr;
   decltype(&::g_bytes_new_static) bytes_new = nullptr;
   decltype(&::g_bytes_unref) bytes_unref = nullptr;
@@ -37,6 +40,7 @@ struct pdf_document::implementation {
     poppler.find("poppler_document_get_n_pages", n_pages);
     poppler.find("poppler_document_get_page", page);
     poppler.find("poppler_page_get_text", page_text);
+    poppler.find("poppler_page_get_size", page_size);
     poppler.find("poppler_error_quark", quark);
     const shared_library memory(memory_library);
     memory.find("g_bytes_new_static", bytes_new);
@@ -69,7 +73,12 @@ std::uint32_t pdf_document::pages() const {
 std::string pdf_document::text(std::uint32_t page) const {
   const implementation& i = *implementation_;
   PopplerPage* const opened = i.page(i.document, static_cast<int>(page));
-  if (opened == nullptr) return {};
+  if (opened == nullptr) throw unreadable(render_status::damaged, "a page is not there");
+  double width = 0;
+  double height = 0;
+  i.page_size(opened, &width, &height);
+  if (std::max(width, height) > max_page_points)
+    throw unreadable(render_status::too_large, "a page of more than 200 inches");
   char* const text = i.page_text(opened);
   std::string out = text == nullptr ? "" : text;
   i.free(text);

@@ -18,7 +18,7 @@ class pdf_document {
   pdf_document& operator=(const pdf_document&) = delete;
 
   std::uint32_t pages() const;
-  /// The text layer of a page, UTF-8; empty for one that is a picture.
+  /// The text layer of a page, UTF-8; empty for one that is a picture. Throws for a page beyond 200 inches.
   std::string text(std::uint32_t page) const;
 
  private:

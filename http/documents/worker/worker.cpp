@@ -67,8 +67,8 @@ class opened_document {
     if (out.pages == 0) throw unreadable(render_status::no_pages, "");
     const std::uint32_t pages = std::min(out.pages, job_.max_pages);
     for (std::uint32_t i = 0; i < pages; ++i) {
+      if (pdf_) out.text.append(pdf_->text(i)).append("\n");
       if (job_.images) out.images.push_back(pictures_.page(job_, bytes_, i));
-      if (pdf_ && out.text.size() < max_result_text_bytes) out.text.append(pdf_->text(i)).append("\n");
     }
     if (job_.read_text && !has_letters(out.text)) out.text = read_pictures(std::min(pages, most_pages_read));
     out.text = beginning_of(out.text, max_result_text_bytes);
