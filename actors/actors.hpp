@@ -15,6 +15,7 @@
 #include "engine/dispatcher_machine.hpp"
 #include "engine/key_use.hpp"
 #include "engine/messages.hpp"
+#include "engine/traffic_weights.hpp"
 
 /// Every typed actor handle of the program, one sentence per message. An actor with one home (key, breaker)
 /// is reached by name through the directory only, and is sent plain values; what never leaves the node (the
@@ -165,6 +166,7 @@ CAF_ADD_TYPE_ID(millrace, (millrace::engine::key_use))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::use_question))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::earlier_use))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::tick))
+CAF_ADD_TYPE_ID(millrace, (millrace::engine::weights_order))
 CAF_ADD_TYPE_ID(millrace, (millrace::actors::join_desk))
 CAF_ADD_TYPE_ID(millrace, (millrace::engine::cache_key))
 CAF_ADD_TYPE_ID(millrace, (millrace::engine::cached_answer))
@@ -230,6 +232,8 @@ using dispatcher_actor = caf::typed_actor<
     caf::reacts_to<probe_answer>,
     /// The first configuration, or a reloaded one.
     caf::reacts_to<engine::config_ptr>,
+    /// An operator's weights for a model.
+    caf::reacts_to<engine::weights_order>,
     /// Something may be due: a deadline, an expiring lease.
     caf::reacts_to<tick>>;
 

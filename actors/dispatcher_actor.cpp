@@ -189,6 +189,11 @@ dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directo
         self->state.machine.apply(c, now, self->state.out);
         deliver(self, now);
       },
+      [=](const engine::weights_order& order) {
+        const auto now = self->clock().now();
+        self->state.machine.set_weights(order, now, self->state.out);
+        deliver(self, now);
+      },
       [=](const tick& t) {
         if (!self->state.wakeup.rings(t)) return;
         const auto now = self->clock().now();

@@ -9,6 +9,7 @@
 #include <yaml-cpp/eventhandler.h>
 
 #include "engine/config_reader.hpp"
+#include "engine/rendezvous.hpp"
 
 namespace millrace::engine {
 namespace {
@@ -64,9 +65,12 @@ void link_provider(provider_config& p, name_table& names) {
 
 void link_model(model_config& m, const config& c, name_table& names) {
   m.id = names.intern("model/" + m.name);
+  for (group_config& g : m.groups) g.place = hash_text("group/" + g.name);
   for (target_config& t : m.targets) {
     const std::string& provider = c.providers[t.provider].name;
-    t.name = names.intern("breaker/" + provider + "/" + (t.model.empty() ? "*" : t.model));
+    const std::string name = "breaker/" + provider + "/" + (t.model.empty() ? "*" : t.model);
+    t.name = names.intern(name);
+    t.place = hash_text(name);
   }
 }
 

@@ -28,6 +28,9 @@ inline constexpr size_t queue_classes = 3;
 /// How the targets of a model are ordered.
 enum class strategy : std::uint8_t { cost, quality, speed, weighted, least_busy };
 
+/// Whose weighted choices stay the same from request to request.
+enum class stickiness : std::uint8_t { none, tenant, session };
+
 /// No limit configured.
 inline constexpr std::int64_t unlimited = std::numeric_limits<std::int64_t>::max();
 
@@ -65,6 +68,7 @@ struct client_config {
   std::int64_t rpm = unlimited;
   std::int64_t tpm = unlimited;
   bool admin = false;
+  bool private_data = false;  ///< all its requests are private
 
   name_id id = no_name;         ///< of "client/<name>"
   name_id tenant_id = no_name;  ///< of "tenant/<tenant>"
@@ -142,7 +146,18 @@ struct target_config {
   std::int64_t max_output_tokens = 0;  ///< of one answer; 0: not known
   double quality = 0.5;                ///< 0..1
   double weight = 1;
-  name_id name = no_name;  ///< of "breaker/<provider>/<model>"; two models of ours may share one target
+  size_t group = 0;         ///< index into model_config::groups, where there are any
+  name_id name = no_name;   ///< of "breaker/<provider>/<model>"; two models of ours may share one target
+  std::uint64_t place = 0;  ///< hash of the same, for weighted choices
+};
+
+/// Targets of a model that stand together: the model's strategy puts the groups in order, each group's own
+/// its targets.
+struct group_config {
+  std::string name;
+  double weight = 1;  ///< 0: only where no group with a weight can serve
+  engine::strategy strategy = strategy::cost;
+  std::uint64_t place = 0;  ///< hash of the name
 };
 
 struct cache_rule_config {
@@ -154,6 +169,9 @@ struct cache_rule_config {
 struct model_config {
   std::string name;  ///< as clients ask for it
   engine::strategy strategy = strategy::cost;
+  stickiness sticky = stickiness::none;
+  bool private_data = false;         ///< all requests for it are private
+  std::vector<group_config> groups;  ///< none: the targets stand for themselves
   std::vector<target_config> targets;
   std::vector<std::string> fallbacks;
   std::vector<size_t> fallback_models;  ///< indices into config::models, same order

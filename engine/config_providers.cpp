@@ -118,10 +118,10 @@ void read_facts(const config_section& s, const config& c, target_config& t) {
 }
 
 target_config read_target(const config_value& value, const std::vector<std::string>& providers,
-                          const config& c) {
+                          const config& c, const model_config& m) {
   const config_section s(
       value, {"provider", "model", "input_usd", "output_usd", "cached_usd", "cache_write_usd", "image_usd",
-              "context_tokens", "max_output_tokens", "quality", "weight"});
+              "context_tokens", "max_output_tokens", "quality", "weight", "group"});
   target_config t;
   t.provider = s.require("provider", "name one of " + join(providers)).choice(providers);
   const config_value& model = s.require("model", "the provider's name for the model");
@@ -130,14 +130,15 @@ target_config read_target(const config_value& value, const std::vector<std::stri
   read_facts(s, c, t);
   s.read("quality", t.quality, 0, 1);
   s.read("weight", t.weight, 0, 1e6, true);
+  t.group = read_target_group(s, m);
   return t;
 }
 
 std::vector<target_config> read_targets(const config_value& value, const std::vector<std::string>& providers,
-                                        const config& c) {
+                                        const config& c, const model_config& m) {
   std::vector<target_config> out;
   for (const config_value& element : value.list(max_targets)) {
-    target_config t = read_target(element, providers, c);
+    target_config t = read_target(element, providers, c, m);
     const auto same = [&](const target_config& o) { return o.provider == t.provider && o.model == t.model; };
     if (std::any_of(out.begin(), out.end(), same))
       element.fail("the same provider and model stand above; remove one");
@@ -156,13 +157,13 @@ void read_cache_rule(const config_value& value, cache_rule_config& cache) {
 
 model_config read_model(const std::string& name, const config_section& s,
                         const std::vector<std::string>& providers, const config& c) {
-  static const std::vector<std::string> strategies = {"cost", "quality", "speed", "weighted", "least_busy"};
   model_config m;
   m.name = name;
   m.cache.ttl = c.cache.ttl;
-  if (const auto* v = s.find("strategy")) m.strategy = strategy(v->choice(strategies));
+  if (const auto* v = s.find("strategy")) m.strategy = strategy(v->choice(strategy_names));
+  read_groups(s, m);
   m.targets =
-      read_targets(s.require("targets", "list at least one, { provider: ..., model: ... }"), providers, c);
+      read_targets(s.require("targets", "list at least one, { provider: ..., model: ... }"), providers, c, m);
   if (const auto* v = s.find("cache")) read_cache_rule(*v, m.cache);
   s.read("coalesce", m.coalesce);
   return m;
@@ -208,8 +209,8 @@ void read_models(const config_value& value, config& c) {
   for (const provider_config& p : c.providers) providers.push_back(p.name);
   for (const auto& [name, entry] : value.entries()) {
     check_model_name(entry, name);
-    sections.emplace_back(entry,
-                          std::vector<std::string>{"strategy", "targets", "fallbacks", "cache", "coalesce"});
+    sections.emplace_back(entry, std::vector<std::string>{"strategy", "sticky", "private", "groups",
+                                                          "targets", "fallbacks", "cache", "coalesce"});
     c.model_index.emplace(name, c.models.size());
     c.models.push_back(read_model(name, sections.back(), providers, c));
     names.push_back(name);
@@ -217,6 +218,7 @@ void read_models(const config_value& value, config& c) {
   if (names.empty()) value.fail("names no model; remove it to resolve names by their prefix");
   for (size_t i = 0; i < sections.size(); ++i) {
     if (const auto* v = sections[i].find("fallbacks")) read_fallbacks(*v, names, c, c.models[i]);
+    check_choosing(sections[i], c, c.models[i]);
   }
 }
 

@@ -132,6 +132,16 @@ void read_models(const config_value& value, config& c);
 /// Needs all models, also those that the document leaves out.
 void read_documents(const config_value& value, config& c);
 
+/// As they are written, in the order of `engine::strategy`.
+inline const std::vector<std::string> strategy_names = {"cost", "quality", "speed", "weighted", "least_busy"};
+
+/// What a model says about choosing: `groups`, `sticky`, `private`. Targets name their groups.
+void read_groups(const config_section& s, model_config& m);
+/// Where `m` has groups, a target's `group` names one of them; else it must be absent.
+size_t read_target_group(const config_section& target, const model_config& m);
+/// Second pass, when all models are known: a private model needs a private target, a group needs a target.
+void check_choosing(const config_section& s, const config& c, const model_config& m);
+
 /// The values of a document that says nothing, without providers and models.
 config default_values();
 

@@ -95,7 +95,7 @@ struct client_index {
 };
 
 client_config read_client(const config_value& value, const config& c, client_index& seen) {
-  const config_section s(value, {"name", "secret", "tenant", "tier", "rpm", "tpm", "admin"});
+  const config_section s(value, {"name", "secret", "tenant", "tier", "rpm", "tpm", "admin", "private"});
   client_config client;
   const config_value& name = s.require("name", "every client key has one, it is what logs and metrics show");
   client.name = name.identifier();
@@ -114,6 +114,7 @@ client_config read_client(const config_value& value, const config& c, client_ind
   s.read_limit("rpm", client.rpm);
   s.read_limit("tpm", client.tpm);
   s.read("admin", client.admin);
+  s.read("private", client.private_data);
   return client;
 }
 

@@ -34,6 +34,14 @@ std::uint64_t signature_of(const acquire_request& r) {
   return h;
 }
 
+/// Those who always choose alike wait apart from those who choose otherwise: another's busy group is not in
+/// their way.
+std::uint64_t with_choice(std::uint64_t h, const route_plan& plan) {
+  if (plan.candidates.empty()) return h;
+  const candidate& first = plan.candidates.front();
+  return combine(combine(h, first.model), first.target);
+}
+
 queue_class lane_of(const acquire_request& r) {
   return static_cast<queue_class>(std::min<std::uint8_t>(r.queue, queue_classes - 1));
 }
@@ -137,7 +145,8 @@ bool dispatcher_machine::impl::plentiful(const open_call& like) const {
   const model_config& m =
       snapshot_of(r.config_version).config->models[snapshot_of(r.config_version).model_of[r.model]];
   const auto chosen = r.strategy == 0xff ? m.strategy : static_cast<strategy>(r.strategy);
-  const bool stable = plan_.candidates.size() == 1 || chosen == strategy::cost || chosen == strategy::quality;
+  const bool fixed = m.groups.empty() && (chosen == strategy::cost || chosen == strategy::quality);
+  const bool stable = plan_.candidates.size() == 1 || fixed;
   return plain && well && unlimited_client && stable && queue_.empty();
 }
 
@@ -179,6 +188,7 @@ void dispatcher_machine::impl::add_spares(const open_call& like, time_point now,
 void dispatcher_machine::impl::enqueue(open_call& c, time_point now, effects& out) {
   revoke_spares(out);
   c.signature = signature_of(c.ask);
+  if (c.ask.affinity != 0) c.signature = with_choice(c.signature, plan_);
   const fair_queue::item item{.id = c.ask.id,
                               .lane = lane_of(c.ask),
                               .tenant = c.ask.tenant,
@@ -371,7 +381,7 @@ void dispatcher_machine::impl::settle_key(open_call& c, const settlement& s, tim
       k.use.debt(over, now);
     }
   }
-  if (!s.hint.empty() || s.hint.limit_requests >= 0 || s.hint.limit_tokens >= 0) k.book.hint(s.hint, now);
+  if (!s.hint.empty()) k.book.hint(s.hint, now);
   if (s.outcome == attempt_outcome::ok) {
     const name_id target = targets_[c.target].name;
     const auto cooled =

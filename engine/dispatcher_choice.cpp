@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/dispatcher_impl.hpp"
+#include "engine/rendezvous.hpp"
 
 namespace millrace::engine {
 
@@ -17,15 +18,6 @@ constexpr duration short_wait = 100ms;
 constexpr size_t max_asks = 64;
 /// Keys whose use differs by less than this part of their limit take turns.
 constexpr double evenness = 1.0 / 32;
-
-/// Spreads the bits of `x` (splitmix64; G. Steele et al., "Fast splittable pseudorandom number generators",
-/// 2014).
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
 
 /// Least used first; a probe before everything, so that a healed key is found out.
 bool better(const known_key& a, const known_key& b) {
@@ -57,6 +49,11 @@ class dispatcher_machine::impl::views : public target_lookup {
     v.usable = false;
     for (const std::uint32_t index : snapshot_.provider_keys[target.provider]) see(owner_.keys_[index], t, v);
     return v;
+  }
+
+  const traffic_weights* weights(size_t model) const override {
+    const auto changed = snapshot_.weights.find(static_cast<std::uint32_t>(model));
+    return changed == snapshot_.weights.end() ? nullptr : &changed->second;
   }
 
   mutable bool too_large = false;
@@ -103,7 +100,7 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
   r.barred = c.ask.barred;
   r.input_tokens = c.ask.input_tokens;
   r.output_tokens = c.ask.max_output_tokens;
-  r.random = mix(c.ask.id ^ seed_);
+  r.random = c.ask.affinity != 0 ? c.ask.affinity : mix64(c.ask.id ^ seed_);
   r.now = now;
   const views seen(*this, c, s, now);
   router_.plan(*s.config, r, seen, plan_);

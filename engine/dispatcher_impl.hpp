@@ -28,6 +28,7 @@ class dispatcher_machine::impl {
   explicit impl(std::uint64_t seed) : seed_(seed) {}
 
   void apply(config_ptr c, time_point now, effects& out);
+  void set_weights(const weights_order& order, time_point now, effects& out);
   void count(const acquire_request& r, time_point now, effects& out);
   void acquire(const acquire_request& r, time_point now, effects& out);
   void cancel(ticket id, time_point now, effects& out);
@@ -66,6 +67,7 @@ class dispatcher_machine::impl {
   // Configuration.
   void learn_names(const config& c);
   void add_snapshot(config_ptr c);
+  void keep_weights(snapshot& s) const;
   known_key* find_key(name_id name);
   known_target* find_target(name_id name);
   const snapshot& snapshot_of(std::uint64_t version) const;

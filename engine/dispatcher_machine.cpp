@@ -74,8 +74,41 @@ void dispatcher_machine::impl::add_snapshot(config_ptr c) {
   s.model_of.resize(c->names->size(), npos);
   for (size_t m = 0; m < c->models.size(); ++m) s.model_of[c->models[m].id] = static_cast<std::uint32_t>(m);
   s.config = std::move(c);
+  keep_weights(s);
   snapshots_.push_back(std::move(s));
   if (snapshots_.size() > max_snapshots) snapshots_.pop_front();
+}
+
+/// Weights changed at run time outlive a reload that says nothing new of their model.
+void dispatcher_machine::impl::keep_weights(snapshot& s) const {
+  if (snapshots_.empty()) return;
+  const snapshot& old = snapshots_.back();
+  for (const auto& [model, weights] : old.weights) {
+    const model_config& m = old.config->models[model];
+    const auto found = s.config->model_index.find(m.name);
+    if (found == s.config->model_index.end()) continue;
+    if (same_traffic(*old.config, m, *s.config, s.config->models[found->second]))
+      s.weights.emplace(static_cast<std::uint32_t>(found->second), weights);
+  }
+}
+
+void dispatcher_machine::impl::set_weights(const weights_order& order, time_point now, effects& out) {
+  if (snapshots_.empty()) return;
+  snapshot& s = snapshots_.back();
+  const auto found = s.config->model_index.find(order.model);
+  if (s.config->version != order.config_version || found == s.config->model_index.end()) return;
+  const model_config& m = s.config->models[found->second];
+  if (order.groups.size() != m.groups.size() || order.targets.size() != m.targets.size()) return;
+  const traffic_weights wanted{order.groups, order.targets};
+  const auto model = static_cast<std::uint32_t>(found->second);
+  if (wanted == configured_weights(m)) {
+    s.weights.erase(model);
+  } else {
+    s.weights.insert_or_assign(model, wanted);
+  }
+  revoke_spares(out);
+  pass_needed_ = true;
+  finish(now, out);
 }
 
 const snapshot& dispatcher_machine::impl::snapshot_of(std::uint64_t version) const {
@@ -238,6 +271,9 @@ dispatcher_machine::~dispatcher_machine() = default;
 
 void dispatcher_machine::apply(config_ptr c, time_point now, effects& out) {
   impl_->apply(std::move(c), now, out);
+}
+void dispatcher_machine::set_weights(const weights_order& order, time_point now, effects& out) {
+  impl_->set_weights(order, now, out);
 }
 void dispatcher_machine::acquire(const acquire_request& r, time_point now, effects& out) {
   impl_->acquire(r, now, out);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "engine/names.hpp"
 #include "engine/place_counts.hpp"
 #include "engine/time.hpp"
+#include "engine/traffic_weights.hpp"
 #include "engine/use_meter.hpp"
 
 namespace millrace::engine {
@@ -88,6 +90,8 @@ struct dispatcher_status {
   std::vector<key> keys;         ///< those of the newest configuration, in its order
   std::vector<target> targets;   ///< likewise, each name once
   std::array<lane, queue_classes> lanes;
+  /// Models whose weights were changed at run time, by their index in the newest configuration.
+  std::unordered_map<std::uint32_t, traffic_weights> weights;
 };
 
 /// The node's decider: who may call what, now. It holds permits leased from the keys' owners and the last
@@ -117,6 +121,10 @@ class dispatcher_machine {
 
   /// First configuration, or a reload. Nothing may be asked before the first.
   void apply(config_ptr c, time_point now, effects& out);
+
+  /// Weights for requests that are decided from now on. They stay until a configuration comes that says
+  /// something else about the model's groups, targets or weights.
+  void set_weights(const weights_order& order, time_point now, effects& out);
 
   void acquire(const acquire_request& r, time_point now, effects& out);
   /// The asker no longer wants an answer: a waiting request leaves the queue, a granted one gives its permit

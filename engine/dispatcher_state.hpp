@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/config.hpp"
@@ -11,6 +12,7 @@
 #include "engine/names.hpp"
 #include "engine/target_stats.hpp"
 #include "engine/time.hpp"
+#include "engine/traffic_weights.hpp"
 #include "engine/use_meter.hpp"
 
 /// The dispatcher's memory, as plain structs. Private to dispatcher_machine.
@@ -158,6 +160,8 @@ struct snapshot {
   std::vector<std::vector<std::uint32_t>> provider_keys;  ///< provider -> indices of known keys
   std::vector<std::uint32_t> model_of;                    ///< name_id -> model; npos where it names none
   static constexpr std::uint32_t npos = 0xffffffff;
+  /// Of models whose weights were changed since their configuration was read.
+  std::unordered_map<std::uint32_t, traffic_weights> weights;
 };
 
 }  // namespace millrace::engine

@@ -34,6 +34,7 @@ dispatcher_status dispatcher_machine::impl::status(time_point now) const {
   if (snapshots_.empty()) return s;
   const config& c = *snapshots_.back().config;
   s.config_version = c.version;
+  s.weights = snapshots_.back().weights;
   for (const provider_config& p : c.providers) {
     for (const key_config& configured : p.keys) {
       const known_key& k = keys_[key_of_[configured.name]];

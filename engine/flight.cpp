@@ -118,6 +118,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.queue = static_cast<std::uint8_t>(call_.queue());
   r.strategy = call_.strategy;
   r.private_only = call_.private_only;
+  r.affinity = call_.affinity;
   r.first = !std::exchange(asked_before_, true);
   r.input_tokens = call_.facts.input_tokens;
   r.max_output_tokens = call_.facts.max_output_tokens;
@@ -150,6 +151,8 @@ bool flight::take_grant(const acquire_reply& reply) {
                                 [&](const key_config& k) { return k.name == reply.key; });
   const provider_dialect* wire = ports_.formats.between(call_.route, provider);
   if (key == provider.keys.end() || !wire) return unknown();
+  // Decided already; looked at once more, because a mistake anywhere before would be told to the wrong one.
+  if (call_.private_only && !provider.private_data) return unknown();
   // Only now, all together: until then they name the attempt before, which the answer's headers tell of.
   target_ = &target;
   provider_ = &provider;

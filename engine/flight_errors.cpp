@@ -6,6 +6,24 @@
 /// What the client is told when a request fails, and what a failed connection means.
 namespace millrace::engine {
 
+namespace {
+
+/// Nobody is down: it is the configuration that has nobody for this.
+api_error no_private_target(const std::string& model) {
+  return {403,
+          "permission_error",
+          "no_private_target",
+          "This request is private (by x-millrace-private, its client key or its model), and no provider of "
+          "the model `" +
+              model.substr(0, 128) +
+              "` may see private requests. Ask for another model, or have a provider marked `private: true`.",
+          "model",
+          {},
+          true};
+}
+
+}  // namespace
+
 attempt_failure flight::io_failure(upstream_failure failure, std::string_view phase) const {
   attempt_failure f;
   f.error = {502, "upstream_error", "upstream_unreachable", "", "", {}, true};
@@ -105,6 +123,16 @@ api_error flight::route_not_served() const {
           true};
 }
 
+bool flight::has_private_target() const {
+  const auto serves = [this](const model_config& model) {
+    return std::any_of(model.targets.begin(), model.targets.end(), [this](const target_config& t) {
+      return call_.config->providers[t.provider].private_data;
+    });
+  };
+  return serves(model_) || std::any_of(model_.fallback_models.begin(), model_.fallback_models.end(),
+                                       [&](size_t m) { return serves(call_.config->models[m]); });
+}
+
 answer flight::refuse(const acquire_reply& reply) {
   api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
   switch (reply.verdict) {
@@ -164,12 +192,10 @@ answer flight::refuse(const acquire_reply& reply) {
       }
       if (last_failure_) return refuse(last_failure_->error);
       if (unsayable_) return refuse(*unsayable_);
+      if (call_.private_only && !has_private_target()) return refuse(no_private_target(call_.facts.model));
       if (!barred_.empty()) return refuse(route_not_served());
       e.code = "no_target";
-      e.message = call_.private_only
-                      ? "No provider for this model is marked private. Drop x-millrace-private or ask "
-                        "for another model."
-                      : "No provider can serve this model at present. Try again later.";
+      e.message = "No provider can serve this model at present. Try again later.";
       break;
   }
   return refuse(e);

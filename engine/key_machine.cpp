@@ -263,6 +263,10 @@ void key_machine::apply(const limit_hint& h, time_point now) {
   paced_window& requests = h.reset_requests > longest_minute_reset ? day_ : requests_;
   requests.hint_limit(h.limit_requests);
   requests.observe_remaining(h.remaining_requests, now);
+  input_.hint_limit(h.limit_apart.input);
+  input_.observe_remaining(h.remaining_apart.input, now);
+  output_.hint_limit(h.limit_apart.output);
+  output_.observe_remaining(h.remaining_apart.output, now);
   // A key with limits for input and output apart has none for the sum that the answer could speak of.
   if (limits_.tpm_input != unlimited || limits_.tpm_output != unlimited) return;
   total_.hint_limit(h.limit_tokens);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -82,7 +83,8 @@ auto inspect(Inspector& f, lease_return& x) {
   return f(x.lease, x.permits, x.tokens);
 }
 
-/// What a provider's answer said about the key's limits. -1: not said.
+/// What a provider's answer said about the key's limits. -1: not said. Tokens are told as one sum, or input
+/// and output apart.
 struct limit_hint {
   std::int64_t limit_requests = -1;
   std::int64_t remaining_requests = -1;
@@ -90,12 +92,18 @@ struct limit_hint {
   std::int64_t remaining_tokens = -1;
   duration reset_requests{};
   duration reset_tokens{};
-  bool empty() const { return remaining_requests < 0 && remaining_tokens < 0; }
+  token_count limit_apart{-1, -1};
+  token_count remaining_apart{-1, -1};
+  /// Nothing that a key could heed.
+  bool empty() const {
+    return std::max({limit_requests, remaining_requests, limit_tokens, remaining_tokens, limit_apart.input,
+                     limit_apart.output, remaining_apart.input, remaining_apart.output}) < 0;
+  }
 };
 template <class Inspector>
 auto inspect(Inspector& f, limit_hint& x) {
   return f(x.limit_requests, x.remaining_requests, x.limit_tokens, x.remaining_tokens, x.reset_requests,
-           x.reset_tokens);
+           x.reset_tokens, x.limit_apart, x.remaining_apart);
 }
 
 enum class key_event_kind : std::uint8_t {
@@ -224,6 +232,7 @@ struct acquire_request {
   std::uint8_t queue = 1;        ///< queue_class
   std::uint8_t strategy = 0xff;  ///< strategy override; 0xff: the model's own
   bool private_only = false;
+  std::uint64_t affinity = 0;     ///< weighted choices are made with this number; 0: at random
   bool first = true;              ///< first attempt of this request: the client's own limits are charged
   std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;  ///< -1: not said; the learned p95 is reserved

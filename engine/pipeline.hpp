@@ -28,6 +28,7 @@ struct call {
   header_list forwarded;                  ///< request headers that go on to the provider
   std::uint8_t strategy = 0xff;           ///< override; 0xff: the model's own
   bool private_only = false;
+  std::uint64_t affinity = 0;                       ///< whose weighted choices it shares; 0: nobody's
   queue_class asked_queue = queue_class::priority;  ///< x-millrace-priority, which lowers and never raises
   time_point received;
   time_point deadline = time_point::max();  ///< the caller's

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <tuple>
+
+#include "engine/rendezvous.hpp"
 
 namespace millrace::engine {
 
@@ -13,27 +14,6 @@ namespace {
 constexpr size_t plan_cheapest = 3;
 constexpr size_t plan_best = 2;
 constexpr size_t plan_fastest = 1;
-
-/// Behind everything that has a weight.
-constexpr double never = std::numeric_limits<double>::infinity();
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): one request's random number gives each of its
-/// targets an independent one.
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
-/// An exponentially distributed time with rate `weight`: sorted by it, targets come in a weighted random
-/// order.
-double draw_order(std::uint64_t random, const candidate& where, double weight) {
-  if (weight <= 0) return never;
-  const std::uint64_t place = (std::uint64_t{where.model} << 32) | where.target;
-  const double uniform = (static_cast<double>(mix(random ^ mix(place)) >> 11) + 0.5) * 0x1p-53;
-  return -std::log(uniform) / weight;
-}
 
 double price(const target_config& t, std::int64_t input_tokens, std::int64_t output_tokens) {
   return t.input_usd * static_cast<double>(input_tokens) + t.output_usd * static_cast<double>(output_tokens);
@@ -60,10 +40,7 @@ void router::plan(const config& c, const route_request& request, const target_lo
   const model_config& own = c.models[request.model];
   const engine::strategy s = request.strategy.value_or(own.strategy);
   add_model(c, request.model, s, request, lookup);
-  if (!entries_.empty()) {
-    const auto by_strategy = [s](const entry& a, const entry& b) { return before(a, b, s); };
-    out.first_choice = std::min_element(entries_.begin(), entries_.end(), by_strategy)->where;
-  }
+  if (!entries_.empty()) out.first_choice = first_of(models_.front());
   for (const size_t fallback : own.fallback_models) {
     add_model(c, fallback, c.models[fallback].strategy, request, lookup);
   }
@@ -82,7 +59,9 @@ void router::plan(const config& c, const route_request& request, const target_lo
 void router::add_model(const config& c, size_t model, engine::strategy s, const route_request& request,
                        const target_lookup& lookup) {
   const size_t begin = entries_.size();
-  const auto& targets = c.models[model].targets;
+  const model_config& m = c.models[model];
+  const auto& targets = m.targets;
+  const traffic_weights* weights = lookup.weights(model);
   for (size_t i = 0; i < targets.size(); ++i) {
     const target_config& target = targets[i];
     if (request.private_only && !c.providers[target.provider].private_data) continue;
@@ -93,6 +72,7 @@ void router::add_model(const config& c, size_t model, engine::strategy s, const 
     entry e;
     e.where = {static_cast<std::uint32_t>(model), static_cast<std::uint32_t>(i)};
     e.name = target.name;
+    e.group = static_cast<std::uint32_t>(target.group);
     e.open = view.breaker != breaker_state::closed && !view.probe;
     e.usable = view.usable;
     e.room = view.used_fraction <= c.limits.headroom;
@@ -109,13 +89,56 @@ void router::add_model(const config& c, size_t model, engine::strategy s, const 
         e.speed_class = 2;
       }
     }
-    if (s == strategy::weighted || s == strategy::least_busy) {
-      e.draw = draw_order(request.random, e.where, target.weight);
-      e.busy = target.weight > 0 ? static_cast<double>(e.in_flight) / target.weight : never;
+    if (!m.groups.empty() || s == strategy::weighted || s == strategy::least_busy) {
+      const double weight = weights != nullptr ? weights->targets[i] : target.weight;
+      e.draw = waiting_time(request.random, target.place, weight);
+      e.busy = weight > 0 ? static_cast<double>(e.in_flight) / weight : never;
     }
     entries_.push_back(e);
   }
-  models_.push_back({begin, entries_.size(), s});
+  stretch added{begin, entries_.size(), s, m.groups.empty() ? nullptr : &m.groups, false};
+  added.overruled = model == request.model && request.strategy.has_value();
+  if (added.groups != nullptr) weigh_groups(added, request, weights);
+  models_.push_back(added);
+}
+
+/// Tells each entry how its group stands among the model's groups.
+void router::weigh_groups(const stretch& m, const route_request& request, const traffic_weights* weights) {
+  const auto in_group = [&](size_t group, auto&& what) {
+    for (size_t i = m.begin; i < m.end; ++i) {
+      if (entries_[i].group == group) what(entries_[i]);
+    }
+  };
+  for (size_t g = 0; g < m.groups->size(); ++g) {
+    const group_config& group = (*m.groups)[g];
+    const double weight = weights != nullptr ? weights->groups[g] : group.weight;
+    std::int64_t in_flight = 0;
+    in_group(g, [&](const entry& e) { in_flight += e.in_flight; });
+    const double draw = waiting_time(request.random, group.place, weight);
+    const double busy = weight > 0 ? static_cast<double>(in_flight) / weight : never;
+    in_group(g, [&](entry& e) {
+      e.group_draw = draw;
+      e.group_busy = busy;
+    });
+  }
+}
+
+/// What the strategy would take of all entries of `m`, of which there are some.
+candidate router::first_of(const stretch& m) {
+  const iterator begin = entries_.begin() + static_cast<std::ptrdiff_t>(m.begin);
+  const iterator end = entries_.begin() + static_cast<std::ptrdiff_t>(m.end);
+  const auto by = [](engine::strategy s) {
+    return [s](const entry& a, const entry& b) { return before(a, b, s); };
+  };
+  if (m.groups == nullptr) return std::min_element(begin, end, by(m.strategy))->where;
+  const auto by_group = [&](const entry& a, const entry& b) { return group_before(a, b, m.strategy); };
+  const std::uint32_t group = std::min_element(begin, end, by_group)->group;
+  const engine::strategy inside = m.inside(group);
+  const entry* first = nullptr;
+  for (iterator e = begin; e != end; ++e) {
+    if (e->group == group && (first == nullptr || before(*e, *first, inside))) first = &*e;
+  }
+  return first->where;
 }
 
 bool router::known(name_id target) const {
@@ -130,8 +153,23 @@ void router::plan_pass(bool tried, route_plan& out) {
     const iterator eligible = std::partition(
         begin, end, [tried](const entry& e) { return e.tried == tried && e.usable && !e.open; });
     const iterator full = std::partition(begin, eligible, [](const entry& e) { return e.room; });
-    plan_group(begin, full, m.strategy, out);
-    plan_group(full, eligible, m.strategy, out);
+    plan_part(begin, full, m, out);
+    plan_part(full, eligible, m, out);
+  }
+}
+
+/// One group after the other, or all targets where there are no groups.
+void router::plan_part(iterator begin, iterator end, const stretch& m, route_plan& out) {
+  if (m.groups == nullptr) {
+    plan_group(begin, end, m.strategy, out);
+    return;
+  }
+  const auto by_group = [&](const entry& a, const entry& b) { return group_before(a, b, m.strategy); };
+  while (begin != end) {
+    const std::uint32_t group = std::min_element(begin, end, by_group)->group;
+    const iterator stop = std::partition(begin, end, [group](const entry& e) { return e.group == group; });
+    plan_group(begin, stop, m.inside(group), out);
+    begin = stop;
   }
 }
 
@@ -172,6 +210,15 @@ bool router::before(const entry& a, const entry& b, engine::strategy s) {
       return by(a.busy, a.draw, a.where.target) < by(b.busy, b.draw, b.where.target);
   }
   return a.where.target < b.where.target;
+}
+
+/// Whether the group of `a` comes before the group of `b`. Groups are as good as their best target.
+bool router::group_before(const entry& a, const entry& b, engine::strategy s) {
+  const auto by = [](const auto&... values) { return std::tuple(values...); };
+  if (s == strategy::weighted) return by(a.group_draw, a.group) < by(b.group_draw, b.group);
+  if (s == strategy::least_busy)
+    return by(a.group_busy, a.group_draw, a.group) < by(b.group_busy, b.group_draw, b.group);
+  return before(a, b, s);
 }
 
 }  // namespace millrace::engine

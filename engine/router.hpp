@@ -10,6 +10,7 @@
 #include "engine/names.hpp"
 #include "engine/target_stats.hpp"
 #include "engine/time.hpp"
+#include "engine/traffic_weights.hpp"
 
 namespace millrace::engine {
 
@@ -30,6 +31,8 @@ class target_lookup {
  public:
   virtual ~target_lookup() = default;
   virtual target_view view(const target_config& target) const = 0;
+  /// The weights in force for a model, by its index; null: those of the configuration.
+  virtual const traffic_weights* weights(size_t /*model*/) const { return nullptr; }
 };
 
 struct route_request {
@@ -41,8 +44,9 @@ struct route_request {
   std::span<const name_id> barred;           ///< targets that cannot serve it at all
   std::int64_t input_tokens = 0;             ///< estimate
   std::int64_t output_tokens = -1;           ///< estimate; -1: target_stats::default_output_tokens
-  std::uint64_t random =
-      0;  ///< uniform; the same for all attempts of a request, so that its draw stays the same
+  /// Who draws: uniform, and the same for all attempts of a request, so that its draw stays the same. A
+  /// tenant's or session's own number makes all its requests draw alike.
+  std::uint64_t random = 0;
   time_point now{};
 };
 
@@ -69,10 +73,12 @@ struct route_plan {
 ///   left in the strategy's order; each target once, where it is mentioned first. Cost is the price of the
 ///   estimated tokens. Speed is the expected time; a target that is not measured, or not lately, comes first
 ///   while no call to it is in flight, and behind the measured ones while one is.
-/// - weighted: random without replacement, chances proportional to weights (Efraimidis and Spirakis,
-/// "Weighted
-///   random sampling with a reservoir", 2006); weight 0 comes last.
+/// - weighted: random without replacement, chances proportional to weights (see rendezvous.hpp); weight 0
+/// comes last.
 /// - least_busy: calls in flight / weight; equally busy ones as in weighted.
+/// Where the model has groups, its strategy puts them in order (by cost, quality and speed the group with the
+/// best target is the best), and each group's own strategy its targets; a strategy that the request asks for
+/// does both.
 /// Then the model's fallbacks in configured order, each by its own strategy; their own fallbacks are not
 /// followed.
 ///
@@ -91,6 +97,7 @@ class router {
   struct entry {
     candidate where;
     name_id name = no_name;
+    std::uint32_t group = 0;
     bool open = false;
     bool usable = true;
     bool room = true;
@@ -103,6 +110,8 @@ class router {
     double busy = 0;
     double draw = 0;  ///< order of a weighted draw
     std::int64_t in_flight = 0;
+    double group_draw = 0;
+    double group_busy = 0;
   };
   using iterator = std::vector<entry>::iterator;
   /// One model's part of `entries_`.
@@ -110,15 +119,24 @@ class router {
     size_t begin = 0;
     size_t end = 0;
     engine::strategy strategy = strategy::cost;
+    const std::vector<group_config>* groups = nullptr;  ///< null: none
+    bool overruled = false;                             ///< `strategy` holds for targets of groups, too
+    engine::strategy inside(std::uint32_t group) const {
+      return overruled ? strategy : (*groups)[group].strategy;
+    }
   };
 
   void add_model(const config& c, size_t model, engine::strategy s, const route_request& request,
                  const target_lookup& lookup);
   bool known(name_id target) const;
+  void weigh_groups(const stretch& m, const route_request& request, const traffic_weights* weights);
+  candidate first_of(const stretch& m);
   void plan_pass(bool tried, route_plan& out);
-  void plan_group(iterator begin, iterator end, engine::strategy s, route_plan& out);
+  static void plan_part(iterator begin, iterator end, const stretch& m, route_plan& out);
+  static void plan_group(iterator begin, iterator end, engine::strategy s, route_plan& out);
   static void take(iterator begin, iterator end, size_t count, engine::strategy by, route_plan& out);
   static bool before(const entry& a, const entry& b, engine::strategy s);
+  static bool group_before(const entry& a, const entry& b, engine::strategy s);
 
   std::vector<entry> entries_;
   std::vector<stretch> models_;

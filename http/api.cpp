@@ -10,11 +10,13 @@
 
 #include "http/answers.hpp"
 #include "http/cache_control.hpp"
+#include "http/choosing.hpp"
 #include "http/dialects/formats.hpp"
 #include "http/documents/classify_file.hpp"
-#include "http/request_id.hpp"
+#include "http/plain_request.hpp"
 #include "http/request_key.hpp"
 #include "http/route_table.hpp"
+#include "http/traffic_routes.hpp"
 
 namespace millrace::http {
 
@@ -32,97 +34,6 @@ constexpr std::array<std::string_view, 7> forwarded_headers = {
 
 /// The longest time that may be asked for in x-millrace-timeout-ms.
 constexpr std::int64_t max_timeout_ms = 24LL * 3600 * 1000;
-
-/// The client whose key the request carries. Every configured key is compared, so that the time taken tells
-/// nothing about which one matched.
-const engine::client_config* authenticate(const engine::config& c, const edge_request& r) {
-  if (c.open) return &c.clients.front();
-  std::string_view presented = r.header("authorization");
-  constexpr std::string_view scheme = "bearer ";
-  const bool bearer = presented.size() > scheme.size() &&
-                      std::equal(scheme.begin(), scheme.end(), presented.begin(), [](char a, char b) {
-                        return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b + 32) : b);
-                      });
-  presented = bearer ? presented.substr(scheme.size()) : std::string_view();
-  for (const char* name : {"x-api-key", "x-goog-api-key"}) {
-    if (presented.empty()) presented = r.header(name);
-  }
-  const engine::client_config* found = nullptr;
-  for (const auto& client : c.clients) {
-    if (client.key.matches(presented)) found = &client;
-  }
-  return found;
-}
-
-api_error invalid_key() {
-  return {401,
-          "invalid_request_error",
-          "invalid_api_key",
-          "The API key is missing or unknown. Send a key of this gateway as Authorization: Bearer KEY, "
-          "x-api-key or "
-          "x-goog-api-key.",
-          "",
-          {},
-          true};
-}
-
-/// Whether the body could not even be read, as against one that asks for something it may not have. Whoever
-/// sends such bodies gets an answer and no second try on the same connection.
-bool unreadable(const api_error& e) {
-  constexpr std::array<std::string_view, 4> codes = {"duplicate_key", "invalid_json", "invalid_utf8",
-                                                     "json_too_deep"};
-  return e.status == 415 || std::find(codes.begin(), codes.end(), e.code) != codes.end();
-}
-
-/// Answers a request that never reached the pipeline, and counts it.
-class plain_request {
- public:
-  plain_request(api_services& services, const edge_request& request)
-      : services_(services),
-        request_(request),
-        config_(services.threads[request.thread].config),
-        id_(request_id(request.header("x-request-id"))) {}
-
-  const std::string& id() const { return id_; }
-  const engine::config& config() const { return *config_; }
-  void set_client(const engine::client_config& c) { client_ = &c; }
-
-  answer refuse(const api_error& e) {
-    answer a;
-    a.status = e.status;
-    a.close = unreadable(e);
-    a.body = format_error(e, request_.path);
-    if (e.no_retry) a.headers.emplace_back("x-should-retry", "false");
-    if (e.status == 401) a.headers.emplace_back("www-authenticate", "Bearer");
-    return finish(std::move(a), e.code);
-  }
-
-  answer finish(answer a, std::string_view error_code = {}) {
-    a.headers.emplace_back("x-request-id", id_);
-    engine::request_record r;
-    r.id = id_;
-    r.method = request_.method;
-    r.route = request_.pattern;
-    if (client_) {
-      r.tenant = client_->tenant;
-      r.client = client_->name;
-      r.queue = client_->queue;
-    }
-    r.error_code = error_code;
-    r.status = a.status;
-    r.total = engine::clock::now() - request_.received;
-    r.overhead = r.total;
-    services_.watch->request_done(r);
-    return a;
-  }
-
- private:
-  api_services& services_;
-  const edge_request& request_;
-  const engine::config_ptr config_;  ///< of the client: a reload meanwhile must not take it away
-  std::string id_;
-  const engine::client_config* client_ = nullptr;
-};
 
 bool read_strategy(std::string_view text, std::uint8_t& out) {
   constexpr std::array<std::string_view, 5> names = {"cost", "quality", "speed", "weighted", "least_busy"};
@@ -194,11 +105,13 @@ void forward_headers(const edge_request& r, engine::header_list& out) {
   }
 }
 
-/// Whether a provider of the model counts tokens itself.
-bool counts_tokens(const engine::config& c, const engine::resolved_model& model) {
-  const auto& targets = c.models[model.model].targets;
-  return std::any_of(targets.begin(), targets.end(), [&c](const engine::target_config& t) {
-    return all_formats().between(route_kind::count_tokens, c.providers[t.provider]) != nullptr;
+/// Whether a provider of the model counts tokens itself, and may see the request.
+bool counts_tokens(const engine::call& call) {
+  const auto& targets = call.config->models[call.model.model].targets;
+  return std::any_of(targets.begin(), targets.end(), [&call](const engine::target_config& t) {
+    const auto& provider = call.config->providers[t.provider];
+    return (provider.private_data || !call.private_only) &&
+           all_formats().between(route_kind::count_tokens, provider) != nullptr;
   });
 }
 
@@ -255,7 +168,8 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
                          false});
   }
   c.model = *model;
-  if (kind == route_kind::count_tokens && !counts_tokens(*c.config, *model))
+  if (!apply_model(r, c, error)) return plain.refuse(error);
+  if (kind == route_kind::count_tokens && !counts_tokens(c))
     return plain.finish(token_count(c.facts));
   c.id = plain.id();
   c.body = r.body;
@@ -283,30 +197,6 @@ answer classify(api_services& services, const edge_request& r, engine::yield y) 
   if (r.has_header("traceparent")) c.forwarded.emplace_back("traceparent", r.header("traceparent"));
   return documents::classify_file(*thread.pipeline, services.documents, std::move(c),
                                   r.header("content-type"), r.query, y);
-}
-
-/// The client, if it may see the node's state; otherwise `refusal` is filled.
-const engine::client_config* admin(const engine::config& c, const edge_request& r, api_error& refusal) {
-  const auto* client = authenticate(c, r);
-  if (client && client->admin) return client;
-  refusal = client ? api_error{403,
-                               "permission_error",
-                               "admin_required",
-                               "This key may not see the node's state. Use one with `admin: true`.",
-                               "",
-                               {},
-                               true}
-                   : invalid_key();
-  return nullptr;
-}
-
-/// The answer to a client that is no admin; nullopt for one that is.
-std::optional<answer> refuse_unless_admin(const edge_request& r, plain_request& plain) {
-  api_error refusal;
-  const auto* client = admin(plain.config(), r, refusal);
-  if (!client) return plain.refuse(refusal);
-  plain.set_client(*client);
-  return std::nullopt;
 }
 
 answer see_node(api_services& services, const edge_request& r, engine::yield y, bool as_metrics) {
@@ -481,6 +371,7 @@ std::vector<route> api_routes(api_services& s) {
       {"GET", "/metrics", [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, true); }},
   };
   add_gemini_routes(s, routes);
+  add_traffic_routes(s, routes);
   return routes;
 }
 

@@ -10,6 +10,7 @@
 #include "engine/metrics.hpp"
 #include "engine/pipeline.hpp"
 #include "http/documents/classifier.hpp"
+#include "engine/traffic_weights.hpp"
 #include "http/edge.hpp"
 #include "http/status.hpp"
 
@@ -39,6 +40,8 @@ struct api_services {
   std::function<purge_result(size_t thread, const std::string& tenant, const std::string& model,
                              engine::cancellation& gone, engine::yield y)>
       purge;
+  /// Changes what the dispatcher weighs with, before it answers a later `look`.
+  std::function<void(const engine::weights_order& order)> set_weights;
   std::atomic<bool> ready{false};
   documents::document_desk documents;
 };

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "http/traffic_routes.hpp"
+
 namespace millrace::http {
 
 namespace {
@@ -95,6 +97,20 @@ json breakers_of(const engine::config& c, const engine::dispatcher_status& s) {
   return out;
 }
 
+/// Of the models that look at weights.
+json weights_of(const engine::config& c, const engine::dispatcher_status& s) {
+  json out = json::array();
+  for (std::size_t i = 0; i < c.models.size(); ++i) {
+    const auto& m = c.models[i];
+    if (!engine::uses_weights(m)) continue;
+    const auto changed = s.weights.find(static_cast<std::uint32_t>(i));
+    const bool is_changed = changed != s.weights.end();
+    const auto weights = is_changed ? changed->second : engine::configured_weights(m);
+    out.push_back(weights_json(c, m, weights, is_changed));
+  }
+  return out;
+}
+
 json queues_of(const engine::dispatcher_status& s) {
   json out = json::array();
   for (size_t i = 0; i < engine::queue_classes; ++i) {
@@ -148,6 +164,7 @@ std::string status_body(const node_view& node) {
       {"uptime_s", seconds(node.uptime)},
       {"config", {{"version", c.version}, {"source", c.source}}},
       {"models", std::move(models)},
+      {"weights", weights_of(c, node.dispatcher)},
       {"providers", providers_of(c, node.dispatcher)},
       {"breakers", breakers_of(c, node.dispatcher)},
       {"queues", queues_of(node.dispatcher)},

@@ -97,6 +97,9 @@ node::node(engine::config_ptr c, on_failure failed)
     const auto done = workers_[thread]->desk.purge(tenant, model, workers_[thread]->clock.wall(), gone, y);
     return http::purge_result{done.entries, done.complete};
   };
+  services_.set_weights = [this](const engine::weights_order& order) {
+    caf::anon_send(dispatcher_, order);
+  };
   edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, watch_,
                                        within_open_files(config_->http), edge_limits_of_process());
 }

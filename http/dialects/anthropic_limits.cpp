@@ -90,19 +90,13 @@ window read_window(const engine::upstream_head& head, std::string_view kind, sys
   return w;
 }
 
-/// Whichever has less left.
-window tighter(const window& a, const window& b) {
-  if (a.remaining < 0) return b;
-  return b.remaining >= 0 && b.remaining < a.remaining ? b : a;
-}
-
 }  // namespace
 
 engine::limit_hint read_anthropic_limits(const engine::upstream_head& head, system_clock::time_point now) {
   const window requests = read_window(head, "requests", now);
-  window tokens = read_window(head, "tokens", now);
-  if (tokens.remaining < 0)
-    tokens = tighter(read_window(head, "input-tokens", now), read_window(head, "output-tokens", now));
+  const window tokens = read_window(head, "tokens", now);
+  const window input = read_window(head, "input-tokens", now);
+  const window output = read_window(head, "output-tokens", now);
   engine::limit_hint hint;
   hint.limit_requests = requests.limit;
   hint.remaining_requests = requests.remaining;
@@ -110,6 +104,8 @@ engine::limit_hint read_anthropic_limits(const engine::upstream_head& head, syst
   hint.limit_tokens = tokens.limit;
   hint.remaining_tokens = tokens.remaining;
   hint.reset_tokens = tokens.reset;
+  hint.limit_apart = {input.limit, output.limit};
+  hint.remaining_apart = {input.remaining, output.remaining};
   return hint;
 }
 

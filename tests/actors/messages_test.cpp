@@ -33,8 +33,9 @@ auto members(const lease_return& x) {
   return std::tuple(lease, permits, tokens.input, tokens.output);
 }
 auto members(const limit_hint& x) {
-  const auto& [limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens] = x;
-  return std::tuple(limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens);
+  const auto& [limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens, limit, left] = x;
+  return std::tuple(limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens, limit.input,
+                    limit.output, left.input, left.output);
 }
 auto members(const key_event& x) {
   const auto& [kind, target, retry_after] = x;
@@ -114,6 +115,10 @@ auto members(const earlier_use& x) {
   for (const auto& k : keys) all.push_back(members(k));
   return std::tuple(all);
 }
+auto members(const engine::weights_order& x) {
+  const auto& [model, version, groups, targets] = x;
+  return std::tuple(model, version, groups, targets);
+}
 auto members(const tick& x) {
   const auto& [epoch] = x;
   return std::tuple(epoch);
@@ -148,7 +153,7 @@ TEST_F(messages, OfLeasesSurviveTheWire) {
   lease_report report{"n1", {}, {}, 3, {4, 5}, {}, {}};
   report.used = {{1, odd, 2, {3, 4}}, {5, -odd, 6, {7, 8}}};
   report.returned = {{9, 10, {11, 12}}};
-  report.hints = {{1, 2, 3, 4, odd, 2 * odd}};
+  report.hints = {{1, 2, 3, 4, odd, 2 * odd, {5, 6}, {7, 8}}};
   report.events = {{key_event_kind::rate_limited, "p/m", odd}, {key_event_kind::no_credit, "", {}}};
   survives(report);
 }
@@ -184,6 +189,7 @@ TEST_F(messages, OfBreakersSurviveTheWire) {
 TEST_F(messages, OfTheDirectorySurviveTheWire) {
   survives(resolve_name{std::string("key/p/\0\xc3\xa4", 9)});
   survives(tick{~0ULL});
+  survives(engine::weights_order{"m", 3, {0.5, 2}, {1, 0, 4}});
 }
 
 TEST_F(messages, ThatAreCutOffNeverArrive) {

@@ -9,6 +9,7 @@
 
 #include "engine/config.hpp"
 #include "engine/dispatcher_machine.hpp"
+#include "engine/rendezvous.hpp"
 
 namespace millrace::engine {
 
@@ -47,12 +48,27 @@ class config_builder {
       t.provider = p;
       t.model = name;
       t.input_usd = t.output_usd = price++;
-      t.name = names_.intern("breaker/" + c.providers[p].name + "/" + name);
+      const std::string full = "breaker/" + c.providers[p].name + "/" + name;
+      t.name = names_.intern(full);
+      t.place = hash_text(full);
       m.targets.push_back(t);
     }
     m.fallback_models = fallbacks;
     c.model_index[name] = c.models.size();
     c.models.push_back(std::move(m));
+    return *this;
+  }
+  /// Groups of the last model, by their weights, and the group of each of its targets.
+  config_builder& groups(const std::vector<double>& weights, const std::vector<size_t>& of_targets) {
+    model_config& m = c.models.back();
+    for (const double w : weights) {
+      group_config g;
+      g.name = "g" + std::to_string(m.groups.size());
+      g.weight = w;
+      g.place = hash_text("group/" + g.name);
+      m.groups.push_back(g);
+    }
+    for (size_t i = 0; i < m.targets.size(); ++i) m.targets[i].group = of_targets.at(i);
     return *this;
   }
   config_builder& client(const std::string& name, std::int64_t rpm, std::int64_t tpm) {

@@ -277,6 +277,7 @@ class flight_world {
   cancellation gone;
   config_ptr config = make_config();
   bool stream = false;
+  bool private_only = false;
   duration patience = std::chrono::minutes(1);
 
   /// Runs one request; `after` continues on the coroutine with the answer, to read its stream.
@@ -292,6 +293,7 @@ class flight_world {
       c.body = "question";
       c.facts.model = "m";
       c.facts.stream = stream;
+      c.private_only = private_only;
       c.client = &config->clients.front();
       c.received = time.now();
       c.deadline = time.now() + patience;

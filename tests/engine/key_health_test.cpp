@@ -174,5 +174,22 @@ TEST(key_health, a_provider_s_limit_lowers_ours_and_lifts_it_only_to_what_is_con
   EXPECT_EQ(h.used(&key_use::tpm), 1000);
 }
 
+TEST(key_health, input_and_output_are_heeded_apart) {
+  harness h({.tpm_input = 10'000, .tpm_output = 10'000});
+  h.hint({.limit_apart = {-1, 2000}, .remaining_apart = {9000, 500}});
+  EXPECT_EQ(h.used(&key_use::tpm_input), 1000);
+  EXPECT_EQ(h.used(&key_use::tpm_output), 1500);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 1500.0 / 2000);
+  h.hint({.limit_tokens = 100, .remaining_tokens = 0});
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 1500.0 / 2000) << "the sum is no limit of such a key";
+}
+
+TEST(key_health, a_provider_that_counts_apart_is_believed_whatever_is_configured) {
+  harness h({.tpm = 10'000});
+  h.hint({.limit_apart = {4000, 1000}, .remaining_apart = {3500, 1000}});
+  EXPECT_EQ(h.used(&key_use::tpm), 0);
+  EXPECT_EQ(h.key.notice(h.now).used_fraction, 500.0 / 4000);
+}
+
 }  // namespace
 }  // namespace millrace::engine

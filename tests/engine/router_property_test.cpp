@@ -31,12 +31,15 @@ struct random_world : world {
     const unsigned models = 1 + random() % 4;
     for (unsigned m = 0; m < models; ++m) {
       model(static_cast<engine::strategy>(random() % 5));
+      const unsigned groups = chance(40) ? 1 + random() % 3 : 0;
+      for (unsigned g = 0; g < groups; ++g) group(random() % 4, static_cast<engine::strategy>(random() % 5));
       const unsigned targets = 1 + random() % 7;
       for (unsigned t = 0; t < targets; ++t) {
         auto& added = target(random() % 5, 0.1 * (random() % 10), random() % 4);
         added.name = random() % names;
         // One target is one provider's, in whatever model.
         added.provider = added.name % 2;
+        if (groups > 0) added.group = random() % groups;
       }
     }
     for (unsigned f = random() % 5; f > 0; --f) c.models[0].fallback_models.push_back(random() % models);
@@ -70,6 +73,12 @@ struct random_world : world {
   bool room(name_id n) const { return views.at(n).used_fraction <= c.limits.headroom; }
   engine::strategy strategy_of(size_t m) const {
     return m == 0 && request.strategy ? *request.strategy : c.models[m].strategy;
+  }
+  /// What puts the targets of one group in order.
+  engine::strategy strategy_of(const candidate& k) const {
+    const auto& m = c.models[k.model];
+    const bool asked = k.model == 0 && request.strategy;
+    return m.groups.empty() || asked ? strategy_of(size_t{k.model}) : m.groups[config_of(k).group].strategy;
   }
   /// The models in the order of the plan.
   std::vector<size_t> model_order() const {
@@ -199,14 +208,14 @@ TEST(router_property, EachGroupFollowsItsStrategy) {
     const auto& all = w.out.candidates;
     const auto group_of = [&w](const candidate& k) {
       const name_id n = w.config_of(k).name;
-      return std::tuple(w.was_tried(n), k.model, w.room(n));
+      return std::tuple(w.was_tried(n), k.model, w.room(n), w.config_of(k).group);
     };
     while (begin < all.size()) {
       size_t end = begin + 1;
       while (end < all.size() && group_of(all[end]) == group_of(all[begin])) ++end;
       const std::vector<candidate> group(all.begin() + static_cast<std::ptrdiff_t>(begin),
                                          all.begin() + static_cast<std::ptrdiff_t>(end));
-      const auto s = w.strategy_of(all[begin].model);
+      const auto s = w.strategy_of(all[begin]);
       if (s == strategy::least_busy || s == strategy::weighted) {
         const auto rank = [&w, s](const candidate& k) {
           const auto& t = w.config_of(k);
@@ -223,6 +232,21 @@ TEST(router_property, EachGroupFollowsItsStrategy) {
         EXPECT_EQ(group, plan_by_hand(w, group, s));
       }
       begin = end;
+    }
+  });
+}
+
+TEST(router_property, GroupsStandTogether) {
+  in_many_worlds([](const random_world& w) {
+    std::set<std::tuple<bool, std::uint32_t, bool, size_t>> left;
+    const auto place_of = [&w](const candidate& k) {
+      const name_id n = w.config_of(k).name;
+      return std::tuple(w.was_tried(n), k.model, w.room(n), w.config_of(k).group);
+    };
+    for (size_t i = 0; i < w.out.candidates.size(); ++i) {
+      const auto here = place_of(w.out.candidates[i]);
+      EXPECT_FALSE(left.contains(here)) << "at place " << i;
+      if (i > 0 && place_of(w.out.candidates[i - 1]) != here) left.insert(place_of(w.out.candidates[i - 1]));
     }
   });
 }

@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/rendezvous.hpp"
 #include "engine/router.hpp"
 
 namespace millrace::engine {
@@ -35,10 +36,22 @@ struct world : target_lookup {
     auto& targets = c.models.back().targets;
     targets.emplace_back();
     targets.back().name = next_name++;
+    targets.back().place = hash_text("target/" + std::to_string(targets.back().name));
+    if (!c.models.back().groups.empty()) targets.back().group = c.models.back().groups.size() - 1;
     targets.back().input_usd = price;
     targets.back().quality = quality;
     targets.back().weight = weight;
     return targets.back();
+  }
+  /// Adds a group to the last model; targets that are added from now on belong to it.
+  group_config& group(double weight = 1, engine::strategy s = strategy::cost) {
+    auto& groups = c.models.back().groups;
+    groups.emplace_back();
+    groups.back().name = "g" + std::to_string(groups.size());
+    groups.back().weight = weight;
+    groups.back().strategy = s;
+    groups.back().place = hash_text("group/" + groups.back().name);
+    return groups.back();
   }
   void measure(name_id name, duration total) {
     stats[name].record({duration::zero(), total, 500}, now);
@@ -66,7 +79,13 @@ struct world : target_lookup {
   }
   const target_config& config_of(const candidate& k) const { return c.models[k.model].targets[k.target]; }
 
+  const traffic_weights* weights(size_t model) const override {
+    const auto it = changed.find(model);
+    return it == changed.end() ? nullptr : &it->second;
+  }
+
   name_id next_name = 0;
+  std::unordered_map<size_t, traffic_weights> changed;
 };
 
 }  // namespace millrace::engine

@@ -390,14 +390,17 @@ TEST(anthropic_passthrough, reads_limits) {
   EXPECT_EQ(hint.limit_requests, 50);
   EXPECT_EQ(hint.remaining_requests, 49);
   EXPECT_EQ(hint.reset_requests, std::chrono::seconds(7));
-  EXPECT_EQ(hint.limit_tokens, 8000);
-  EXPECT_EQ(hint.remaining_tokens, 7000);
-  EXPECT_EQ(hint.reset_tokens, std::chrono::seconds(2));
+  EXPECT_EQ(hint.limit_tokens, -1);
+  EXPECT_EQ(hint.remaining_tokens, -1);
+  EXPECT_EQ(hint.limit_apart, (engine::token_count{40000, 8000}));
+  EXPECT_EQ(hint.remaining_apart, (engine::token_count{39000, 7000}));
   head.headers.emplace_back("anthropic-ratelimit-tokens-remaining", "100");
-  head.headers.emplace_back("anthropic-ratelimit-tokens-reset", "2025-02-30T12:00:00Z");
+  head.headers.emplace_back("anthropic-ratelimit-tokens-reset", "2025-03-01T14:00:01.5+02:00");
   hint = read_anthropic_limits(head, now);
   EXPECT_EQ(hint.remaining_tokens, 100);
-  EXPECT_EQ(hint.reset_tokens, engine::duration{});
+  EXPECT_EQ(hint.reset_tokens, std::chrono::seconds(2));
+  head.headers.back().second = "2025-02-30T12:00:00Z";
+  EXPECT_EQ(read_anthropic_limits(head, now).reset_tokens, engine::duration{});
   EXPECT_TRUE(read_anthropic_limits({}, now).empty());
 }
 

@@ -42,7 +42,7 @@ class Examples(unittest.TestCase):
                     {"providers": {"p": odd}}, *({"providers": {"p": {**provider, **part}}} for part in (
                         {"timeouts": odd}, {"breaker": odd}, {"keys": [odd]})),
                     *({"providers": {"p": provider}, "models": {"m": part}} for part in (
-                        odd, {"targets": [odd]}, {"targets": [target], "cache": odd}))]
+                        odd, {"targets": [odd]}, {"targets": [target], "cache": odd}, {"groups": [odd]}))]
         example = read("examples/millrace.yaml")
         for section in sections:
             said = self.check(json.dumps(section)).stderr
