@@ -167,6 +167,9 @@ config_ptr parse_config(const std::string& yaml, const std::string& source, cons
   } catch (const YAML::Exception& e) {
     fail_at(source, e.mark, "this is not YAML: " + e.msg + advice(yaml, e));
   }
+  const bool chooses =
+      std::any_of(c.models.begin(), c.models.end(), [](const model_config& m) { return !m.choose.empty(); });
+  if (chooses) c.judge = std::make_shared<prompt_judge>(c.complexity);
   if (c.open) add_default_client(c);
   link_names(c, previous);
   return std::make_shared<const config>(std::move(c));

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/complexity.hpp"
 #include "engine/documents_config.hpp"
 #include "engine/model_table.hpp"
 #include "engine/names.hpp"
@@ -160,6 +161,14 @@ struct group_config {
   std::uint64_t place = 0;  ///< hash of the name
 };
 
+/// Sends requests for a model on to another one. What is not said fits everything.
+struct choose_rule {
+  std::optional<engine::complexity> complexity;
+  std::optional<std::string> tier;  ///< of the client
+  std::optional<bool> code;
+  size_t model = 0;  ///< index into config::models
+};
+
 struct cache_rule_config {
   bool enabled = true;
   bool any_temperature = false;
@@ -175,6 +184,7 @@ struct model_config {
   std::vector<target_config> targets;
   std::vector<std::string> fallbacks;
   std::vector<size_t> fallback_models;  ///< indices into config::models, same order
+  std::vector<choose_rule> choose;      ///< the first that fits counts; none: the model itself
   cache_rule_config cache;
   bool coalesce = false;
   name_id id = no_name;  ///< of "model/<name>"
@@ -231,6 +241,8 @@ struct config {
   limits_config limits;
   queue_config queue;
   documents_config documents = default_documents();
+  complexity_config complexity;
+  std::shared_ptr<const prompt_judge> judge;  ///< of `complexity`; null where no model has rules
   /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per
   /// provider, named
   /// "<provider>/*", whose only target has an empty `model`: what clients ask for makes no state here.

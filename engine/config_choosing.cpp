@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <functional>
 
 #include "engine/config_reader.hpp"
+#include "engine/model_choice.hpp"
 
 /// What models say about choosing among their targets.
 namespace millrace::engine {
@@ -28,12 +30,91 @@ std::vector<std::string> group_names(const model_config& m) {
   return names;
 }
 
-bool serves_private(const config& c, const model_config& m) {
-  return std::any_of(m.targets.begin(), m.targets.end(),
-                     [&](const target_config& t) { return c.providers[t.provider].private_data; });
+constexpr size_t max_rules = 64;
+const std::vector<std::string> complexity_names = {"simple", "medium", "complex"};
+
+void read_words(const config_section& s, std::string_view key, std::vector<std::string>& words) {
+  const auto* list = s.find(key);
+  if (list == nullptr) return;
+  words.clear();
+  for (const config_value& element : list->list(complexity_config::max_words)) {
+    words.push_back(element.text());
+    if (words.back().size() > complexity_config::max_word_bytes)
+      element.fail("is longer than 64 bytes; name a word or a short phrase");
+  }
+}
+
+choose_rule read_rule(const config_value& value, const std::vector<std::string>& names, const config& c,
+                      const model_config& m) {
+  const config_section s(value, {"complexity", "tier", "code", "model"});
+  choose_rule rule;
+  if (const auto* v = s.find("complexity")) rule.complexity = complexity(v->choice(complexity_names));
+  if (const auto* v = s.find("tier")) {
+    std::vector<std::string> tiers;
+    for (const auto& tier : c.tiers) tiers.push_back(tier.first);
+    std::sort(tiers.begin(), tiers.end());
+    rule.tier = tiers[v->choice(tiers)];
+  }
+  if (const auto* v = s.find("code")) rule.code = v->boolean();
+  rule.model = other_model(s.require("model", "name the model that answers what fits"), names, c, m);
+  return rule;
 }
 
 }  // namespace
+
+size_t other_model(const config_value& element, const std::vector<std::string>& names, const config& c,
+                   const model_config& m) {
+  const std::string name = element.text();
+  const auto found = c.model_index.find(name);
+  if (found == c.model_index.end()) {
+    const std::string near = suggestion(name, names);
+    element.fail("there is no model " + element.quoted() +
+                 (near.empty() ? "; define it under `models`" : near));
+  }
+  if (name == m.name) element.fail("this is the model itself; name another one");
+  return found->second;
+}
+
+void read_complexity(const config_value& value, config& c) {
+  const config_section s(value, {"simple_below", "design_words", "step_words"});
+  s.read("simple_below", c.complexity.simple_below, 0, complexity_config::max_simple_below);
+  read_words(s, "design_words", c.complexity.design_words);
+  read_words(s, "step_words", c.complexity.step_words);
+}
+
+void read_choose(const config_section& s, const std::vector<std::string>& names, const config& c,
+                 model_config& m) {
+  const auto* rules = s.find("choose");
+  if (rules == nullptr) return;
+  for (const config_value& element : rules->list(max_rules)) {
+    if (!m.choose.empty()) {
+      const choose_rule& last = m.choose.back();
+      if (!last.complexity && !last.tier && !last.code)
+        element.fail("is never reached: the rule above fits everything; move it up");
+    }
+    m.choose.push_back(read_rule(element, names, c, m));
+  }
+}
+
+void check_loops(const std::vector<config_section>& sections, const config& c) {
+  enum class mark : std::uint8_t { unseen, under_way, good };
+  std::vector<mark> marks(c.models.size(), mark::unseen);
+  const std::function<void(size_t)> visit = [&](size_t model) {
+    marks[model] = mark::under_way;
+    for (const choose_rule& rule : c.models[model].choose) {
+      if (marks[rule.model] == mark::under_way) {
+        sections[model].find("choose")->fail("leads from `" + c.models[model].name + "` to `" +
+                                             c.models[rule.model].name +
+                                             "` and back again; remove one of the rules of this loop");
+      }
+      if (marks[rule.model] == mark::unseen) visit(rule.model);
+    }
+    marks[model] = mark::good;
+  };
+  for (size_t m = 0; m < c.models.size(); ++m) {
+    if (marks[m] == mark::unseen) visit(m);
+  }
+}
 
 void read_groups(const config_section& s, model_config& m) {
   static const std::vector<std::string> kinds = {"none", "tenant", "session"};
@@ -67,10 +148,7 @@ void check_choosing(const config_section& s, const config& c, const model_config
       s.find("groups")->fail("no target of the model names the group `" + m.groups[g].name +
                              "`; add one with `group`, or remove the group");
   }
-  if (!m.private_data || serves_private(c, m)) return;
-  const bool behind = std::any_of(m.fallback_models.begin(), m.fallback_models.end(),
-                                  [&](size_t f) { return serves_private(c, c.models[f]); });
-  if (!behind)
+  if (m.private_data && !serves_private(c, m))
     s.find("private")->fail(
         "no provider of the model's targets and fallbacks has `private: true`, so none could serve it; mark "
         "one, or remove `private`");

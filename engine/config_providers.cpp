@@ -173,19 +173,11 @@ model_config read_model(const std::string& name, const config_section& s,
 void read_fallbacks(const config_value& value, const std::vector<std::string>& names, config& c,
                     model_config& m) {
   for (const config_value& element : value.list(max_fallbacks)) {
-    std::string name = element.text();
-    const auto found = c.model_index.find(name);
-    if (found == c.model_index.end()) {
-      const std::string near = suggestion(name, names);
-      element.fail("there is no model " + element.quoted() +
-                   (near.empty() ? "; define it under `models`" : near));
-    }
-    if (name == m.name) element.fail("a model cannot be its own fallback");
+    const size_t model = other_model(element, names, c, m);
     const auto& listed = m.fallback_models;
-    if (std::find(listed.begin(), listed.end(), found->second) != listed.end())
-      element.fail("is listed twice");
-    m.fallback_models.push_back(found->second);
-    m.fallbacks.push_back(std::move(name));
+    if (std::find(listed.begin(), listed.end(), model) != listed.end()) element.fail("is listed twice");
+    m.fallback_models.push_back(model);
+    m.fallbacks.push_back(c.models[model].name);
   }
 }
 
@@ -209,8 +201,9 @@ void read_models(const config_value& value, config& c) {
   for (const provider_config& p : c.providers) providers.push_back(p.name);
   for (const auto& [name, entry] : value.entries()) {
     check_model_name(entry, name);
-    sections.emplace_back(entry, std::vector<std::string>{"strategy", "sticky", "private", "groups",
-                                                          "targets", "fallbacks", "cache", "coalesce"});
+    sections.emplace_back(
+        entry, std::vector<std::string>{"strategy", "sticky", "private", "groups", "targets", "fallbacks",
+                                        "choose", "cache", "coalesce"});
     c.model_index.emplace(name, c.models.size());
     c.models.push_back(read_model(name, sections.back(), providers, c));
     names.push_back(name);
@@ -218,8 +211,10 @@ void read_models(const config_value& value, config& c) {
   if (names.empty()) value.fail("names no model; remove it to resolve names by their prefix");
   for (size_t i = 0; i < sections.size(); ++i) {
     if (const auto* v = sections[i].find("fallbacks")) read_fallbacks(*v, names, c, c.models[i]);
+    read_choose(sections[i], names, c, c.models[i]);
     check_choosing(sections[i], c, c.models[i]);
   }
+  check_loops(sections, c);
 }
 
 key_config builtin_key() {

@@ -141,6 +141,15 @@ void read_groups(const config_section& s, model_config& m);
 size_t read_target_group(const config_section& target, const model_config& m);
 /// Second pass, when all models are known: a private model needs a private target, a group needs a target.
 void check_choosing(const config_section& s, const config& c, const model_config& m);
+void read_complexity(const config_value& value, config& c);
+/// Second pass: `choose`, whose rules name other models. Loops are for `check_loops`.
+void read_choose(const config_section& s, const std::vector<std::string>& names, const config& c,
+                 model_config& m);
+/// When all rules are known; `sections` are those of the models.
+void check_loops(const std::vector<config_section>& sections, const config& c);
+/// The index of a model that `element` names; fails when there is none, or when it is `m` itself.
+size_t other_model(const config_value& element, const std::vector<std::string>& names, const config& c,
+                   const model_config& m);
 
 /// The values of a document that says nothing, without providers and models.
 config default_values();

@@ -203,7 +203,7 @@ void read_breaker(const config_value& value, breaker_config& b) {
 
 void read_document(const config_value& root, config& c) {
   const config_section s(root, {"node", "http", "log", "auth", "tiers", "model_data", "providers", "models",
-                                "cache", "breaker", "retry", "limits", "queue", "documents"});
+                                "cache", "breaker", "retry", "limits", "queue", "documents", "complexity"});
   const auto with = [&](std::string_view key, auto read) {
     if (const auto* v = s.find(key)) read(*v);
   };
@@ -224,6 +224,7 @@ void read_document(const config_value& root, config& c) {
   section("models", read_models);
   section("retry", read_retry);
   section("limits", read_limits);
+  section("complexity", read_complexity);
   section("queue", read_queue);
   require_loopback(s, c);
 }

@@ -79,7 +79,6 @@ class flight {
   std::string without_key(std::string text) const;
   const client_dialect& format() const { return ports_.formats.of(call_.route); }
   api_error route_not_served() const;
-  bool has_private_target() const;
   answer refuse(const acquire_reply& reply);
   answer refuse(const api_error& error);
   void add_headers(answer& a, bool with_cost);

@@ -51,7 +51,11 @@ void flight::finish(int status, std::string_view error_code) {
   r.id = call_.id;
   r.method = "POST";
   r.route = to_string(call_.route);
-  r.model = model_.name;
+  r.model = call_.config->models[call_.asked].name;
+  if (call_.judged) {
+    r.complexity = to_string(call_.judged->complexity);
+    r.chosen = model_.name;
+  }
   r.tenant = call_.client->tenant;
   r.client = call_.client->name;
   if (attempts_ > 0) {
@@ -94,6 +98,7 @@ void flight::add_headers(answer& a, bool with_cost) {
   }
   a.headers.emplace_back("x-millrace-attempts", std::to_string(attempts_));
   a.headers.emplace_back("x-millrace-fallback", fallback_ ? "true" : "false");
+  if (call_.judged) a.headers.emplace_back("x-millrace-complexity", to_string(call_.judged->complexity));
   if (!request_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", joined(request_.dropped));
   if (with_cost) {
     a.headers.emplace_back("x-millrace-cost-usd", usd_text(cost_usd_));

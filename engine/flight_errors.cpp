@@ -2,6 +2,7 @@
 
 #include "engine/answer_headers.hpp"
 #include "engine/flight.hpp"
+#include "engine/model_choice.hpp"
 
 /// What the client is told when a request fails, and what a failed connection means.
 namespace millrace::engine {
@@ -123,16 +124,6 @@ api_error flight::route_not_served() const {
           true};
 }
 
-bool flight::has_private_target() const {
-  const auto serves = [this](const model_config& model) {
-    return std::any_of(model.targets.begin(), model.targets.end(), [this](const target_config& t) {
-      return call_.config->providers[t.provider].private_data;
-    });
-  };
-  return serves(model_) || std::any_of(model_.fallback_models.begin(), model_.fallback_models.end(),
-                                       [&](size_t m) { return serves(call_.config->models[m]); });
-}
-
 answer flight::refuse(const acquire_reply& reply) {
   api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
   switch (reply.verdict) {
@@ -192,7 +183,8 @@ answer flight::refuse(const acquire_reply& reply) {
       }
       if (last_failure_) return refuse(last_failure_->error);
       if (unsayable_) return refuse(*unsayable_);
-      if (call_.private_only && !has_private_target()) return refuse(no_private_target(call_.facts.model));
+      if (call_.private_only && !serves_private(*call_.config, model_))
+        return refuse(no_private_target(call_.facts.model));
       if (!barred_.empty()) return refuse(route_not_served());
       e.code = "no_target";
       e.message = "No provider can serve this model at present. Try again later.";

@@ -192,6 +192,7 @@ void known_answer::add_headers(answer& a) {
   a.headers.emplace_back("x-millrace-attempts", "0");
   a.headers.emplace_back("x-millrace-fallback", source_.fallback ? "true" : "false");
   if (!source_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", source_.dropped);
+  if (call_.judged) a.headers.emplace_back("x-millrace-complexity", to_string(call_.judged->complexity));
   a.headers.emplace_back("x-millrace-cost-usd", "0");
   const auto overhead = ports_.time.now() - call_.received - waited_;
   a.headers.emplace_back(
@@ -205,7 +206,11 @@ void known_answer::record(int status, std::string_view error_code) {
   r.id = call_.id;
   r.method = "POST";
   r.route = to_string(call_.route);
-  r.model = call_.config->models.at(call_.model.model).name;
+  r.model = call_.config->models.at(call_.asked).name;
+  if (call_.judged) {
+    r.complexity = to_string(call_.judged->complexity);
+    r.chosen = call_.config->models.at(call_.model.model).name;
+  }
   r.tenant = call_.client->tenant;
   r.client = call_.client->name;
   r.provider = source_.provider;

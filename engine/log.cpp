@@ -176,6 +176,10 @@ void access_logger::request_done(const request_record& r) {
   line.number("attempts", r.attempts);
   line.boolean("fallback", r.fallback);
   line.text("cache", r.cache);
+  if (!r.complexity.empty()) {
+    line.text("complexity", r.complexity);
+    line.text("chosen", r.chosen);
+  }
   line.boolean("stream", r.stream);
   line.boolean("client_gone", r.client_gone);
   line.number("input_tokens", r.used.input_tokens);

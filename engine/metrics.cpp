@@ -104,6 +104,7 @@ struct request_series {
   Counter* fallbacks = nullptr;
   Counter* gone = nullptr;
   Counter* cache = nullptr;
+  Counter* complexity = nullptr;
 };
 
 struct attempt_series {
@@ -203,6 +204,9 @@ struct metrics::impl {
       counters("millrace_client_gone_total", "Requests whose client left before the end.");
   bounded_family<Counter> cache =
       counters("millrace_cache_requests_total", "Requests for an answer by what x-millrace-cache said.");
+  bounded_family<Counter> complexity = counters(
+      "millrace_complexity_total",
+      "Requests for models with rules, by how hard the prompt looked and the model that was chosen.");
   bounded_family<Counter> attempts = counters("millrace_attempts_total", "Upstream calls by how they ended.");
   bounded_family<Histogram> attempt_duration = histograms(
       "millrace_attempt_duration_seconds", "Time of an upstream call, from its permit to its end.");
@@ -235,6 +239,11 @@ request_series metrics::impl::find(const request_record& r) {
   s.duration = &duration.get(std::move(timed), latency_buckets);
   s.overhead = &overhead.get({{"route", route}}, overhead_buckets);
   if (!r.cache.empty()) s.cache = &cache.get({{"model", model}, {"outcome", std::string(r.cache)}});
+  if (!r.complexity.empty()) {
+    s.complexity = &complexity.get({{"model", model},
+                                    {"complexity", std::string(r.complexity)},
+                                    {"chosen", vocabulary::known(names->models, r.chosen)}});
+  }
   s.gone = &gone.get({{"route", route}});
   s.wait = &wait.get({{"queue", std::string(to_string(r.queue))}}, latency_buckets);
   if (r.provider.empty()) return s;
@@ -288,8 +297,8 @@ void metrics::request_done(const request_record& r) {
   const std::array<char, 4> numbers = {static_cast<char>(r.status & 0xff),
                                        static_cast<char>(r.status >> 8 & 0xff), static_cast<char>(r.queue),
                                        static_cast<char>(is_post(r))};
-  make_key(cache.key, r.route, r.model, r.tenant, r.provider, r.upstream_model, r.cache,
-           std::string_view(numbers.data(), numbers.size()));
+  make_key(cache.key, r.route, r.model, r.tenant, r.provider, r.upstream_model, r.cache, r.complexity,
+           r.chosen, std::string_view(numbers.data(), numbers.size()));
   auto it = cache.requests.find(std::string_view(cache.key));
   if (it == cache.requests.end()) it = cache.requests.emplace(cache.key, impl_->find(r)).first;
   const request_series& s = it->second;
@@ -299,6 +308,7 @@ void metrics::request_done(const request_record& r) {
   s.overhead->Observe(seconds(r.overhead));
   if (r.client_gone) s.gone->Increment();
   if (s.cache != nullptr) s.cache->Increment();
+  if (s.complexity != nullptr) s.complexity->Increment();
   // Whoever asked for a permit, granted or not; others never waited.
   if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(seconds(r.waited));
   if (s.first_token == nullptr) return;

@@ -23,7 +23,9 @@ struct call {
   std::string id;  ///< x-request-id
   std::string_view body;
   request_facts facts;
-  resolved_model model;
+  resolved_model model;  ///< that answers
+  size_t asked = 0;      ///< index of the model that was asked for: another one where rules chose
+  std::optional<prompt_traits> judged;    ///< where the model that was asked for has rules
   const client_config* client = nullptr;  ///< inside `config`
   header_list forwarded;                  ///< request headers that go on to the provider
   std::uint8_t strategy = 0xff;           ///< override; 0xff: the model's own

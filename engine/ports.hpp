@@ -318,7 +318,9 @@ struct request_record {
   duration first_token{};  ///< 0: none
   duration waited{};       ///< for a permit
   queue_class queue = queue_class::standard;
-  std::string_view cache;  ///< as in x-millrace-cache; empty where no answer could be cached
+  std::string_view cache;       ///< as in x-millrace-cache; empty where no answer could be cached
+  std::string_view complexity;  ///< as in x-millrace-complexity; empty where nothing was judged
+  std::string_view chosen;      ///< configured name of the model that rules chose; with `complexity`
 };
 
 /// One finished upstream call.

@@ -169,11 +169,12 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
   }
   c.model = *model;
   if (!apply_model(r, c, error)) return plain.refuse(error);
-  if (kind == route_kind::count_tokens && !counts_tokens(c))
-    return plain.finish(token_count(c.facts));
+  if (kind == route_kind::count_tokens && !counts_tokens(c)) return plain.finish(token_count(c.facts));
   c.id = plain.id();
   c.body = r.body;
-  c.key = request_key(kind, c.client->tenant, c.facts.model, c.private_only, r.body);
+  const std::string chosen = c.model.model == c.asked ? std::string() : question_model(c);
+  c.key =
+      request_key(kind, c.client->tenant, chosen.empty() ? c.facts.model : chosen, c.private_only, r.body);
   forward_headers(r, c.forwarded);
   answer a = thread.pipeline->run(std::move(c), y);
   a.comments = kind != route_kind::generate;

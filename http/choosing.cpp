@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "engine/model_choice.hpp"
 #include "engine/rendezvous.hpp"
+#include "http/prompt_text.hpp"
 
 namespace millrace::http {
 
@@ -16,6 +18,13 @@ std::uint64_t number_of(const engine::call& c, std::string_view session) {
   std::uint64_t h = engine::hash_text(c.client->tenant, engine::hash_text("tenant/"));
   if (!session.empty()) h = engine::hash_text(session, engine::hash_text("/session/", h));
   return std::max<std::uint64_t>(h, 1);
+}
+
+void choose(std::string_view body, engine::call& c) {
+  std::string prompt;
+  read_prompt(c.route, body, engine::complexity_config::max_prompt_bytes, prompt);
+  c.judged = c.config->judge->judge(prompt);
+  c.model.model = engine::choose_model(*c.config, c.model.model, *c.judged, c.client->tier, c.private_only);
 }
 
 }  // namespace
@@ -32,11 +41,19 @@ bool apply_model(const edge_request& r, engine::call& c, engine::api_error& erro
              true};
     return false;
   }
+  const engine::model_config& asked = c.config->models[c.model.model];
+  c.asked = c.model.model;
+  c.private_only = c.private_only || c.client->private_data || asked.private_data;
+  if (!asked.choose.empty() && has_prompt(c.route)) choose(r.body, c);
   const engine::model_config& model = c.config->models[c.model.model];
-  c.private_only = c.private_only || c.client->private_data || model.private_data;
+  c.private_only = c.private_only || model.private_data;
   if (model.sticky != engine::stickiness::none)
     c.affinity = number_of(c, model.sticky == engine::stickiness::session ? session : std::string_view());
   return true;
+}
+
+std::string question_model(const engine::call& c) {
+  return c.facts.model + "\n" + c.config->models[c.model.model].name;
 }
 
 }  // namespace millrace::http

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "engine/pipeline.hpp"
 #include "http/edge.hpp"
 
@@ -9,9 +11,14 @@ namespace millrace::http {
 /// Longest `x-millrace-session`, in bytes.
 inline constexpr std::size_t max_session_bytes = 256;
 
-/// Finishes a call whose client and model are known: private when its header, its client or its model says
-/// so, and with the number that its weighted choices are made with, where the model is sticky. False, with
-/// `error`, for a session that is none. Pure; any thread.
+/// Finishes a call whose client and model are known: with the model that the rules of the asked one choose,
+/// for which alone the prompt is read; private when its header, its client or one of its models says so; and
+/// with the number that its weighted choices are made with, where the model is sticky. False, with `error`,
+/// for a session that is none. Pure; any thread.
 bool apply_model(const edge_request& r, engine::call& c, engine::api_error& error);
+
+/// What stands for the model in the key of a question that rules sent to another model than was asked for.
+/// The same words of clients of two tiers may be two models' to answer: then they are two questions.
+std::string question_model(const engine::call& c);
 
 }  // namespace millrace::http

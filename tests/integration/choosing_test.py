@@ -1,4 +1,5 @@
-"""Who answers: shares of traffic that change while the node runs, and requests that only private providers may see."""
+"""Who answers: shares of traffic that change while the node runs, requests that only private providers may see, and
+models chosen by how hard a prompt looks."""
 
 import collections
 import json
@@ -180,6 +181,83 @@ class Residency(TestCase):
         self.assertEqual(ask(private).header("x-millrace-cache"), "miss")
         self.assertEqual(ask(private).header("x-millrace-cache"), "hit")
         self.assertEqual(ask({}).header("x-millrace-cache"), "hit")
+
+
+class Complexity(TestCase):
+    """Easy questions of some go to small models."""
+
+    @classmethod
+    def prepare(cls):
+        simulator = cls.shared(Simulator())
+        tiers = ("free", "basic", "pro")
+        cls.gateway = cls.shared(Gateway({
+            **CALM,
+            "auth": {"keys": [*({"name": t, "secret": t, "tier": t, "tenant": "acme"} for t in tiers),
+                              {"name": "ops", "secret": "ops", "admin": True}]},
+            "providers": {"p": provider(simulator.base_url, "k")},
+            "complexity": {"simple_below": 60},
+            "models": {
+                "assistant": {"targets": [target("p", "premium")], "choose": [
+                    {"complexity": "simple", "tier": "free", "model": "small"},
+                    {"complexity": "medium", "tier": "basic", "model": "middle"},
+                    {"code": True, "model": "coder"}]},
+                "small": {"targets": [target("p", "local-small")]},
+                "middle": {"targets": [target("p", "local-medium")]},
+                "coder": {"targets": [target("p", "local-code")]}}}))
+
+    SIMPLE = "What is a mill race?"
+    MEDIUM = "Tell me at some length what a mill race is and who built the first one in this country."
+    COMPLEX = "Design a mill race, and compare it with a leat."
+    CODE = "What does this do?\n```python\nprint(1)\n```"
+
+    def ask(self, text, tier, path="/v1/chat/completions", body=None):
+        body = body or chat_body("assistant", text)
+        return request(self.gateway.port, "POST", path, body, bearer(tier))
+
+    def test_tier_and_prompt_decide(self):
+        for text, tier, complexity, model in (
+                (self.SIMPLE, "free", "simple", "local-small"), (self.SIMPLE, "basic", "simple", "premium"),
+                (self.MEDIUM, "basic", "medium", "local-medium"), (self.MEDIUM, "free", "medium", "premium"),
+                (self.CODE, "pro", "medium", "local-code"), (self.COMPLEX, "free", "complex", "premium")):
+            answer = self.ask(text, tier)
+            told = (answer.status, answer.header("x-millrace-complexity"), answer.header("x-millrace-model"))
+            self.assertEqual(told, (200, complexity, model), (text, tier))
+            self.assertEqual(answer.json()["model"], "assistant", "the name that the client knows")
+
+    def test_every_dialect_is_read(self):
+        user = {"role": "user", "content": self.SIMPLE}
+        google = json.dumps({"contents": [{"role": "user", "parts": [{"text": self.SIMPLE}]}]})
+        for path, body in (
+                ("/v1/messages", json.dumps({"model": "assistant", "max_tokens": 9, "messages": [user]})),
+                ("/v1/responses", json.dumps({"model": "assistant", "input": self.SIMPLE})),
+                ("/v1beta/models/assistant:generateContent", google),
+                ("/v1beta/models/assistant:streamGenerateContent?alt=sse", google)):
+            answer = self.ask(None, "free", path, body)
+            told = (answer.status, answer.header("x-millrace-complexity"), answer.header("x-millrace-model"))
+            self.assertEqual(told, (200, "simple", "local-small"), path)
+
+    def test_models_without_rules_are_not_judged(self):
+        answer = self.gateway.chat("small", key="free")
+        self.assertEqual((answer.status, answer.header("x-millrace-complexity")), (200, None))
+
+    def test_one_tiers_answer_is_not_anothers(self):
+        body = chat_body("assistant", self.SIMPLE, temperature=0)
+        self.assertEqual(self.ask(None, "free", body=body).header("x-millrace-cache"), "miss")
+        self.assertEqual(self.ask(None, "free", body=body).header("x-millrace-cache"), "hit")
+        other = self.ask(None, "pro", body=body)
+        self.assertEqual((other.header("x-millrace-cache"), other.header("x-millrace-model")), ("miss", "premium"))
+        hit = self.ask(None, "free", body=body)
+        self.assertEqual((hit.header("x-millrace-model"), hit.header("x-millrace-complexity")),
+                         ("local-small", "simple"))
+
+    def test_it_is_counted_and_logged(self):
+        labels = {"model": "assistant", "complexity": "complex", "chosen": "assistant"}
+        before = self.gateway.metric("millrace_complexity_total", "ops", **labels)
+        answer = self.ask(self.COMPLEX, "pro")
+        self.assertEqual(self.gateway.metric("millrace_complexity_total", "ops", **labels), before + 1)
+        number = answer.header("x-request-id")
+        line = wait_until(lambda: next((r for r in self.gateway.log_records() if r.get("id") == number), None), "its line")
+        self.assertEqual((line["model"], line["complexity"], line["chosen"]), ("assistant", "complex", "assistant"))
 
 
 if __name__ == "__main__":

@@ -37,12 +37,13 @@ class Examples(unittest.TestCase):
         provider = {"base_url": "http://h/v1", "keys": [{"id": "k", "secret": "s"}]}
         target = {"provider": "p", "model": "x"}
         sections = [odd, *({name: odd} for name in ("node", "http", "log", "auth", "breaker", "retry", "limits", "queue",
-                                                    "cache", "documents")),
+                                                    "complexity", "cache", "documents")),
                     {"auth": {"keys": [odd]}}, {"cache": {"exact": odd}}, {"queue": {"weights": odd}},
                     {"providers": {"p": odd}}, *({"providers": {"p": {**provider, **part}}} for part in (
                         {"timeouts": odd}, {"breaker": odd}, {"keys": [odd]})),
                     *({"providers": {"p": provider}, "models": {"m": part}} for part in (
-                        odd, {"targets": [odd]}, {"targets": [target], "cache": odd}, {"groups": [odd]}))]
+                        odd, {"targets": [odd]}, {"targets": [target], "cache": odd}, {"groups": [odd]},
+                        {"targets": [target], "choose": [odd]}))]
         example = read("examples/millrace.yaml")
         for section in sections:
             said = self.check(json.dumps(section)).stderr
