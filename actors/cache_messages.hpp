@@ -26,7 +26,8 @@ auto inspect(Inspector& f, cache_key& x) {
 template <class Inspector>
 auto inspect(Inspector& f, cached_answer& x) {
   return f(x.body, x.content_type, x.tenant, x.model, x.provider, x.upstream_model, x.key_id, x.input_tokens,
-           x.output_tokens, x.stored_at, x.expires_at, x.fallback, x.coalesced);
+           x.output_tokens, x.stored_at, x.expires_at, x.stale_until, x.fallback, x.upgraded, x.confidence,
+           x.coalesced);
 }
 
 }  // namespace millrace::engine

@@ -1,6 +1,7 @@
 #include "engine/answer_headers.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -51,6 +52,31 @@ answer error_answer(const api_error& error, const client_dialect& format) {
   }
   if (error.no_retry) a.headers.emplace_back("x-should-retry", "false");
   return a;
+}
+
+bool give_whole(const client_dialect& format, route_kind route, const request_facts& asked,
+                std::string_view body, std::string_view content_type, answer& out) {
+  if (!asked.stream) {
+    out.body = body;
+    out.content_type = content_type;
+    return true;
+  }
+  std::string events;
+  if (!format.replay_stream(route, body, asked.include_usage, events)) return false;
+  out.body = std::move(events);
+  out.content_type = "text/event-stream; charset=utf-8";
+  out.headers.emplace_back("cache-control", "no-cache");
+  return true;
+}
+
+void add_upgrade(answer& out, bool upgraded, double confidence) {
+  out.headers.emplace_back("x-millrace-upgraded", upgraded ? "true" : "false");
+  if (confidence >= 0) out.headers.emplace_back("x-millrace-confidence", fmt::format("{:.4g}", confidence));
+}
+
+void add_age(answer& out, const cached_answer& entry, wall_time now) {
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - entry.stored_at).count();
+  out.headers.emplace_back("age", std::to_string(std::max<std::int64_t>(0, age)));
 }
 
 api_error deadline_error() {

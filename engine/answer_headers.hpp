@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/cached_answer.hpp"
 #include "engine/exchange.hpp"
 #include "engine/messages.hpp"
 #include "engine/ports.hpp"
@@ -16,6 +17,14 @@ void add_client_windows(header_list& headers, const acquire_reply& counted);
 std::string usd_text(double usd);
 /// An error as a whole answer in the client's dialect, with the headers that say when and whether to retry.
 answer error_answer(const api_error& error, const client_dialect& format);
+/// Puts a whole answer to a plain request into the form that the client asked for. False, with `out`
+/// untouched, when it cannot be told as a stream.
+bool give_whole(const client_dialect& format, route_kind route, const request_facts& asked,
+                std::string_view body, std::string_view content_type, answer& out);
+/// Of a model with an upgrade: whether that answered, and how sure the answer is (below 0: not known).
+void add_upgrade(answer& out, bool upgraded, double confidence);
+/// `age`, in seconds.
+void add_age(answer& out, const cached_answer& entry, wall_time now);
 /// The request's own time ran out.
 api_error deadline_error();
 /// The request's client is gone; nobody reads this.

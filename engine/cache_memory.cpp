@@ -14,25 +14,30 @@ std::uint64_t fingerprint(const cache_key& key) {
   return f;
 }
 
-bool expired(const cached_answer& a, wall_time now) {
-  return a.expires_at <= now;
+bool useless(const cached_answer& a, wall_time now) {
+  return a.useless_at() <= now;
 }
 
 }  // namespace
 
 cache_memory::cache_memory(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
-cached_answer_ptr cache_memory::find(const cache_key& key, wall_time now) {
+cached_answer_ptr cache_memory::find(const cache_key& key, wall_time now, cached_answer_ptr* stale) {
   const auto it = entries_.find(key);
   if (it == entries_.end()) {
     ++counters_.misses;
     return nullptr;
   }
   node& n = it->second;
-  if (expired(*n.answer, now)) {
+  if (useless(*n.answer, now)) {
     ++counters_.misses;
     ++counters_.expirations;
     drop(n);
+    return nullptr;
+  }
+  if (n.answer->expires_at <= now) {
+    ++counters_.misses;
+    if (stale != nullptr) *stale = n.answer;
     return nullptr;
   }
   ++counters_.hits;
@@ -49,7 +54,7 @@ void cache_memory::insert(const cache_key& key, cached_answer_ptr answer, wall_t
     frequency = it->second.frequency;
     drop(it->second);
   }
-  if (expired(*answer, now)) return;
+  if (useless(*answer, now)) return;
   const std::size_t bytes = answer->size_bytes() + entry_overhead_bytes;
   if (bytes > max_bytes_ / largest_entry_divisor) {
     ++counters_.too_large;
@@ -106,7 +111,7 @@ void cache_memory::make_room(std::size_t bytes, wall_time now) {
 
 void cache_memory::shrink_small(wall_time now) {
   node& n = *small_.tail;
-  if (expired(*n.answer, now)) {
+  if (useless(*n.answer, now)) {
     ++counters_.expirations;
     drop(n);
   } else if (n.frequency >= worth_keeping) {
@@ -123,7 +128,7 @@ void cache_memory::shrink_small(wall_time now) {
 
 void cache_memory::shrink_main(wall_time now) {
   node& n = *main_.tail;
-  if (expired(*n.answer, now)) {
+  if (useless(*n.answer, now)) {
     ++counters_.expirations;
     drop(n);
   } else if (n.frequency > 0) {

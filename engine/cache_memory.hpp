@@ -18,7 +18,8 @@ namespace millrace::engine {
 /// if it was asked for again, there or soon after it fell out (a ghost queue remembers fingerprints); in the
 /// main queue what was asked for goes round again. So answers asked for once pass through a tenth of the
 /// memory, and a scan cannot flush the rest. A hit moves nothing. Two things differ from the paper: sizes
-/// count in bytes, and an expired entry that reaches the end of a queue is dropped whatever it was asked for.
+/// count in bytes, and a useless entry (see `cached_answer`) that reaches the end of a queue is dropped
+/// whatever it was asked for.
 ///
 /// Not thread-safe: its owner locks. Entries handed out outlive their eviction.
 class cache_memory {
@@ -39,7 +40,7 @@ class cache_memory {
     std::uint64_t misses = 0;
     std::uint64_t insertions = 0;   ///< replacements too
     std::uint64_t evictions = 0;    ///< for want of room
-    std::uint64_t expirations = 0;  ///< found expired
+    std::uint64_t expirations = 0;  ///< found useless
     std::uint64_t too_large = 0;    ///< not taken
   };
 
@@ -48,9 +49,10 @@ class cache_memory {
   cache_memory(const cache_memory&) = delete;
   cache_memory& operator=(const cache_memory&) = delete;
 
-  /// The answer, or null. An expired one is erased. O(1), allocates nothing.
-  cached_answer_ptr find(const cache_key& key, wall_time now);
-  /// Takes `answer` (not null) in place of what was there; one that is too large or expired only takes the
+  /// The answer, or null. One that expired goes to `stale`, if that is not null and it is still of use in an
+  /// outage; a useless one is erased. O(1), allocates nothing.
+  cached_answer_ptr find(const cache_key& key, wall_time now, cached_answer_ptr* stale = nullptr);
+  /// Takes `answer` (not null) in place of what was there; one that is too large or useless only takes the
   /// old one away. O(1) amortised.
   void insert(const cache_key& key, cached_answer_ptr answer, wall_time now);
   /// Whether it was there.

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
+#include "engine/cached_answer.hpp"
 #include "engine/config.hpp"
 #include "engine/ports.hpp"
 
@@ -14,6 +16,7 @@ struct cache_wish {
   bool no_store = false;
   bool only_if_cached = false;
   std::optional<duration> max_age{};
+  std::optional<duration> stale_if_error{};  ///< RFC 5861: how long after its expiry an answer may serve
 };
 
 /// How one request uses the cache and the calls in flight.
@@ -25,6 +28,10 @@ struct cache_plan {
   bool only_if_cached = false;
   duration max_age = duration::max();  ///< oldest entry that it takes
   duration ttl{};                      ///< of the entry that it makes
+  duration keep_stale{};               ///< how long beyond `ttl` that entry is kept for outages
+  /// In an outage: how long after its expiry an entry may serve, and how old it may be.
+  duration stale{};
+  duration oldest_stale = duration::max();
 };
 
 /// How long an answer that is no entry serves identical requests, where the model says `coalesce: true`.
@@ -50,7 +57,16 @@ inline cache_plan plan_cache(const cache_wish& wish, const model_config& model, 
   p.only_if_cached = wish.only_if_cached;
   p.max_age = wish.max_age.value_or(duration::max());
   p.ttl = model.cache.ttl;
+  p.keep_stale = model.degrade.stale;
+  if (p.look) p.stale = std::min(model.degrade.stale, wish.stale_if_error.value_or(duration::max()));
+  if (wish.max_age) p.oldest_stale = *wish.max_age + wish.stale_if_error.value_or(duration::zero());
   return p;
+}
+
+/// Whether an expired entry may serve when no provider answers (RFC 5861, section 4: stale-if-error).
+inline bool may_serve_stale(const cached_answer& entry, const cache_plan& p, wall_time now) {
+  return p.stale > duration::zero() && now < entry.stale_until && now - entry.expires_at < p.stale &&
+         now - entry.stored_at <= p.oldest_stale;
 }
 
 /// What `x-millrace-cache` says when the request went to a provider.

@@ -7,7 +7,7 @@ cache_finding cache_shard::enter(const cache_key& key, const cache_plan& plan, w
   cache_finding found;
   const std::lock_guard lock(mutex_);
   if (plan.look) {
-    found.entry = memory_.find(key, now);
+    found.entry = memory_.find(key, now, &found.stale);
     if (found.entry && now - found.entry->stored_at <= plan.max_age) return found;
     found.entry = nullptr;
   }
@@ -39,6 +39,11 @@ bool cache_shard::put(const cache_key& key, const cached_answer_ptr& entry, wall
     ++unwritten_dropped_;
   }
   return !std::exchange(writer_told_, true);
+}
+
+bool cache_shard::purged(const cached_answer& entry) const {
+  const std::lock_guard lock(mutex_);
+  return purges_.covers(entry);
 }
 
 unwritten_entries cache_shard::take_unwritten(std::size_t most) {

@@ -23,6 +23,7 @@ struct cache_finding {
   cached_answer_ptr entry;   ///< known; nothing else is set then
   shared_answer_ptr flight;  ///< an identical call is under way, or begins here
   bool leads = false;        ///< the flight is the one that was made for this request
+  cached_answer_ptr stale;   ///< expired, but of use if no provider answers
 };
 
 /// Entries that are on their way to the disk.
@@ -56,6 +57,8 @@ class cache_shard {
   /// Takes an answer, unless it was asked for before a purge that covers it. With `to_disk` it waits for
   /// `take_unwritten`. True when the disk's writer must be told.
   bool put(const cache_key& key, const cached_answer_ptr& entry, wall_time now, bool to_disk);
+  /// Whether a purge covers an answer that was found before.
+  bool purged(const cached_answer& entry) const;
   /// What waits to be written, oldest first. Empty: `put` will tell again.
   unwritten_entries take_unwritten(std::size_t most);
   /// Removes entries, and those that are yet to come of questions asked at or before `at`.

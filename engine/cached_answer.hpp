@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -25,9 +26,16 @@ struct cached_answer {
   std::int64_t output_tokens = 0;
   wall_time stored_at{};  ///< when it was asked for, so that a purge meanwhile covers it
   wall_time expires_at{};
-  bool fallback = false;  ///< a fallback model answered
+  /// Until then it may serve when no provider answers, though it has expired; not after `expires_at`: never.
+  wall_time stale_until{};
+  bool fallback = false;   ///< a fallback model answered
+  bool upgraded = false;   ///< the model's upgrade answered
+  double confidence = -1;  ///< 0..1, of models with an upgrade; below 0: not known
   /// Kept for seconds, in memory only, for those who ask the same right after: no entry of the cache proper.
   bool coalesced = false;
+
+  /// When nobody has any use for it any more.
+  wall_time useless_at() const { return std::max(expires_at, stale_until); }
 
   /// Memory that it takes, allocator overhead estimated.
   std::size_t size_bytes() const {

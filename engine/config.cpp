@@ -185,6 +185,7 @@ config_ptr default_config(const environment& env, const config_ptr& previous) {
   add_default_providers(c, env);
   add_wildcard_models(c);
   if (c.model_index.contains("openai/*")) c.documents.model = default_documents_model;
+  for (model_config& m : c.models) m.degrade.builtin = !c.wants_simulator;
   add_default_client(c);
   link_names(c, previous);
   return std::make_shared<const config>(std::move(c));

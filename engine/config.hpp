@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/call_policies.hpp"
 #include "engine/complexity.hpp"
 #include "engine/documents_config.hpp"
 #include "engine/model_table.hpp"
@@ -187,6 +188,9 @@ struct model_config {
   std::vector<choose_rule> choose;      ///< the first that fits counts; none: the model itself
   cache_rule_config cache;
   bool coalesce = false;
+  degrade_config degrade;
+  std::optional<upgrade_config> upgrade;
+  hedge_config hedge;
   name_id id = no_name;  ///< of "model/<name>"
 };
 
@@ -243,6 +247,7 @@ struct config {
   documents_config documents = default_documents();
   complexity_config complexity;
   std::shared_ptr<const prompt_judge> judge;  ///< of `complexity`; null where no model has rules
+  double hedge_budget = 0.05;  ///< most hedges, as a part of the calls of models that hedge
   /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per
   /// provider, named
   /// "<provider>/*", whose only target has an empty `model`: what clients ask for makes no state here.

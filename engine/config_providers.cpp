@@ -166,6 +166,8 @@ model_config read_model(const std::string& name, const config_section& s,
       read_targets(s.require("targets", "list at least one, { provider: ..., model: ... }"), providers, c, m);
   if (const auto* v = s.find("cache")) read_cache_rule(*v, m.cache);
   s.read("coalesce", m.coalesce);
+  if (const auto* v = s.find("degrade")) read_degrade(*v, m);
+  if (const auto* v = s.find("hedge")) read_hedge(*v, m);
   return m;
 }
 
@@ -203,7 +205,7 @@ void read_models(const config_value& value, config& c) {
     check_model_name(entry, name);
     sections.emplace_back(
         entry, std::vector<std::string>{"strategy", "sticky", "private", "groups", "targets", "fallbacks",
-                                        "choose", "cache", "coalesce"});
+                                        "choose", "cache", "coalesce", "degrade", "upgrade", "hedge"});
     c.model_index.emplace(name, c.models.size());
     c.models.push_back(read_model(name, sections.back(), providers, c));
     names.push_back(name);
@@ -213,6 +215,7 @@ void read_models(const config_value& value, config& c) {
     if (const auto* v = sections[i].find("fallbacks")) read_fallbacks(*v, names, c, c.models[i]);
     read_choose(sections[i], names, c, c.models[i]);
     check_choosing(sections[i], c, c.models[i]);
+    if (const auto* v = sections[i].find("upgrade")) read_upgrade(*v, c, c.models[i]);
   }
   check_loops(sections, c);
 }

@@ -150,6 +150,11 @@ void check_loops(const std::vector<config_section>& sections, const config& c);
 /// The index of a model that `element` names; fails when there is none, or when it is `m` itself.
 size_t other_model(const config_value& element, const std::vector<std::string>& names, const config& c,
                    const model_config& m);
+void read_degrade(const config_value& value, model_config& m);
+void read_hedge(const config_value& value, model_config& m);
+void read_hedge_budget(const config_value& value, config& c);
+/// When all models are known.
+void read_upgrade(const config_value& value, const config& c, model_config& m);
 
 /// The values of a document that says nothing, without providers and models.
 config default_values();

@@ -203,7 +203,8 @@ void read_breaker(const config_value& value, breaker_config& b) {
 
 void read_document(const config_value& root, config& c) {
   const config_section s(root, {"node", "http", "log", "auth", "tiers", "model_data", "providers", "models",
-                                "cache", "breaker", "retry", "limits", "queue", "documents", "complexity"});
+                                "cache", "breaker", "retry", "limits", "queue", "documents", "complexity",
+                                "hedge"});
   const auto with = [&](std::string_view key, auto read) {
     if (const auto* v = s.find(key)) read(*v);
   };
@@ -226,6 +227,7 @@ void read_document(const config_value& root, config& c) {
   section("limits", read_limits);
   section("complexity", read_complexity);
   section("queue", read_queue);
+  section("hedge", read_hedge_budget);
   require_loopback(s, c);
 }
 

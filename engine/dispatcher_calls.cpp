@@ -231,6 +231,8 @@ void dispatcher_machine::impl::reply_granted(open_call& c, const candidate& wher
   r.key = keys_[c.key].name;
   r.valid_for = c.draw.until - now;
   r.reserved = c.reserved;
+  r.p95_first_token = targets_[c.target].stats.p95_first_token();
+  r.p95_first_byte = targets_[c.target].stats.p95_first_byte();
   r.probe = c.breaker_probe || c.draw.probe;
   r.fallback = fallback;
   r.waited = now - c.since;
@@ -424,7 +426,7 @@ void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, 
   known_target& t = targets_[c.target];
   const bool was_sent = c.at == open_call::phase::sent;
   if (was_sent && s.outcome == attempt_outcome::ok && (s.usage_known || s.first_token > duration{})) {
-    t.stats.record({s.first_token, s.total, s.usage_known ? s.used.output : 0}, now);
+    t.stats.record({s.first_token, s.total, s.usage_known ? s.used.output : 0, s.first_byte}, now);
   }
   if (c.breaker_probe) {
     t.probe_out = false;

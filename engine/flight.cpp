@@ -10,14 +10,10 @@ namespace millrace::engine {
 
 namespace {
 
-/// The largest whole answer that is taken from a provider.
-constexpr size_t max_answer_bytes = 64u << 20;
 /// The largest part of a refusal's body that is read and passed on.
 constexpr size_t max_error_bytes = 1u << 20;
 /// The most a stream may send before its first content: role, comments, nothing more.
 constexpr size_t max_preamble_bytes = 1u << 20;
-/// How long the end of the HTTP body may follow the stream's terminal marker for its connection to be reused.
-constexpr duration trailer_patience = 50ms;
 
 bool key_affair(attempt_outcome o) {
   return o == attempt_outcome::rate_limited || o == attempt_outcome::unauthorized ||
@@ -35,8 +31,12 @@ flight::flight(pipeline::ports& ports, call c)
       call_(std::move(c)),
       model_(call_.config->models.at(call_.model.model)),
       ticket_(ports.permits.new_ticket()),
+      reads_whole_(call_.facts.stream &&
+                   (call_.read_whole || (model_.upgrade && !has_one_answer(call_.route)))),
+      barred_(std::move(call_.barred)),
       client_state_(call_.counted.value_or(acquire_reply{})),
-      asked_before_(call_.counted.has_value()) {
+      asked_before_(call_.counted.has_value()),
+      reports_(!call_.beside) {
   bar_other_kinds();
 }
 
@@ -49,7 +49,17 @@ flight::~flight() {
 }
 
 answer flight::run(yield y) {
-  ports_.budget.request(ports_.time.now());
+  answer out;
+  const bool good = seek(out, y);
+  return end(std::move(out), good, y);
+}
+
+answer flight::end(answer out, bool good, yield y) {
+  return good ? conclude(std::move(out), y) : refuse(y);
+}
+
+bool flight::seek(answer& out, yield y) {
+  if (!call_.beside) ports_.budget.request(ports_.time.now());
   bool retry_tried = false;
   while (true) {
     const acquire_reply reply = acquire(retry_tried, y);
@@ -61,23 +71,47 @@ answer flight::run(yield y) {
         retry_tried = true;
         continue;
       }
-      return refuse(reply);
+      refusal_ = reason_of(reply);
+      return false;
     }
-    answer out;
     const step done = attempt(out, y);
-    if (done == step::answered) return out;
+    if (done == step::answered) return counts(out);
     if (done == step::permit_expired && ++expired_permits_ <= max_expired_permits) continue;
     if (done == step::stale || done == step::unspeakable) continue;
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
-    if (final_outcome(outcome)) return refuse(last_failure_->error);
+    if (final_outcome(outcome)) return give_up();
     // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its
     // limit cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the
     // queue.
     const int counted = attempts_ - static_cast<int>(tried_keys_.size());
     const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
-    if (exhausted || attempts_ >= max_calls_per_request) return refuse(last_failure_->error);
+    if (exhausted || attempts_ >= max_calls_per_request) return give_up();
   }
+}
+
+/// Whether what was answered is what the client gets. A call beside another one has nothing to refuse.
+bool flight::counts(const answer& out) {
+  const bool refused = call_.beside && out.status >= 400;
+  if (!refused && (!call_.watch || call_.watch->claims(*this))) return true;
+  refusal_ = gone_error();
+  return false;
+}
+
+/// The last failure is what the client is told.
+bool flight::give_up() {
+  refusal_ = last_failure_->error;
+  return false;
+}
+
+/// An answer is there: it may be improved, the headers are written, and a whole one is reported.
+answer flight::conclude(answer out, yield y) {
+  if (model_.upgrade && out.status < 300 && !has_one_answer(call_.route)) improve(out, y);
+  step_ = step_of(*call_.config, model_, provider_->name, fallback_);
+  if (reads_whole_) client_first_token_ = ports_.time.now() - call_.received;
+  add_headers(out, !streaming());
+  if (!streaming()) finish(out.status, out.status >= 400 ? "upstream_refused" : "");
+  return out;
 }
 
 /// Some providers cannot serve some routes at all.
@@ -94,6 +128,7 @@ void flight::bar_other_kinds() {
 
 /// Whether a target that failed already may be called again, after the pause this needs.
 bool flight::may_repeat(yield y) {
+  if (call_.beside) return false;
   const time_point now = ports_.time.now();
   retry_question q;
   q.outcome = last_failure_->outcome;
@@ -122,7 +157,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.first = !std::exchange(asked_before_, true);
   r.input_tokens = call_.facts.input_tokens;
   r.max_output_tokens = call_.facts.max_output_tokens;
-  r.patience = std::min<duration>(call_.config->queue.max_wait, call_.deadline - now);
+  r.patience = std::min<duration>(call_.beside.value_or(call_.config->queue.max_wait), call_.deadline - now);
   r.tried = tried_;
   r.tried_keys = tried_keys_;
   r.barred = barred_;
@@ -167,6 +202,7 @@ flight::step flight::attempt(answer& out, yield y) {
   permit_until_ = attempt_start_ + grant_.valid_for;
   permit_expired_ = false;
   first_token_ = {};
+  first_byte_ = {};
   hint_ = {};
   used_ = {};
   retry_after_ = {};
@@ -226,10 +262,18 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
   ++attempts_;
   if (failure == upstream_failure::none) {
     ports_.permits.sent({grant_.id, {}});
+    if (call_.watch) call_.watch->attempt_sent(grant_);
     failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
+    if (!call_.facts.stream) speaks(connected);
   }
   upstream_time_ += ports_.time.now() - start;
   return failure;
+}
+
+/// The first byte of a plain answer, or the first content of a stream, is there.
+void flight::speaks(time_point sent) {
+  (call_.facts.stream ? first_token_ : first_byte_) = ports_.time.now() - sent;
+  if (call_.watch) call_.watch->attempt_speaks();
 }
 
 flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
@@ -248,7 +292,7 @@ flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
           true};
       return fail(std::move(f));
     }
-    return start_stream(out, y);
+    return reads_whole_ ? read_stream_whole(out, y) : start_stream(out, y);
   }
   return take_whole(head, out, y);
 }
@@ -288,8 +332,6 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
     out.body = without_key(body.substr(0, max_error_bytes));
     wire_->rewrite_refusal(call_.route, head.status, out.body, out.content_type);
     settle(attempt_outcome::ok, "client_error");
-    add_headers(out, true);
-    finish(out.status, "upstream_refused");
     return step::answered;
   }
   const bool json = content_type.find("json") != std::string_view::npos;
@@ -308,8 +350,6 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
   }
   out.content_type = content_type;
   settle(attempt_outcome::ok, "ok");
-  add_headers(out, true);
-  finish(out.status, "");
   return step::answered;
 }
 
@@ -346,7 +386,11 @@ flight::step flight::start_stream(answer& out, yield y) {
     reader_.reset();
     return fail(std::move(failure));
   }
-  first_token_ = ports_.time.now() - attempt_start_;
+  if (call_.watch && !call_.watch->claims(*this)) {
+    reader_.reset();
+    return fail_io(upstream_failure::cancelled, "starting its stream");
+  }
+  speaks(attempt_start_);
   client_first_token_ = ports_.time.now() - call_.received;
   stream_over_ = state == stream_reader::state::done;
   if (call_.share) call_.share->begin_stream(source(), raw);
@@ -354,7 +398,6 @@ flight::step flight::start_stream(answer& out, yield y) {
   out.content_type = "text/event-stream; charset=utf-8";
   out.headers.emplace_back("cache-control", "no-cache");
   out.headers.emplace_back("x-accel-buffering", "no");
-  add_headers(out, false);
   return step::answered;
 }
 
@@ -391,11 +434,17 @@ bool flight::read(std::string& out, yield y) {
     stream_over_ = state == stream_reader::state::done;
     if (!out.empty()) return true;
   }
-  const upstream_failure rest = exchange_->read(piece, ports_.time.now() + trailer_patience, y);
-  if (rest != upstream_failure::none || !piece.empty()) exchange_.reset();
+  read_trailer(y);
   settle(attempt_outcome::ok, "ok");
   finish(200, "");
   return false;
+}
+
+/// What may follow the stream's terminal marker; without a proper end the connection is not used again.
+void flight::read_trailer(yield y) {
+  std::string piece;
+  const upstream_failure rest = exchange_->read(piece, ports_.time.now() + trailer_patience, y);
+  if (rest != upstream_failure::none || !piece.empty()) exchange_.reset();
 }
 
 /// Tells the client inside the stream that it is not whole; what was received before stands.

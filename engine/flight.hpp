@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/degrade.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/shared_answer.hpp"
 
@@ -33,6 +34,19 @@ class flight {
   /// Attempts until there is an answer. When it is a stream, `streaming()` is true and `read` continues it.
   answer run(yield y);
 
+  // The parts of `run`, for who runs two flights side by side.
+
+  /// Attempts until there is an answer; false when there is none to be had, for the reason in `refusal`.
+  bool seek(answer& out, yield y);
+  /// The answer with its headers, reported; after a failed `seek` the reason, or what there is instead.
+  answer end(answer out, bool good, yield y);
+  int attempts() const { return attempts_; }
+  /// The client's own limits, as they stood when the request was counted.
+  const acquire_reply& counted() const { return client_state_; }
+  /// Of two flights this one's answer counts: it pays and tells for both. `asked`: the second one called
+  /// somebody; `second`: this is it, and it began `head_start` later.
+  void beat(flight& loser, bool asked, bool second, duration head_start);
+
   bool streaming() const { return reader_ != nullptr; }
   bool read(std::string& out, yield y);
   bool broken() const { return broken_; }
@@ -43,6 +57,14 @@ class flight {
   bool personal() const { return personal_; }
   answer_source source() const;
   const usage& used() const { return used_; }
+  /// The body of a plain answer; of one that was asked for as a stream and read whole, the same answer as to
+  /// a plain request, null where it cannot be put together.
+  const std::string* whole(const answer& a) const;
+  /// Why there was no answer of a provider's; the client may have got one of last resort.
+  const std::optional<api_error>& refusal() const { return refusal_; }
+  /// An answer that may be better in a moment, and so is not kept: of the builtin provider, which stood in
+  /// for others.
+  bool makeshift() const { return step_ == degrade_step::local && provider_->kind == provider_kind::builtin; }
   /// The client went away, but others want the answer.
   void client_left() { client_gone_ = true; }
   /// From here on the client's deadline is watched by whoever reads the stream: others may read it, too.
@@ -59,6 +81,21 @@ class flight {
   /// A kept connection that is reset before it answered is replaced by a fresh one, so many times a request.
   static constexpr int max_resends = 1;
 
+  /// The largest whole answer that is taken from a provider.
+  static constexpr size_t max_answer_bytes = 64u << 20;
+  /// How long the end of the HTTP body may follow a stream's terminal marker for its connection to be reused.
+  static constexpr duration trailer_patience = 50ms;
+
+  bool give_up();
+  bool counts(const answer& out);
+  void speaks(time_point sent);
+  answer conclude(answer out, yield y);
+  void improve(answer& out, yield y);
+  call second_call(const upgrade_config& u) const;
+  void absorb(const flight& other);
+  void give_instead(flight& other, answer& out, answer theirs);
+  answer refuse(yield y);
+  api_error reason_of(const acquire_reply& reply);
   acquire_reply acquire(bool retry_tried, yield y);
   void bar_other_kinds();
   bool take_grant(const acquire_reply& reply);
@@ -68,6 +105,7 @@ class flight {
   step judge(const upstream_head& head, answer& out, yield y);
   step take_whole(const upstream_head& head, answer& out, yield y);
   step start_stream(answer& out, yield y);
+  step read_stream_whole(answer& out, yield y);
   bool read_body(std::string& body, yield y);
   bool may_repeat(yield y);
 
@@ -79,11 +117,10 @@ class flight {
   std::string without_key(std::string text) const;
   const client_dialect& format() const { return ports_.formats.of(call_.route); }
   api_error route_not_served() const;
-  answer refuse(const acquire_reply& reply);
-  answer refuse(const api_error& error);
-  void add_headers(answer& a, bool with_cost);
+  void add_headers(answer& a, bool with_cost, const answer_source* giver = nullptr);
   void settle(attempt_outcome outcome, std::string_view reason);
   void finish(int status, std::string_view error_code);
+  void read_trailer(yield y);
   time_point until(duration limit) const;
 
   pipeline::ports& ports_;
@@ -105,6 +142,7 @@ class flight {
   bool settled_ = true;
   bool permit_expired_ = false;
   duration first_token_{};         ///< since the attempt began
+  duration first_byte_{};          ///< of a plain answer, since the request was written
   duration client_first_token_{};  ///< since the request was received
   limit_hint hint_;
   duration retry_after_{};
@@ -115,12 +153,18 @@ class flight {
   bool stream_over_ = false;
   bool broken_ = false;
 
+  // a stream that was read whole
+  const bool reads_whole_;
+  std::optional<std::string> plain_;  ///< the same as a plain answer
+
   // the request so far
   std::vector<name_id> tried_;
   std::vector<name_id> tried_keys_;
   std::vector<name_id> barred_;         ///< targets whose dialect cannot say this request
   std::optional<api_error> unsayable_;  ///< why
   std::optional<attempt_failure> last_failure_;
+  std::optional<api_error> refusal_;
+  degrade_step step_ = degrade_step::none;
   acquire_reply client_state_;
   int attempts_ = 0;  ///< calls made, resends among them
   int resends_ = 0;
@@ -132,7 +176,13 @@ class flight {
   duration overhead_{};
   usage used_;
   double cost_usd_ = 0;
+  usage used_beside_;        ///< by other calls for the same request
+  int attempts_beside_ = 0;  ///< of `attempts_`
+  bool upgraded_ = false;
+  double confidence_ = -1;
   bool finished_ = false;
+  bool reports_ = true;     ///< or another flight does, for both
+  std::string_view hedge_;  ///< as in x-millrace-hedged
   bool personal_ = false;
   bool client_gone_ = false;
   bool late_ = false;

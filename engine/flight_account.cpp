@@ -33,19 +33,21 @@ void flight::settle(attempt_outcome outcome, std::string_view reason) {
   s.used = {used_.input_tokens, used_.output_tokens};
   s.usage_known = used_.known;
   s.first_token = first_token_;
+  s.first_byte = first_byte_;
   s.total = now - attempt_start_;
   s.retry_after = retry_after_;
   s.hint = hint_;
   s.probe = grant_.probe;
   ports_.permits.settle(s);
   exchange_.reset();
+  if (call_.watch) call_.watch->attempt_speaks();
   if (outcome == attempt_outcome::unused) return;
   if (used_.known) cost_usd_ += cost_of(used_, *target_);
   ports_.watch.attempt_done({provider_->name, upstream_model_, key_->id, reason, s.total});
 }
 
 void flight::finish(int status, std::string_view error_code) {
-  if (std::exchange(finished_, true)) return;
+  if (std::exchange(finished_, true) || !reports_) return;
   const time_point now = ports_.time.now();
   request_record r;
   r.id = call_.id;
@@ -69,9 +71,14 @@ void flight::finish(int status, std::string_view error_code) {
   r.fallback = fallback_;
   r.client_gone = client_gone_ || call_.gone->cancelled();
   r.cache = call_.cache_word;
+  r.degraded = to_string(step_);
+  r.hedge = hedge_;
+  if (model_.upgrade) r.upgraded = upgraded_ ? "true" : "false";
+  r.confidence = confidence_;
   r.attempts = attempts_;
-  r.retries = std::max(0, attempts_ - 1);
+  r.retries = std::max(0, attempts_ - attempts_beside_ - 1);
   r.used = used_;
+  r.used += used_beside_;
   r.cost_usd = cost_usd_;
   r.total = now - call_.received;
   // A stream's overhead is what came before its first byte; afterwards it waits for others only.
@@ -84,21 +91,28 @@ void flight::finish(int status, std::string_view error_code) {
 
 answer_source flight::source() const {
   if (attempts_ == 0) return {};
-  return {provider_->name, upstream_model_, key_->id, fallback_, wire_, joined(request_.dropped)};
+  return {provider_->name, upstream_model_, key_->id,    fallback_, wire_, joined(request_.dropped),
+          upgraded_,       confidence_};
 }
 
-void flight::add_headers(answer& a, bool with_cost) {
+/// `giver`: who is named instead of whom was called last.
+void flight::add_headers(answer& a, bool with_cost, const answer_source* giver) {
   overhead_ = std::max(ports_.time.now() - call_.received - waited_ - upstream_time_, duration::zero());
   a.headers.emplace_back("x-request-id", call_.id);
   a.headers.emplace_back("x-millrace-cache", call_.cache_word);
-  if (attempts_ > 0) {
-    a.headers.emplace_back("x-millrace-provider", provider_->name);
-    a.headers.emplace_back("x-millrace-model", upstream_model_);
-    a.headers.emplace_back("x-millrace-key", key_->id);
+  if (giver ? !giver->provider.empty() : attempts_ > 0) {
+    a.headers.emplace_back("x-millrace-provider", giver ? giver->provider : provider_->name);
+    a.headers.emplace_back("x-millrace-model", giver ? giver->upstream_model : upstream_model_);
+    a.headers.emplace_back("x-millrace-key", giver ? giver->key_id : key_->id);
   }
   a.headers.emplace_back("x-millrace-attempts", std::to_string(attempts_));
-  a.headers.emplace_back("x-millrace-fallback", fallback_ ? "true" : "false");
+  a.headers.emplace_back("x-millrace-fallback", (giver ? giver->fallback : fallback_) ? "true" : "false");
   if (call_.judged) a.headers.emplace_back("x-millrace-complexity", to_string(call_.judged->complexity));
+  if (step_ != degrade_step::none) a.headers.emplace_back("x-millrace-degraded", to_string(step_));
+  if (!hedge_.empty()) a.headers.emplace_back("x-millrace-hedged", hedge_);
+  if (model_.upgrade) {
+    add_upgrade(a, giver ? giver->upgraded : upgraded_, giver ? giver->confidence : confidence_);
+  }
   if (!request_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", joined(request_.dropped));
   if (with_cost) {
     a.headers.emplace_back("x-millrace-cost-usd", usd_text(cost_usd_));

@@ -124,7 +124,8 @@ api_error flight::route_not_served() const {
           true};
 }
 
-answer flight::refuse(const acquire_reply& reply) {
+/// What the dispatcher's refusal means for the client.
+api_error flight::reason_of(const acquire_reply& reply) {
   api_error e{503, "overloaded_error", "", "", "", reply.retry_after, false};
   switch (reply.verdict) {
     case verdict::client_limited: {
@@ -164,13 +165,13 @@ answer flight::refuse(const acquire_reply& reply) {
       e.message = "Too many requests are waiting for a provider. Retry after the time given in retry-after.";
       break;
     case verdict::breakers_open:
-      if (last_failure_) return refuse(last_failure_->error);
+      if (last_failure_) return last_failure_->error;
       e.code = "providers_unavailable";
       e.message =
           "Every provider for this model is failing and rests. Retry after the time given in retry-after.";
       break;
     case verdict::keys_unusable:
-      if (last_failure_) return refuse(last_failure_->error);
+      if (last_failure_) return last_failure_->error;
       e.code = "provider_keys_unusable";
       e.message =
           "Every provider key for this model was refused by its provider. The operator finds them in "
@@ -178,26 +179,34 @@ answer flight::refuse(const acquire_reply& reply) {
       break;
     case verdict::granted:
     case verdict::no_candidate:
-      if (call_.gone->cancelled()) {
-        return refuse(gone_error());
-      }
-      if (last_failure_) return refuse(last_failure_->error);
-      if (unsayable_) return refuse(*unsayable_);
+      if (call_.gone->cancelled()) return gone_error();
+      if (last_failure_) return last_failure_->error;
+      if (unsayable_) return *unsayable_;
       if (call_.private_only && !serves_private(*call_.config, model_))
-        return refuse(no_private_target(call_.facts.model));
-      if (!barred_.empty()) return refuse(route_not_served());
+        return no_private_target(call_.facts.model);
+      if (!barred_.empty()) return route_not_served();
       e.code = "no_target";
       e.message = "No provider can serve this model at present. Try again later.";
       break;
   }
-  return refuse(e);
+  return e;
 }
 
-answer flight::refuse(const api_error& error) {
+/// Nobody answered: the client gets what there is without a provider, else the reason.
+answer flight::refuse(yield y) {
+  const api_error& error = *refusal_;
   personal_ = personal_ || error.code == "deadline_exceeded" || error.code == "client_gone";
-  answer a = error_answer(error, format());
-  add_headers(a, true);
-  finish(error.status, error.code);
+  answer a;
+  answer_source giver;
+  step_ = answer_in_outage(ports_, call_, error, a, giver, y);
+  if (step_ == degrade_step::none) {
+    a = error_answer(error, format());
+    add_headers(a, true);
+  } else {
+    if (step_ != degrade_step::local) call_.cache_word = to_string(step_);
+    add_headers(a, true, &giver);
+  }
+  finish(a.status, error.code);
   return a;
 }
 

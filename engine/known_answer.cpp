@@ -9,10 +9,6 @@
 namespace millrace::engine {
 namespace {
 
-answer_source source_of(const cached_answer& a) {
-  return {a.provider, a.upstream_model, a.key_id, a.fallback, nullptr, a.dropped};
-}
-
 }  // namespace
 
 /// A followed stream that reports its request when it ends. Owns the call.
@@ -23,6 +19,7 @@ class known_answer::recorded_stream final : public answer_stream {
     record_.waited_ = told.waited_;
     record_.first_token_ = told.first_token_;
     record_.source_ = source;
+    record_.step_ = told.step_;
   }
   ~recorded_stream() override {
     if (std::exchange(recorded_, true)) return;
@@ -80,27 +77,17 @@ bool known_answer::from_entry(const cached_answer& entry, answer& out) {
   const wall_time now = ports_.time.wall();
   call_.cache_word = entry.coalesced ? "coalesced" : "hit";
   if (!tell(entry, out)) return false;
-  if (!entry.coalesced) {
-    const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - entry.stored_at).count();
-    out.headers.emplace_back("age", std::to_string(std::max<std::int64_t>(0, age)));
-  }
+  if (!entry.coalesced) add_age(out, entry, now);
   record(out.status, "");
   return true;
 }
 
 /// A good answer in the form that was asked for; false when it has no such form.
 bool known_answer::tell(const cached_answer& entry, answer& out) {
+  const auto& format = ports_.formats.of(call_.route);
+  if (!give_whole(format, call_.route, call_.facts, entry.body, entry.content_type, out)) return false;
   source_ = source_of(entry);
-  if (!call_.facts.stream) {
-    out.body = entry.body;
-    out.content_type = entry.content_type;
-  } else if (ports_.formats.of(call_.route)
-                 .replay_stream(call_.route, entry.body, call_.facts.include_usage, out.body)) {
-    out.content_type = "text/event-stream; charset=utf-8";
-    out.headers.emplace_back("cache-control", "no-cache");
-  } else {
-    return false;
-  }
+  step_ = step_of(*call_.config, model(), source_.provider, source_.fallback);
   add_headers(out);
   return true;
 }
@@ -117,17 +104,18 @@ bool known_answer::from_flight(const shared_answer_ptr& flight, answer& out, yie
   waited_ += ports_.time.now() - start;
   switch (event) {
     case follower::event::whole:
-      return from_result(*seat->result(), out);
+      return from_result(*seat->result(), out, y);
     case follower::event::content:
       first_token_ = ports_.time.now() - call_.received;
       source_ = seat->source();
+      step_ = step_of(*call_.config, model(), source_.provider, source_.fallback);
       out = stream_from(std::move(seat), raw);
       return true;
     case follower::event::broken:
       out = refuse(seat->failure());
       return true;
     case follower::event::late:
-      out = refuse(deadline_error());
+      if (!rescue(deadline_error(), out, y)) out = refuse(deadline_error());
       return true;
     case follower::event::gone:
       out = refuse(gone_error());
@@ -139,7 +127,7 @@ bool known_answer::from_flight(const shared_answer_ptr& flight, answer& out, yie
   return false;
 }
 
-bool known_answer::from_result(const shared_result& result, answer& out) {
+bool known_answer::from_result(const shared_result& result, answer& out, yield y) {
   if (result.from_cache) return from_entry(*result.answer, out);
   if (result.status < 300) {
     if (!tell(*result.answer, out)) return false;
@@ -147,6 +135,7 @@ bool known_answer::from_result(const shared_result& result, answer& out) {
     return true;
   }
   const auto& refused = *result.answer;
+  if (result.outage && rescue(*result.outage, out, y)) return true;
   source_ = source_of(refused);
   out.status = result.status;
   out.headers = result.headers;
@@ -174,6 +163,16 @@ answer known_answer::stream_from(std::unique_ptr<follower> seat, std::string_vie
   return a;
 }
 
+/// In an outage: what there is without any provider.
+bool known_answer::rescue(const api_error& error, answer& out, yield y) {
+  step_ = answer_in_outage(ports_, call_, error, out, source_, y);
+  if (step_ == degrade_step::none) return false;
+  if (step_ != degrade_step::local) call_.cache_word = to_string(step_);
+  add_headers(out);
+  record(out.status, error.code);
+  return true;
+}
+
 answer known_answer::refuse(const api_error& error) {
   answer a = error_answer(error, ports_.formats.of(call_.route));
   add_headers(a);
@@ -193,6 +192,8 @@ void known_answer::add_headers(answer& a) {
   a.headers.emplace_back("x-millrace-fallback", source_.fallback ? "true" : "false");
   if (!source_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", source_.dropped);
   if (call_.judged) a.headers.emplace_back("x-millrace-complexity", to_string(call_.judged->complexity));
+  if (step_ != degrade_step::none) a.headers.emplace_back("x-millrace-degraded", to_string(step_));
+  if (model().upgrade) add_upgrade(a, source_.upgraded, source_.confidence);
   a.headers.emplace_back("x-millrace-cost-usd", "0");
   const auto overhead = ports_.time.now() - call_.received - waited_;
   a.headers.emplace_back(
@@ -226,6 +227,9 @@ void known_answer::record(int status, std::string_view error_code) {
   r.first_token = first_token_;
   r.queue = call_.queue();
   r.cache = call_.cache_word;
+  r.degraded = to_string(step_);
+  if (model().upgrade) r.upgraded = source_.upgraded ? "true" : "false";
+  r.confidence = source_.confidence;
   ports_.watch.request_done(r);
 }
 

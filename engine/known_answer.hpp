@@ -3,6 +3,7 @@
 #include <memory>
 #include <string_view>
 
+#include "engine/degrade.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/shared_answer.hpp"
 
@@ -28,8 +29,10 @@ class known_answer {
   class recorded_stream;
 
   acquire_request question() const;
-  bool from_result(const shared_result& result, answer& out);
+  bool from_result(const shared_result& result, answer& out, yield y);
   bool tell(const cached_answer& entry, answer& out);
+  bool rescue(const api_error& error, answer& out, yield y);
+  const model_config& model() const { return call_.config->models.at(call_.model.model); }
   answer stream_from(std::unique_ptr<follower> seat, std::string_view raw);
   void add_headers(answer& a);
   void record(int status, std::string_view error_code);
@@ -39,6 +42,7 @@ class known_answer {
   duration waited_{};  ///< for somebody else's call
   duration first_token_{};
   answer_source source_;
+  degrade_step step_ = degrade_step::none;
 };
 
 }  // namespace millrace::engine

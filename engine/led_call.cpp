@@ -88,10 +88,18 @@ answer led_call::lead(call c, yield y) {
   deadline_ = c.deadline;
   c.gone = &stop_;
   c.share = in_table_ || keeps() ? this : nullptr;
-  flight_.emplace(ports_, std::move(c));
+  calling_ = true;
+  const bool hedges = ports_.hedges && config_->models.at(c.model.model).hedge.enabled;
+  if (hedges) {
+    race_ = std::make_unique<hedged_call>(ports_, std::move(c));
+  } else {
+    own_.emplace(ports_, std::move(c));
+    flight_ = &*own_;
+  }
   const cancellation::hook on_gone(client_gone, [this] { leader_gone(); });
   if (client_gone.cancelled()) leader_gone();
-  answer a = flight_->run(y);
+  answer a = hedges ? race_->run(y) : flight_->run(y);
+  if (hedges) flight_ = &race_->winner();
   guard.done = true;
   if (flight_->streaming()) {
     flight_->lift_deadline();
@@ -99,7 +107,7 @@ answer led_call::lead(call c, yield y) {
     look();
   } else {
     publish(a);
-    flight_.reset();
+    end_call();
   }
   return a;
 }
@@ -118,19 +126,40 @@ void led_call::found(const cached_answer_ptr& entry) {
 void led_call::publish(const answer& a) {
   const bool good = a.status >= 200 && a.status < 300;
   cached_answer_ptr entry;
-  if (good && keeps()) keep(entry = make_entry(a.body, a.content_type, flight_->used()));
+  if (flight_->refusal()) {
+    publish_failure(*flight_->refusal());
+    return;
+  }
+  const std::string* body = good ? flight_->whole(a) : &a.body;
+  const std::string_view type = body == &a.body ? std::string_view(a.content_type) : "application/json";
+  if (good && body && keeps() && !flight_->makeshift())
+    keep(entry = make_entry(*body, type, flight_->used()));
+  leave_table();
+  if (!has_followers()) return;
+  if (!body) {
+    abandon();
+    return;
+  }
+  auto result = std::make_shared<shared_result>();
+  result->status = a.status;
+  result->answer = entry ? entry : make_entry(*body, type, {});
+  finish(std::move(result));
+}
+
+/// Whatever the leader got instead of an answer, each follower finds its own: it may take less stale ones.
+void led_call::publish_failure(const api_error& error) {
   leave_table();
   if (!has_followers()) return;
   if (flight_->personal()) {
     abandon();
     return;
   }
+  answer a = error_answer(error, ports_.formats.of(route_));
   auto result = std::make_shared<shared_result>();
   result->status = a.status;
-  for (const auto& h : a.headers) {
-    if (is_retry_header(h.first)) result->headers.push_back(h);
-  }
-  result->answer = entry ? entry : make_entry(a.body, a.content_type, {});
+  if (is_outage(error)) result->outage = error;
+  result->headers = std::move(a.headers);
+  result->answer = make_entry(std::move(a.body), a.content_type, {});
   finish(std::move(result));
 }
 
@@ -147,6 +176,8 @@ cached_answer_ptr led_call::make_entry(std::string body, std::string_view conten
   entry->key_id = source.key_id;
   entry->fallback = source.fallback;
   entry->dropped = source.dropped;
+  entry->upgraded = source.upgraded;
+  entry->confidence = source.confidence;
   entry->input_tokens = used.input_tokens;
   entry->output_tokens = used.output_tokens;
   entry->stored_at = asked_at_;
@@ -154,6 +185,10 @@ cached_answer_ptr led_call::make_entry(std::string body, std::string_view conten
   const auto life =
       std::chrono::duration_cast<std::chrono::milliseconds>(plan_.store ? plan_.ttl : keep_time);
   entry->expires_at = ports_.time.wall() + life;
+  if (plan_.store && plan_.keep_stale > duration::zero()) {
+    entry->stale_until =
+        entry->expires_at + std::chrono::duration_cast<std::chrono::milliseconds>(plan_.keep_stale);
+  }
   return entry;
 }
 
@@ -199,12 +234,20 @@ void led_call::stream_over() {
   if (text && flight_->source().wire->collect_answer(route_, *text, model_, body, used)) {
     auto result = std::make_shared<shared_result>();
     result->answer = make_entry(std::move(body), "application/json", used);
-    if (keeps()) keep(result->answer);
+    if (keeps() && !flight_->makeshift()) keep(result->answer);
     whole = std::move(result);
   }
   leave_table();
   end_stream(broken_ ? std::optional(flight_->failure()) : std::nullopt, std::move(whole));
-  flight_.reset();
+  end_call();
+}
+
+/// The call is over; nothing of it is needed any more.
+void led_call::end_call() {
+  calling_ = false;
+  flight_ = nullptr;
+  own_.reset();
+  race_.reset();
 }
 
 /// Gives the call to a coroutine that serves all alike.
@@ -225,7 +268,7 @@ void led_call::pump(yield y) {
   } catch (...) {
     leave_table();
     end_stream(internal_error(), nullptr);
-    flight_.reset();
+    end_call();
     throw;
   }
 }
@@ -239,19 +282,20 @@ void led_call::changed() {
 }
 
 void led_call::look() {
-  if (!flight_) return;
+  if (!calling_) return;
   room_.wake();
   if (unwanted()) {
     leave_table();
     stop_.cancel();
-  } else if (flight_->streaming() && !reading_ && has_followers()) {
+  } else if (flight_ && flight_->streaming() && !reading_ && has_followers()) {
     hand_over();
   }
 }
 
 void led_call::leader_gone() {
-  if (!flight_) return;
-  flight_->client_left();
+  if (!calling_) return;
+  if (flight_) flight_->client_left();
+  if (race_) race_->client_left();
   if (!leader_left()) return;
   leave_table();
   stop_.cancel();
@@ -270,7 +314,7 @@ void led_call::client_stream_dropped() {
   if (!flight_ || pumping_) return;
   if (leader_left()) {
     leave_table();
-    flight_.reset();
+    end_call();
   } else {
     flight_->client_left();
     hand_over();

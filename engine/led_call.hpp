@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/flight.hpp"
+#include "engine/hedged_call.hpp"
 #include "engine/shared_answer.hpp"
 
 namespace millrace::engine {
@@ -39,10 +40,12 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   bool read_for_leader(std::string& out, yield y);
   void stream_over();
   void publish(const answer& a);
+  void publish_failure(const api_error& error);
   cached_answer_ptr make_entry(std::string body, std::string_view content_type, const usage& used) const;
   void keep(const cached_answer_ptr& entry);
   bool keeps() const { return plan_.store || plan_.keep; }
   void leave_table();
+  void end_call();
 
   pipeline::ports& ports_;
   const cache_key key_;
@@ -57,7 +60,10 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   time_point deadline_;  ///< of the leader's client
 
   cancellation stop_;  ///< ends the call: nobody wants its answer
-  std::optional<flight> flight_;
+  bool calling_ = false;
+  std::optional<flight> own_;
+  std::unique_ptr<hedged_call> race_;  ///< instead, where the model hedges
+  flight* flight_ = nullptr;         ///< whose answer it is, once that is known
   client_stream* client_ = nullptr;  ///< of the leader, while it reads a stream
   bool reading_ = false;             ///< the leader's coroutine is inside the flight
   bool pumping_ = false;

@@ -180,6 +180,10 @@ void access_logger::request_done(const request_record& r) {
     line.text("complexity", r.complexity);
     line.text("chosen", r.chosen);
   }
+  if (!r.hedge.empty()) line.text("hedged", r.hedge);
+  if (!r.upgraded.empty()) line.boolean("upgraded", r.upgraded == "true");
+  if (r.confidence >= 0) line.real("confidence", r.confidence);
+  if (!r.degraded.empty()) line.text("degraded", r.degraded);
   line.boolean("stream", r.stream);
   line.boolean("client_gone", r.client_gone);
   line.number("input_tokens", r.used.input_tokens);

@@ -277,6 +277,9 @@ struct acquire_reply {
   name_id key = no_name;
   duration valid_for{};  ///< the request must be written within this time, or given back with `unused`
   token_count reserved;
+  /// See `target_stats`: when a call has been silent for long; 0: not learned.
+  duration p95_first_token{};
+  duration p95_first_byte{};
   bool probe = false;
   bool fallback = false;  ///< not the model's own first choice
   duration waited{};
@@ -314,6 +317,7 @@ struct settlement {
   token_count used;  ///< real usage; zero when unknown
   bool usage_known = false;
   duration first_token{};  ///< 0: none seen
+  duration first_byte{};   ///< of a plain answer; 0: none seen
   duration total{};
   duration retry_after{};
   limit_hint hint;

@@ -33,6 +33,8 @@ const Histogram::BucketBoundaries overhead_buckets = {0.00001, 0.000025, 0.00005
                                                       0.001,   0.0025,   0.005,   0.01,   0.025,   0.05,
                                                       0.1,     0.25,     0.5,     1};
 
+const Histogram::BucketBoundaries confidence_buckets = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1};
+
 double seconds(duration d) {
   return std::max(0.0, std::chrono::duration<double>(d).count());
 }
@@ -105,6 +107,8 @@ struct request_series {
   Counter* gone = nullptr;
   Counter* cache = nullptr;
   Counter* complexity = nullptr;
+  Counter* degraded = nullptr;
+  Counter* hedges = nullptr;
 };
 
 struct attempt_series {
@@ -207,6 +211,18 @@ struct metrics::impl {
   bounded_family<Counter> complexity = counters(
       "millrace_complexity_total",
       "Requests for models with rules, by how hard the prompt looked and the model that was chosen.");
+  bounded_family<Counter> degraded =
+      counters("millrace_degraded_total",
+               "Answers that were not what was asked for, by step: fallback, local, stale, template.");
+  bounded_family<Counter> hedges = counters(
+      "millrace_hedges_total",
+      "Second calls made because the first was silent for long: won (its answer was given) or lost.");
+  bounded_family<Counter> upgrades = counters(
+      "millrace_upgrade_answers_total",
+      "Answers of models with an upgrade: sure (nobody else was asked), failed, kept (the upgrade was "
+      "no surer), same and changed (it was).");
+  bounded_family<Histogram> confidence =
+      histograms("millrace_answer_confidence", "How sure first answers of models with an upgrade were.");
   bounded_family<Counter> attempts = counters("millrace_attempts_total", "Upstream calls by how they ended.");
   bounded_family<Histogram> attempt_duration = histograms(
       "millrace_attempt_duration_seconds", "Time of an upstream call, from its permit to its end.");
@@ -244,6 +260,8 @@ request_series metrics::impl::find(const request_record& r) {
                                     {"complexity", std::string(r.complexity)},
                                     {"chosen", vocabulary::known(names->models, r.chosen)}});
   }
+  if (!r.degraded.empty()) s.degraded = &degraded.get({{"model", model}, {"step", std::string(r.degraded)}});
+  if (!r.hedge.empty()) s.hedges = &hedges.get({{"model", model}, {"outcome", std::string(r.hedge)}});
   s.gone = &gone.get({{"route", route}});
   s.wait = &wait.get({{"queue", std::string(to_string(r.queue))}}, latency_buckets);
   if (r.provider.empty()) return s;
@@ -298,7 +316,7 @@ void metrics::request_done(const request_record& r) {
                                        static_cast<char>(r.status >> 8 & 0xff), static_cast<char>(r.queue),
                                        static_cast<char>(is_post(r))};
   make_key(cache.key, r.route, r.model, r.tenant, r.provider, r.upstream_model, r.cache, r.complexity,
-           r.chosen, std::string_view(numbers.data(), numbers.size()));
+           r.chosen, r.degraded, r.hedge, std::string_view(numbers.data(), numbers.size()));
   auto it = cache.requests.find(std::string_view(cache.key));
   if (it == cache.requests.end()) it = cache.requests.emplace(cache.key, impl_->find(r)).first;
   const request_series& s = it->second;
@@ -309,6 +327,8 @@ void metrics::request_done(const request_record& r) {
   if (r.client_gone) s.gone->Increment();
   if (s.cache != nullptr) s.cache->Increment();
   if (s.complexity != nullptr) s.complexity->Increment();
+  if (s.degraded != nullptr) s.degraded->Increment();
+  if (s.hedges != nullptr) s.hedges->Increment();
   // Whoever asked for a permit, granted or not; others never waited.
   if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(seconds(r.waited));
   if (s.first_token == nullptr) return;
@@ -328,6 +348,13 @@ void metrics::attempt_done(const attempt_record& r) {
   if (it == cache.attempts.end()) it = cache.attempts.emplace(cache.key, impl_->find(r)).first;
   it->second.attempts->Increment();
   it->second.duration->Observe(seconds(r.total));
+}
+
+void metrics::upgrade_done(const upgrade_record& r) {
+  const std::lock_guard lock(impl_->mutex);
+  const std::string model = vocabulary::known(impl_->names->models, r.model);
+  impl_->upgrades.get({{"model", model}, {"outcome", std::string(to_string(r.what))}}).Increment();
+  if (r.before >= 0) impl_->confidence.get({{"model", model}}, confidence_buckets).Observe(r.before);
 }
 
 std::string metrics::render(const node_gauges& node) const {

@@ -94,6 +94,7 @@ class metrics : public observer {
 
   void request_done(const request_record& r) override;
   void attempt_done(const attempt_record& r) override;
+  void upgrade_done(const upgrade_record& r) override;
 
   /// The text for `GET /metrics`, content type `text/plain; version=0.0.4`. Takes some milliseconds when
   /// there are many series or open files.
@@ -113,6 +114,9 @@ class tee : public observer {
   }
   void attempt_done(const attempt_record& r) override {
     for (observer* o : observers_) o->attempt_done(r);
+  }
+  void upgrade_done(const upgrade_record& r) override {
+    for (observer* o : observers_) o->upgrade_done(r);
   }
 
  private:

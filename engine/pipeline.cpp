@@ -24,6 +24,7 @@ api_error not_cached() {
 answer pipeline::run(call c, yield y) {
   const model_config& model = c.config->models.at(c.model.model);
   const cache_plan plan = plan_cache(c.cache, model, c.route, c.facts.zero_temperature);
+  c.plan = plan;
   c.cache_word = word_for_call(plan);
   known_answer known(ports_, c);
   answer out;
@@ -34,11 +35,13 @@ answer pipeline::run(call c, yield y) {
       return led = std::make_shared<led_call>(ports_, c.key, plan, true);
     };
     auto found = shard.enter(c.key, plan, ports_.time.wall(), lead);
+    if (found.stale) c.stale = std::move(found.stale);
     if (found.flight && !led) {
       if (known.from_flight(found.flight, out, y)) return out;
       continue;
     }
-    if (!found.entry && (led || plan.only_if_cached)) found.entry = find_on_disk(c, plan, y);
+    // What memory has, expired or not, is never older than what the disk has.
+    if (!found.entry && !c.stale && (led || plan.only_if_cached)) found.entry = find_on_disk(c, y);
     if (found.entry) {
       if (led) led->found(found.entry);
       if (!known.admit(out, y) || known.from_entry(*found.entry, out)) return out;
@@ -53,14 +56,19 @@ answer pipeline::run(call c, yield y) {
   return alone->lead(std::move(c), y);
 }
 
-/// Null as well when what is there is older than this client takes.
-cached_answer_ptr pipeline::find_on_disk(const call& c, const cache_plan& plan, yield y) {
-  if (!ports_.disk || !plan.look || !plan.store) return nullptr;
+/// Null as well when what is there is older than this client takes, or expired: then it is kept for an
+/// outage.
+cached_answer_ptr pipeline::find_on_disk(call& c, yield y) {
+  if (!ports_.disk || !c.plan.look || !c.plan.store) return nullptr;
   auto entry = ports_.disk->find(c.key, *c.gone, y);
   const wall_time now = ports_.time.wall();
-  if (!entry || entry->expires_at <= now || now - entry->stored_at > plan.max_age) return nullptr;
+  const bool expired = entry && entry->expires_at <= now;
+  if (!entry || (expired ? entry->useless_at() <= now : now - entry->stored_at > c.plan.max_age))
+    return nullptr;
   ports_.answers.of(c.key).put(c.key, entry, now, false);
-  return entry;
+  if (!expired) return entry;
+  c.stale = std::move(entry);
+  return nullptr;
 }
 
 }  // namespace millrace::engine

@@ -15,6 +15,22 @@
 
 namespace millrace::engine {
 
+class flight;
+class hedge_budget;
+
+/// Who looks after a flight's attempts, because another flight runs beside it or may be started. Called on
+/// the flight's thread.
+class attempt_watch {
+ public:
+  virtual ~attempt_watch() = default;
+  /// A request was written; nothing has come back.
+  virtual void attempt_sent(const acquire_reply& grant) = 0;
+  /// Something has, or the attempt is over.
+  virtual void attempt_speaks() = 0;
+  /// Asked when there is something to show: whether this flight is the one whose answer counts.
+  virtual bool claims(const flight& f) = 0;
+};
+
 /// One admitted request on its way to a provider. The views and the cancellation outlive the answer and its
 /// stream.
 struct call {
@@ -42,6 +58,15 @@ struct call {
   std::optional<acquire_reply> counted;  ///< against the client's own limits, with this outcome
   std::string_view cache_word;           ///< for x-millrace-cache
   shared_answer* share = nullptr;        ///< gets the stream as it comes
+  cache_plan plan;
+  cached_answer_ptr stale;  ///< expired; for an outage
+
+  /// A further call for a request that has one already: it waits for a permit no longer than this, repeats
+  /// nothing, and leaves it to the other one to tell of both.
+  std::optional<duration> beside;
+  std::vector<name_id> barred;  ///< targets that shall not be asked
+  bool read_whole = false;      ///< nobody sees a stream before its end
+  attempt_watch* watch = nullptr;
 
   /// Where it waits.
   queue_class queue() const { return std::max(client->queue, asked_queue); }
@@ -67,12 +92,14 @@ class pipeline {
     answer_disk* disk = nullptr;  ///< null: answers are kept in memory only
     /// Called, on any I/O thread, when a shard has entries to write.
     std::function<void(std::size_t shard)> to_be_written;
+    hedge_budget* hedges = nullptr;  ///< of the node; null: nobody hedges
   };
 
   explicit pipeline(ports p) : ports_(p) {}
 
-  /// What is known of `c.key` on disk, as `plan` allows; then it is in memory, too.
-  cached_answer_ptr find_on_disk(const call& c, const cache_plan& plan, yield y);
+  /// What is known of `c.key` on disk, as `c.plan` allows; then it is in memory, too. What has expired goes to
+  /// `c.stale` instead.
+  cached_answer_ptr find_on_disk(call& c, yield y);
   /// For other requests that share the thread's cache and permits.
   ports& parts() { return ports_; }
 

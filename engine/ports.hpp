@@ -195,6 +195,16 @@ struct usage {
   std::int64_t cache_write_tokens = 0;  ///< of the input: written to it
   std::int64_t reasoning_tokens = 0;    ///< of the output
   bool known = false;
+
+  usage& operator+=(const usage& o) {
+    input_tokens += o.input_tokens;
+    output_tokens += o.output_tokens;
+    cached_tokens += o.cached_tokens;
+    cache_write_tokens += o.cache_write_tokens;
+    reasoning_tokens += o.reasoning_tokens;
+    known = known || o.known;
+    return *this;
+  }
 };
 
 /// Follows one streamed answer. Pure: no I/O, no clock.
@@ -281,6 +291,15 @@ class provider_dialect {
   virtual bool speaks_of_credit(std::string_view body, std::string_view request) const = 0;
 };
 
+/// What matters of an answer when it is weighed against another one.
+struct answer_gist {
+  /// 0..1, or below 0 where the answer does not tell: as its source says, of the first choice; of a choice
+  /// that says nothing but calls a tool, of that call's arguments.
+  double confidence = -1;
+  /// What it says apart from how sure it is: equal texts are the same answer. JSON has its members in order.
+  std::string said;
+};
+
 /// All dialects. Stateless and thread-safe; what it returns lives as long as the program.
 class wire_formats {
  public:
@@ -288,6 +307,15 @@ class wire_formats {
   virtual const client_dialect& of(route_kind route) const = 0;
   /// Null when such a provider cannot serve such a route at all.
   virtual const provider_dialect* between(route_kind route, const provider_config& provider) const = 0;
+  /// A whole plain answer of the route that says `text` and used no tokens, under the client's name of the
+  /// model. `now`: UNIX time, seconds. Replaces `out`. False, with `out` empty, for routes whose answers are
+  /// no text.
+  virtual bool text_answer(route_kind route, std::string_view client_model, std::string_view text,
+                           std::int64_t now, std::string& out) const = 0;
+  /// What a whole plain answer says, to weigh it against another one. Never fails: what cannot be read says
+  /// nothing.
+  virtual answer_gist gist_of(route_kind route, std::string_view answer,
+                              const confidence_source& source) const = 0;
 };
 
 // --- observation
@@ -321,6 +349,10 @@ struct request_record {
   std::string_view cache;       ///< as in x-millrace-cache; empty where no answer could be cached
   std::string_view complexity;  ///< as in x-millrace-complexity; empty where nothing was judged
   std::string_view chosen;      ///< configured name of the model that rules chose; with `complexity`
+  std::string_view hedge;       ///< as in x-millrace-hedged; empty: one call at a time
+  std::string_view upgraded;    ///< as in x-millrace-upgraded; empty: the model has no upgrade
+  double confidence = -1;       ///< of the answer, 0..1; below 0: not known
+  std::string_view degraded;    ///< as in x-millrace-degraded; empty: not
 };
 
 /// One finished upstream call.
@@ -333,12 +365,45 @@ struct attempt_record {
   duration total{};
 };
 
+/// What became of one answer of a model with an upgrade.
+struct upgrade_record {
+  enum class outcome : std::uint8_t {
+    sure,     ///< sure enough, or unreadable and kept: nobody was asked again
+    failed,   ///< the upgrade model did not answer, or had no room
+    kept,     ///< it was no surer: the first answer stands
+    same,     ///< it was surer, and said the same
+    changed,  ///< it was surer, and said something else
+  };
+  std::string_view model;  ///< as configured
+  std::string_view route;  ///< as `to_string` names it
+  outcome what = outcome::sure;
+  double before = -1;  ///< confidence of the first answer; below 0: not told
+  double after = -1;   ///< of the one that was given
+};
+
+constexpr std::string_view to_string(upgrade_record::outcome o) {
+  switch (o) {
+    case upgrade_record::outcome::sure:
+      return "sure";
+    case upgrade_record::outcome::failed:
+      return "failed";
+    case upgrade_record::outcome::kept:
+      return "kept";
+    case upgrade_record::outcome::same:
+      return "same";
+    case upgrade_record::outcome::changed:
+      return "changed";
+  }
+  return "";
+}
+
 /// Where finished work is counted. Thread-safe and cheap: called on the I/O threads.
 class observer {
  public:
   virtual ~observer() = default;
   virtual void request_done(const request_record& r) = 0;
   virtual void attempt_done(const attempt_record& r) = 0;
+  virtual void upgrade_done(const upgrade_record& /*r*/) {}
 };
 
 }  // namespace millrace::engine

@@ -45,7 +45,15 @@ struct answer_source {
   bool fallback = false;
   const provider_dialect* wire = nullptr;  ///< in which its bytes are to be read
   std::string dropped;                     ///< see cached_answer
+  bool upgraded = false;                   ///< the upgrade of the model that was asked for
+  double confidence = -1;                  ///< of the answer; below 0: not known
 };
+
+/// Who gave an answer that is known.
+inline answer_source source_of(const cached_answer& a) {
+  return {a.provider, a.upstream_model, a.key_id, a.fallback, nullptr, a.dropped,
+          a.upgraded, a.confidence};
+}
 
 /// A whole answer for everybody who waits for it.
 struct shared_result {
@@ -53,6 +61,7 @@ struct shared_result {
   header_list headers;       ///< that say when and whether to try again
   cached_answer_ptr answer;  ///< also when it is no good one
   bool from_cache = false;
+  std::optional<api_error> outage;  ///< with a failure of providers (see `is_outage`): which
 };
 
 using shared_result_ptr = std::shared_ptr<const shared_result>;

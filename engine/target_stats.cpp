@@ -7,9 +7,6 @@ namespace millrace::engine {
 
 namespace {
 
-/// After so many half-lives the histogram's weights are brought back to scale, long before doubles overflow.
-constexpr double max_growth = 30;
-
 double seconds(duration d) {
   return std::chrono::duration<double>(d).count();
 }
@@ -31,6 +28,8 @@ void target_stats::record(const call_measure& m, time_point now) {
     learn_speed(m);
   }
   if (m.output_tokens > 0) learn_output(m.output_tokens, now);
+  first_tokens_.add(m.first_token, now);
+  first_bytes_.add(m.first_byte, now);
 }
 
 void target_stats::learn_speed(const call_measure& m) {
@@ -45,33 +44,18 @@ void target_stats::learn_speed(const call_measure& m) {
 }
 
 void target_stats::learn_output(std::int64_t tokens, time_point now) {
-  if (output_samples_ == 0) landmark_ = now;
-  double age = seconds(now - landmark_) / seconds(output_half_life);
-  if (age > max_growth) {
-    const double factor = std::exp2(-age);
-    for (double& weight : output_) weight *= factor;
-    output_weight_ *= factor;
-    landmark_ = now;
-    age = 0;
-  }
-  const double position = std::ceil(buckets_per_doubling * std::log2(static_cast<double>(tokens)));
-  const size_t bucket = std::min(static_cast<size_t>(position), buckets - 1);
-  const double weight = std::exp2(age);
-  output_[bucket] += weight;
-  output_weight_ += weight;
-  if (++output_samples_ >= learned_after) p95_ = quantile(0.95);
+  output_.add(static_cast<double>(tokens), now);
+  if (output_.samples() < learned_after) return;
+  // A bucket ends at a power of 2^(1/4), and tokens are whole.
+  p95_ = static_cast<std::int64_t>(output_.quantile(0.95) * (1 + 1e-12));
 }
 
-std::int64_t target_stats::quantile(double q) const {
-  double rest = q * output_weight_;
-  size_t bucket = 0;
-  for (; bucket + 1 < buckets; ++bucket) {
-    rest -= output_[bucket];
-    if (rest <= 0) break;
-  }
-  // A bucket ends at a power of 2^(1/4), and tokens are whole.
-  const double edge = std::exp2(static_cast<double>(bucket) / buckets_per_doubling);
-  return static_cast<std::int64_t>(edge * (1 + 1e-12));
+void target_stats::times::add(duration d, time_point now) {
+  if (d <= duration::zero()) return;
+  seen.add(static_cast<double>(d / unit), now);
+  const std::int64_t beyond = seen.samples() - learned_after;
+  if (beyond < 0 || beyond % renewed_after != 0) return;
+  p95 = duration(static_cast<duration::rep>(seen.quantile(0.95) * static_cast<double>(unit.count())));
 }
 
 double target_stats::expected_seconds(std::int64_t output_tokens) const {

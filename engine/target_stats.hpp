@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 
+#include "engine/decayed_histogram.hpp"
 #include "engine/time.hpp"
 
 namespace millrace::engine {
@@ -14,14 +14,14 @@ struct call_measure {
   duration first_token{};          ///< from writing the request; 0: not streamed, so not seen
   duration total{};                ///< from writing the request
   std::int64_t output_tokens = 0;  ///< 0 where unknown
+  duration first_byte{};           ///< of the answer to a plain request, likewise; 0: streamed
 };
 
 /// What one node learned about one target: how fast it answers, how much it says, how busy it is.
 ///
 /// Means are weighted by age, half as much per `half_life`: exponential decay for unevenly spaced samples (A.
-/// Eckner, "Algorithms for Unevenly Spaced Time Series", 2012). The histogram of output tokens has log-spaced
-/// buckets and decays forward: new samples weigh more instead of old ones less (Cormode et al., "Forward
-/// Decay", ICDE 2009). Everything is O(1) in time and memory; one thread at a time.
+/// Eckner, "Algorithms for Unevenly Spaced Time Series", 2012), quantiles likewise (`decayed_histogram`).
+/// Everything is O(1) in time and memory; one thread at a time.
 class target_stats {
  public:
   static constexpr duration half_life = 60s;
@@ -56,6 +56,11 @@ class target_stats {
   /// rounded up by at most a fifth.
   std::int64_t p95_output_tokens() const { return p95_; }
 
+  /// How long the slowest twentieth of calls takes at least until it shows something: streams until their
+  /// first token, plain answers until their first byte. Rounded up by at most a fifth; 0: not learned.
+  duration p95_first_token() const { return first_tokens_.p95; }
+  duration p95_first_byte() const { return first_bytes_.p95; }
+
  private:
   /// Sum and weight of a decayed mean.
   struct mean {
@@ -72,13 +77,17 @@ class target_stats {
     double value() const { return weight > 0 ? sum / weight : 0; }
   };
 
-  /// Four buckets per doubling, up to 2^20 tokens; the last one takes everything above.
-  static constexpr int buckets_per_doubling = 4;
-  static constexpr size_t buckets = 20 * buckets_per_doubling + 1;
+  /// How long calls stay silent. The quantile is taken anew with every `renewed_after`-th sample only.
+  struct times {
+    static constexpr duration unit = 100us;  ///< so 0.1 ms to 104 s are told apart
+    static constexpr std::int64_t renewed_after = 16;
+    decayed_histogram seen{output_half_life};
+    duration p95{};
+    void add(duration d, time_point now);
+  };
 
   void learn_speed(const call_measure& m);
   void learn_output(std::int64_t tokens, time_point now);
-  std::int64_t quantile(double q) const;
 
   std::int64_t in_flight_ = 0;
   bool ever_measured_ = false;
@@ -89,10 +98,9 @@ class target_stats {
       0;  ///< decayed sums; their quotient is the rate, so long answers count by their length
   double generating_seconds_ = 0;
 
-  std::array<double, buckets> output_{};
-  double output_weight_ = 0;
-  std::int64_t output_samples_ = 0;
-  time_point landmark_{};  ///< age zero of the histogram's weights
+  decayed_histogram output_{output_half_life};
+  times first_tokens_;
+  times first_bytes_;
   std::int64_t p95_ = default_output_tokens;
 };
 

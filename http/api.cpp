@@ -81,7 +81,8 @@ bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
   }
   for (const auto& h : r.headers) {
     if (h.name == "cache-control" && !read_cache_control(h.value, c.cache))
-      return bad("invalid_cache_control", "max-age in Cache-Control must be a whole number of seconds.");
+      return bad("invalid_cache_control",
+                 "max-age and stale-if-error in Cache-Control must be whole numbers of seconds.");
   }
   const auto encoding = r.header("content-encoding");
   if (!encoding.empty() && encoding != "identity") {

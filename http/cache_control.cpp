@@ -47,10 +47,11 @@ bool read_cache_control(std::string_view value, engine::cache_wish& wish) {
     if (same_word(name, "no-cache")) wish.no_cache = true;
     if (same_word(name, "no-store")) wish.no_store = true;
     if (same_word(name, "only-if-cached")) wish.only_if_cached = true;
-    if (!same_word(name, "max-age")) continue;
+    const bool max_age = same_word(name, "max-age");
+    if (!max_age && !same_word(name, "stale-if-error")) continue;
     engine::duration age{};
     if (equals == directive.size() || !read_age(trimmed(directive.substr(equals + 1)), age)) return false;
-    wish.max_age = age;
+    (max_age ? wish.max_age : wish.stale_if_error) = age;
   }
   return true;
 }

@@ -1,5 +1,7 @@
 #include "http/status.hpp"
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "http/traffic_routes.hpp"
@@ -151,6 +153,40 @@ json cache_of(const engine::cache_view& c) {
             {"failures", c.disk_failures}}}};
 }
 
+json bin_of(const engine::upgrade_book::bin& b) {
+  const auto pairs = static_cast<double>(b.asked - b.failed);
+  return {{"answers", b.answers},
+          {"asked", b.asked},
+          {"failed", b.failed},
+          {"upgraded", b.upgraded},
+          {"changed", b.changed},
+          {"mean_before", pairs > 0 ? json(b.before / pairs) : json()},
+          {"mean_after", pairs > 0 ? json(b.after / pairs) : json()}};
+}
+
+/// How often upgrades changed the answer, by how sure the first one was: a threshold is chosen from it.
+json upgrades_of(const engine::config& c, const std::vector<engine::upgrade_book::row>& rows) {
+  constexpr double width = 1.0 / engine::upgrade_book::bins;
+  json out = json::array();
+  for (const auto& row : rows) {
+    json bins = json::array();
+    for (size_t i = 0; i < row.by_confidence.size(); ++i) {
+      json bin = bin_of(row.by_confidence[i]);
+      bin["from"] = std::round(static_cast<double>(i) * width * 10) / 10;
+      bins.push_back(std::move(bin));
+    }
+    json entry = {{"model", row.model}, {"route", row.route}, {"unreadable", bin_of(row.unreadable)}};
+    entry["bins"] = std::move(bins);
+    const auto found = c.model_index.find(row.model);
+    if (found != c.model_index.end() && c.models[found->second].upgrade) {
+      entry["upgrade"] = c.models[found->second].upgrade->model;
+      entry["threshold"] = c.models[found->second].upgrade->threshold;
+    }
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string status_body(const node_view& node) {
@@ -169,6 +205,7 @@ std::string status_body(const node_view& node) {
       {"breakers", breakers_of(c, node.dispatcher)},
       {"queues", queues_of(node.dispatcher)},
       {"cache", cache_of(node.cache)},
+      {"upgrades", upgrades_of(c, node.upgrades)},
       {"connections",
        {{"open", node.edge.open},
         {"max", node.edge.max_connections},

@@ -8,6 +8,7 @@
 #include "engine/config.hpp"
 #include "engine/dispatcher_machine.hpp"
 #include "engine/metrics.hpp"
+#include "engine/upgrade_book.hpp"
 #include "http/edge.hpp"
 
 namespace millrace::http {
@@ -18,6 +19,7 @@ struct node_view {
   engine::dispatcher_status dispatcher;
   std::vector<engine::named_count> mailboxes;  ///< messages waiting, by kind of actor
   engine::cache_view cache;
+  std::vector<engine::upgrade_book::row> upgrades;
   edge_statistics edge;
   std::int64_t upstream_open = 0;
   std::int64_t upstream_idle = 0;

@@ -9,7 +9,9 @@
 namespace millrace::storage {
 namespace {
 
-constexpr std::int64_t version = 1;
+/// Version 1 had no `stale`, `upgraded`, `confidence`, and at first no `dropped`: its answers are of no use once they expired.
+constexpr std::int64_t version = 2;
+constexpr std::int64_t oldest_version = 1;
 
 std::string_view bytes_of(const engine::cache_key& key) {
   return {reinterpret_cast<const char*>(key.bytes.data()), key.bytes.size()};
@@ -20,7 +22,7 @@ std::string_view bytes_of(const engine::cache_key& key) {
 std::string encode_answer(const engine::cache_key& key, const engine::cached_answer& a) {
   msgpack::sbuffer buffer(a.size_bytes());
   msgpack::packer out(buffer);
-  out.pack_map(14);
+  out.pack_map(17);
   const auto field = [&out](const char* name, const auto& value) { out.pack(name).pack(value); };
   field("v", version);
   field("body", a.body);
@@ -36,6 +38,9 @@ std::string encode_answer(const engine::cache_key& key, const engine::cached_ans
   field("output", a.output_tokens);
   field("stored", ms_of(a.stored_at));
   field("expires", ms_of(a.expires_at));
+  field("stale", ms_of(a.stale_until));
+  field("upgraded", std::int64_t{a.upgraded});
+  field("confidence", a.confidence);
   return seal(bytes_of(key), {buffer.data(), buffer.size()});
 }
 
@@ -45,7 +50,8 @@ engine::cached_answer_ptr decode_answer(const engine::cache_key& key, std::strin
   try {
     const auto handle = parse_map(payload);
     const auto& map = handle.get();
-    if (number_at(map, "v") != version) return nullptr;
+    const std::int64_t written = number_at(map, "v");
+    if (written < oldest_version || written > version) return nullptr;
     auto a = std::make_shared<engine::cached_answer>();
     a->body = text_at(map, "body");
     a->content_type = text_at(map, "type");
@@ -60,6 +66,10 @@ engine::cached_answer_ptr decode_answer(const engine::cache_key& key, std::strin
     a->output_tokens = number_at(map, "output");
     a->stored_at = time_of(number_at(map, "stored"));
     a->expires_at = time_of(number_at(map, "expires"));
+    if (written < 2) return a;
+    a->stale_until = time_of(number_at(map, "stale"));
+    a->upgraded = number_at(map, "upgraded") != 0;
+    a->confidence = at(map, "confidence").as<double>();
     return a;
   } catch (const std::exception&) {
     return nullptr;

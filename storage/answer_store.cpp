@@ -94,7 +94,7 @@ answer_store::read_result answer_store::get(const engine::cache_key& key, engine
 /// A clock that was set back must not make answers older than they are allowed to be.
 bool answer_store::usable(const engine::cached_answer& a, engine::wall_time now) const {
   const auto age = now - a.stored_at;
-  return now < a.expires_at && age < settings_.max_ttl && !state_.purged.covers(a);
+  return now < a.useless_at() && age < settings_.max_ttl && !state_.purged.covers(a);
 }
 
 answer_store::write_result answer_store::write(const std::vector<entry>& batch) {

@@ -34,9 +34,9 @@ namespace millrace::storage {
 class answer_store {
  public:
   struct settings {
-    std::uint64_t max_bytes = 0;  ///< on disk; at least some MiB to be of use
-    std::chrono::milliseconds max_ttl{
-        0};  ///< the longest of any model; no answer is given out at a greater age
+    std::uint64_t max_bytes = 0;           ///< on disk; at least some MiB to be of use
+    std::chrono::milliseconds max_ttl{0};  ///< the longest of any model, with the time its answers serve in
+                                           ///< outages; none is given out at a greater age
   };
   struct opened {
     std::unique_ptr<answer_store>
@@ -45,7 +45,7 @@ class answer_store {
   };
   enum class read_result : std::uint8_t {
     found,
-    absent,  ///< also: expired, purged, damaged
+    absent,  ///< also: useless, purged, damaged
     failed,  ///< the disk does not serve
   };
   enum class write_result : std::uint8_t {
@@ -71,7 +71,7 @@ class answer_store {
   answer_store(const answer_store&) = delete;
   answer_store& operator=(const answer_store&) = delete;
 
-  /// Sets `out` only if found.
+  /// Sets `out` only if found; what is found may have expired, if it is still of use in an outage.
   read_result get(const engine::cache_key& key, engine::wall_time now, engine::cached_answer_ptr& out);
   /// All of `batch` or nothing: one larger than 1/64 of max_bytes may never be taken. A later answer of the
   /// same key replaces the earlier one. Never waits for a flush.

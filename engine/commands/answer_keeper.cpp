@@ -20,7 +20,7 @@ constexpr std::size_t most_at_once = 1024;
 
 std::chrono::milliseconds longest_ttl(const engine::config& c) {
   engine::duration longest = std::max(c.cache.ttl, c.documents.ttl);
-  for (const auto& m : c.models) longest = std::max(longest, m.cache.ttl);
+  for (const auto& m : c.models) longest = std::max(longest, m.cache.ttl + m.degrade.stale);
   return std::chrono::ceil<std::chrono::milliseconds>(longest);
 }
 

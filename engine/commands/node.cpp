@@ -59,7 +59,7 @@ node::worker::worker(node& owner, size_t index)
            owner.kept_answers_->disk(), owner.pool_.context(index), work),
       pipeline({bridge, providers, clock, work, http::all_formats(), owner.watch_, owner.budget_,
                 owner.answers_, owner.kept_answers_->store() ? &desk : nullptr,
-                [this](std::size_t shard) { desk.write(shard); }}) {}
+                [this](std::size_t shard) { desk.write(shard); }, &owner.hedges_}) {}
 
 node::node(engine::config_ptr c, on_failure failed)
     : config_(std::move(c)),
@@ -67,7 +67,7 @@ node::node(engine::config_ptr c, on_failure failed)
       log_(config_->log),
       metrics_(config_),
       access_log_(log_),
-      watch_({&metrics_, &access_log_}),
+      watch_({&metrics_, &access_log_, &upgrades_}),
       answers_(static_cast<size_t>(config_->cache.shards), static_cast<size_t>(config_->cache.memory_bytes)),
       system_(std::make_unique<caf::actor_system>(system_config_)),
       pool_(config_->http.threads) {
@@ -181,6 +181,7 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
                      {"cache", mailboxes_->caches},
                      {"store", mailboxes_->stores}};
   view->cache = engine::view_cache(answers_, kept_answers_->disk());
+  view->upgrades = upgrades_.rows();
   view->edge = edge_->statistics();
   for (const auto& w : workers_) {
     const auto& counters = w->upstream.counters();

@@ -11,9 +11,11 @@
 #include "actors/mailbox_depths.hpp"
 #include "engine/commands/answer_keeper.hpp"
 #include "engine/commands/limit_keeper.hpp"
+#include "engine/hedge_budget.hpp"
 #include "engine/log.hpp"
 #include "engine/metrics.hpp"
 #include "engine/pipeline.hpp"
+#include "engine/upgrade_book.hpp"
 #include "http/api.hpp"
 #include "http/builtin/builtin_upstream.hpp"
 #include "http/edge.hpp"
@@ -72,8 +74,10 @@ class node {
   engine::logging log_;
   engine::metrics metrics_;
   engine::access_logger access_log_;
+  engine::upgrade_book upgrades_;
   engine::tee watch_;
   engine::retry_budget budget_;
+  engine::hedge_budget hedges_;
   engine::cache_shards answers_;
   actors::system_config system_config_;
   std::unique_ptr<caf::actor_system> system_;

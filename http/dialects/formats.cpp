@@ -1,5 +1,7 @@
 #include "http/dialects/formats.hpp"
 
+#include "http/dialects/answer_gist.hpp"
+#include "http/dialects/answer_text.hpp"
 #include "http/dialects/anthropic_chat.hpp"
 #include "http/dialects/anthropic_passthrough.hpp"
 #include "http/dialects/embedding_translation.hpp"
@@ -67,6 +69,15 @@ class formats final : public engine::wire_formats {
       default:
         return openai();
     }
+  }
+
+  bool text_answer(route_kind route, std::string_view client_model, std::string_view text, std::int64_t now,
+                   std::string& out) const override {
+    return write_text_answer(route, client_model, text, now, out);
+  }
+  engine::answer_gist gist_of(route_kind route, std::string_view answer,
+                              const engine::confidence_source& source) const override {
+    return read_gist(route, answer, source);
   }
 
   const engine::provider_dialect* between(route_kind route,

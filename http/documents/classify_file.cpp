@@ -137,7 +137,7 @@ answer document_request::run(std::string_view content_type, std::string_view que
   engine::known_answer known(ports_, call_);
   answer refusal;
   if (!known.admit(refusal, y)) return refusal;
-  plan_ = plan_of(call_.cache, d.ttl);
+  call_.plan = plan_ = plan_of(call_.cache, d.ttl);
   call_.cache_word = engine::word_for_call(plan_);
   call_.key =
       document_key(d, *document_.industry, call_.client->tenant, call_.private_only, document_.bytes, y);
@@ -158,7 +158,7 @@ answer document_request::find(engine::yield y) {
       if (from_others(found.flight, out, y)) return out;
       continue;
     }
-    if (!found.entry && (led || plan_.only_if_cached)) found.entry = pipeline_.find_on_disk(call_, plan_, y);
+    if (!found.entry && (led || plan_.only_if_cached)) found.entry = pipeline_.find_on_disk(call_, y);
     if (found.entry) {
       if (led) {
         auto result = std::make_shared<engine::shared_result>();

@@ -1,6 +1,7 @@
 #include "http/simulator/answers.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -69,6 +70,23 @@ void append_call_token_head(std::string& out, const reply_text& text, std::int64
   }
 }
 
+/// What stands behind `"logprobs":` for tokens `first` to `end` of a conversation's text.
+void append_logprobs(std::string& out, const reply_text& text, std::int64_t first, std::int64_t end,
+                     std::int64_t now_us) {
+  if (text.probability() <= 0 || text.calls_tool()) {
+    out += "null";
+    return;
+  }
+  const std::string logprob = std::to_string(std::log(text.probability()));
+  out += R"({"content":[)";
+  for (std::int64_t token = first; token < end; ++token) {
+    out += token == first ? R"({"token":")" : R"(,{"token":")";
+    text.append(out, token, now_us);
+    out.append(R"(","logprob":)").append(logprob).append(R"(,"bytes":null,"top_logprobs":[]})");
+  }
+  out += R"(],"refusal":null})";
+}
+
 void append_message(std::string& out, const reply_text& text, std::int64_t now_us) {
   if (!text.calls_tool()) {
     out += R"({"role":"assistant","content":")";
@@ -133,7 +151,12 @@ void append_completion(std::string& out, const identity& who, const reply_choice
       append_all_tokens(out, text, now_us);
       out += '"';
     }
-    out += R"(,"logprobs":null,"finish_reason":")";
+    out += R"(,"logprobs":)";
+    if (chat)
+      append_logprobs(out, text, 0, text.tokens(), now_us);
+    else
+      out += "null";
+    out += R"(,"finish_reason":")";
     out += text.finish_reason();
     out += R"("})";
   }
@@ -214,7 +237,13 @@ void event_source::append_event(std::string& out, std::int64_t now_us) const {
   if (step_ == step::role) append_role(out, text);
   if (step_ == step::token) append_token(out, text, now_us);
   if (step_ == step::finish) out += choices_.route == route_kind::chat ? R"(,"delta":{})" : R"(,"text":"")";
-  out += R"(,"logprobs":null,"finish_reason":)";
+  const bool said = step_ == step::token && choices_.route == route_kind::chat;
+  out += R"(,"logprobs":)";
+  if (said)
+    append_logprobs(out, text, token_, token_ + 1, now_us);
+  else
+    out += "null";
+  out += R"(,"finish_reason":)";
   if (step_ == step::finish) {
     out += '"';
     out += text.finish_reason();

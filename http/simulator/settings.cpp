@@ -125,6 +125,17 @@ std::int64_t checked_tokens(std::int64_t n) {
   return n;
 }
 
+std::string checked_text(std::string text) {
+  if (text.size() > max_said_bytes)
+    throw std::invalid_argument("say must be at most " + std::to_string(max_said_bytes) + " bytes");
+  return text;
+}
+
+double checked_probability(double p) {
+  if (!(p >= 0 && p <= 1)) throw std::invalid_argument("probability must be 0 to 1");
+  return p;
+}
+
 double checked_rate(double r) {
   if (!(r >= 0 && r <= 1e6)) throw std::invalid_argument("tokens_per_second must be 0 to 1000000");
   return r;
@@ -142,6 +153,10 @@ bool read_member(model_behaviour& b, const std::string& name, const json& value)
     b.tokens_per_second = checked_rate(value.get<double>());
   } else if (name == "tokens") {
     b.tokens = checked_tokens(value.get<std::int64_t>());
+  } else if (name == "say") {
+    b.say = checked_text(value.get<std::string>());
+  } else if (name == "probability") {
+    b.probability = checked_probability(value.get<double>());
   } else if (name == "stamp") {
     b.stamp = value.get<bool>();
   } else if (name == "usage") {
@@ -183,12 +198,15 @@ void read_map(Map& into, const json& from, const Value& fresh) {
 json members(const model_behaviour& b) {
   json faults = json::array();
   for (const auto& f : b.faults) faults.push_back(format(f));
-  return {{"latency", format(b.latency)},
-          {"tokens_per_second", b.tokens_per_second},
-          {"tokens", b.tokens},
-          {"stamp", b.stamp},
-          {"usage", b.usage},
-          {"faults", std::move(faults)}};
+  json out = {{"latency", format(b.latency)},
+              {"tokens_per_second", b.tokens_per_second},
+              {"tokens", b.tokens},
+              {"stamp", b.stamp},
+              {"usage", b.usage},
+              {"faults", std::move(faults)}};
+  if (!b.say.empty()) out["say"] = b.say;
+  if (b.probability > 0) out["probability"] = b.probability;
+  return out;
 }
 
 json members(const simulated_limits& l) {
@@ -308,6 +326,12 @@ void apply_model_option(simulator_settings& settings, std::string_view text) {
       const auto n = number<double>(value);
       if (!n) refuse(text, "tokens_per_second must be a number");
       b.tokens_per_second = checked_rate(*n);
+    } else if (key == "say") {
+      b.say = checked_text(std::string(value));
+    } else if (key == "probability") {
+      const auto n = number<double>(value);
+      if (!n) refuse(text, "probability must be a number");
+      b.probability = checked_probability(*n);
     } else if (key == "tokens" || key == "stamp" || key == "usage") {
       const auto n = number<std::int64_t>(value);
       if (!n) refuse(text, key + " must be a number");

@@ -54,9 +54,11 @@ struct model_behaviour {
   latency_model latency;
   double tokens_per_second = 0;  ///< 0: as fast as the connection takes them
   std::int64_t tokens =
-      32;              ///< length of an answer, cut by the request's own maximum; 0: exactly that maximum
-  bool stamp = false;  ///< each filler token is the time it was written: " t" and CLOCK_MONOTONIC in us
-  bool usage = true;   ///< OpenAI's chat and completions tell what was used; some that speak it do not
+      32;                  ///< length of an answer, cut by the request's own maximum; 0: exactly that maximum
+  std::string say;         ///< said instead of an echo and words, whatever is asked; empty: nothing
+  double probability = 0;  ///< of every token, told as OpenAI's logprobs; 0: none are told
+  bool stamp = false;      ///< each filler token is the time it was written: " t" and CLOCK_MONOTONIC in us
+  bool usage = true;       ///< OpenAI's chat and completions tell what was used; some that speak it do not
   std::vector<simulated_fault> faults;  ///< tried in order; the first that strikes counts
 };
 
@@ -78,6 +80,8 @@ struct simulator_settings {
   std::uint64_t seed = 1;                 ///< of every draw
 };
 
+/// Longest text a setting may have said, in bytes.
+inline constexpr size_t max_said_bytes = 65'536;
 /// Longest answer a setting may ask for, in tokens.
 inline constexpr std::int64_t max_simulated_tokens = 100'000;
 
@@ -97,18 +101,18 @@ simulated_fault parse_fault(std::string_view text);
 /// anything parse_fault takes (`fault-reset`, `fault-cut=2:0.5`). Returns kind none for every other name.
 simulated_fault fault_of_model_name(std::string_view model);
 
-/// `NAME:key=value,...` into settings.models; keys latency, tokens_per_second, tokens, stamp, usage,
-/// fault
-/// (repeatable). What is not said is as in settings.behaviour at this moment. Throws std::invalid_argument.
+/// `NAME:key=value,...` into settings.models; keys latency, tokens_per_second, tokens, say, probability,
+/// stamp, usage, fault (repeatable). What is not said is as in settings.behaviour at this moment. Throws
+/// std::invalid_argument.
 void apply_model_option(simulator_settings& settings, std::string_view text);
 
 /// `NAME:rpm=N,tpm=N,tpm_input=N,tpm_output=N` into settings.keys. Throws std::invalid_argument.
 void apply_key_option(simulator_settings& settings, std::string_view text);
 
-/// Changes what the JSON object names and leaves the rest: latency, tokens_per_second, tokens, stamp, usage,
-/// faults, rpm, tpm, tpm_input, tpm_output (0: unlimited), require_keys, seed, models {name: {...} | null},
-/// keys {name: {rpm, tpm, tpm_input, tpm_output} | null}. Throws std::invalid_argument, also for unknown
-/// members; `settings` is unchanged then.
+/// Changes what the JSON object names and leaves the rest: latency, tokens_per_second, tokens, say,
+/// probability, stamp, usage, faults, rpm, tpm, tpm_input, tpm_output (0: unlimited), require_keys, seed, models
+/// {name: {...} | null}, keys {name: {rpm, tpm, tpm_input, tpm_output} | null}. Throws std::invalid_argument,
+/// also for unknown members; `settings` is unchanged then.
 void apply_settings_json(simulator_settings& settings, std::string_view json);
 
 /// The same form, complete.

@@ -117,11 +117,13 @@ void append_hex(std::string& out, std::uint64_t n) {
 }
 
 reply_text::reply_text(const question& q, size_t index, const model_behaviour& behaviour)
-    : digest_(q.digest), stamp_(behaviour.stamp) {
+    : digest_(q.digest), stamp_(behaviour.stamp), probability_(behaviour.probability) {
   const std::string& text = q.text[index];
   echoed_ = text.substr(0, bytes_of(text, echoed_characters));
   if (wants_tool(q)) {
     call_tools(q);
+  } else if (!behaviour.say.empty()) {
+    cut_payload(behaviour.say);
   } else if (q.response_format.find("\"json_") != std::string::npos) {
     answer_as_json(q);
   }

@@ -48,6 +48,8 @@ class reply_text {
   /// The same of a thought's token.
   void append_thought(std::string& out, std::int64_t token) const;
   std::uint32_t digest() const { return digest_; }
+  /// Of each token; 0: not told.
+  double probability() const { return probability_; }
 
  private:
   void call_tools(const question& q);
@@ -60,6 +62,7 @@ class reply_text {
   std::int64_t thought_tokens_ = 0;
   bool cut_ = false;
   bool stamp_ = false;
+  double probability_ = 0;
   std::string echoed_;  ///< first characters of the question, not escaped
   std::vector<call> calls_;
   std::vector<std::string> payload_;  ///< JSON in escaped pieces, instead of words

@@ -67,6 +67,25 @@ TEST(CacheMemory, AnExpiredAnswerIsGone) {
   EXPECT_EQ(c.usage().entries, 0U);
 }
 
+TEST(CacheMemory, AnExpiredAnswerThatServesInOutagesStays) {
+  cache_memory c(1 << 20);
+  auto a = std::make_shared<cached_answer>(*answer_of(100, start + milliseconds(10)));
+  a->stale_until = start + milliseconds(20);
+  c.insert(key_of(1), a, start);
+  cached_answer_ptr stale;
+  EXPECT_EQ(c.find(key_of(1), start + milliseconds(9), &stale), a);
+  EXPECT_EQ(stale, nullptr);
+  EXPECT_EQ(c.find(key_of(1), start + milliseconds(10), &stale), nullptr);
+  EXPECT_EQ(stale, a);
+  EXPECT_EQ(c.usage().hits, 1U);
+  EXPECT_EQ(c.usage().misses, 1U) << "nothing fresh was found";
+  EXPECT_EQ(c.usage().expirations, 0U);
+  stale = nullptr;
+  EXPECT_EQ(c.find(key_of(1), start + milliseconds(20), &stale), nullptr);
+  EXPECT_EQ(stale, nullptr);
+  EXPECT_EQ(c.usage().entries, 0U);
+}
+
 TEST(CacheMemory, ReplacesAndCountsTheNewSize) {
   cache_memory c(1 << 20);
   c.insert(key_of(1), answer_of(100), start);

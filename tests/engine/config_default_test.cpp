@@ -38,6 +38,12 @@ TEST(default_config, each_provider_comes_with_its_own_dialect) {
   EXPECT_EQ(c->models[find_model(*c, "gemini-2.5-pro")->model].name, "gemini/*");
 }
 
+TEST(default_config, the_builtin_provider_is_the_last_resort_but_not_of_the_simulator) {
+  EXPECT_TRUE(default_config(variables({{"OPENAI_API_KEY", "k"}}))->models[0].degrade.builtin);
+  EXPECT_FALSE(parse("log: { level: warn }", {{"OPENAI_API_KEY", "k"}})->models[0].degrade.builtin);
+  EXPECT_FALSE(with_simulator(*default_config(variables({})), 1)->models[0].degrade.builtin);
+}
+
 TEST(default_config, without_keys_asks_for_the_simulator) {
   EXPECT_TRUE(default_config(variables({}))->wants_simulator);
   EXPECT_TRUE(default_config(variables({{"OPENAI_API_KEY", ""}}))->wants_simulator);

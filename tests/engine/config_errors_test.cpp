@@ -200,6 +200,50 @@ INSTANTIATE_TEST_SUITE_P(
                  8, "models.m.fallbacks[0]: a model cannot be its own", ""},
         bad_file{PROVIDER "models:\n  m: { targets: [ { provider: p, model: x } ], cache: { ttl: 60 } }\n", 6,
                  "models.m.cache.ttl: ", "not a duration"}));
+
+#define MODEL PROVIDER "models:\n  m:\n    targets: [ { provider: p, model: x } ]\n"
+INSTANTIATE_TEST_SUITE_P(
+    degrade, bad_files,
+    testing::Values(
+        bad_file{MODEL "    degrade: { stale: 366d }\n", 8, "models.m.degrade.stale: ", "out of range"},
+        bad_file{MODEL "    degrade: { stale: 24 }\n", 8, "models.m.degrade.stale: ", "not a duration"},
+        bad_file{MODEL "    cache: { enabled: false }\n    degrade: { stale: 24h }\n", 9,
+                 "models.m.degrade.stale: there is nothing stale to serve", ""},
+        bad_file{MODEL "    degrade: { builtin: 1 }\n", 8, "models.m.degrade.builtin: ", ""},
+        bad_file{MODEL "    degrade: { template: \"\" }\n", 8, "models.m.degrade.template: ", ""},
+        bad_file{MODEL "    degrade: { templates: x }\n", 8,
+                 "models.m.degrade.templates: ", "did you mean `template`?"}));
+INSTANTIATE_TEST_SUITE_P(
+    upgrade, bad_files,
+    testing::Values(
+        bad_file{MODEL "    upgrade: { threshold: 0.5 }\n", 8, "models.m.upgrade: `model` is missing", ""},
+        bad_file{MODEL "    upgrade: { model: m }\n", 8, "models.m.upgrade.model: a model cannot be its own",
+                 ""},
+        bad_file{MODEL "    upgrade: { model: mm }\n", 8, "models.m.upgrade.model: there is no model \"mm\"",
+                 "did you mean `m`?"},
+        bad_file{
+            MODEL
+            "    upgrade: { model: n, threshold: 80 }\n  n: { targets: [ { provider: p, model: y } ] }\n",
+            8, "models.m.upgrade.threshold: ", "from 0 to 1"},
+        bad_file{
+            MODEL
+            "    upgrade: { model: n, confidence: high }\n  n: { targets: [ { provider: p, model: y } ] }\n",
+            8, "models.m.upgrade.confidence: must be `logprobs`", "field:confidence"},
+        bad_file{MODEL
+                 "    upgrade: { model: n, confidence: \"field:a..b\" }\n  n: { targets: [ { provider: p, "
+                 "model: y } ] }\n",
+                 8, "models.m.upgrade.confidence: must be `logprobs`", ""},
+        bad_file{MODEL
+                 "    upgrade: { model: n, when_unreadable: ask }\n  n: { targets: [ { provider: p, model: y "
+                 "} ] }\n",
+                 8, "models.m.upgrade.when_unreadable: ", "keep, upgrade"}));
+INSTANTIATE_TEST_SUITE_P(
+    hedge, bad_files,
+    testing::Values(bad_file{MODEL "    hedge: maybe\n", 8, "models.m.hedge: ", ""},
+                    bad_file{MODEL "    hedge: { after: 0s }\n", 8, "models.m.hedge.after: ", "out of range"},
+                    bad_file{MODEL "    hedge: { before: 1s }\n", 8, "models.m.hedge.before: ", "after"},
+                    bad_file{"hedge: { budget: 5 }\n", 1, "hedge.budget: ", "from 0 to 1"}));
+#undef MODEL
 #undef PROVIDER
 
 TEST(config, oversized_and_explosive_files_are_refused) {

@@ -159,6 +159,62 @@ TEST(config, providers_and_models_are_read_in_order) {
   EXPECT_FALSE(c->wants_simulator);
 }
 
+TEST(config, a_model_degrades_as_it_says) {
+  const auto c = parse(R"(providers: { p: { base_url: http://h, keys: [ { id: a, secret: s } ] } }
+models:
+  m: { targets: [ { provider: p, model: x } ], degrade: { stale: 24h, builtin: true, template: "Try later." } }
+  n: { targets: [ { provider: p, model: x } ] }
+)");
+  EXPECT_EQ(c->models[0].degrade, (degrade_config{24h, true, "Try later."}));
+  EXPECT_EQ(c->models[1].degrade, degrade_config{});
+}
+
+TEST(config, a_model_hedges_as_it_says) {
+  const auto c = parse(R"(hedge: { budget: 0.1 }
+providers: { p: { base_url: http://h, keys: [ { id: a, secret: s } ] } }
+models:
+  a: { targets: [ { provider: p, model: x } ] }
+  b: { targets: [ { provider: p, model: x } ], hedge: true }
+  c: { targets: [ { provider: p, model: x } ], hedge: { after: 800ms } }
+  d: { targets: [ { provider: p, model: x } ], hedge: { enabled: false, after: 1s } }
+)");
+  EXPECT_EQ(c->hedge_budget, 0.1);
+  EXPECT_EQ(parse(two_providers)->hedge_budget, 0.05);
+  EXPECT_EQ(c->models[0].hedge, (hedge_config{false, 0s}));
+  EXPECT_EQ(c->models[1].hedge, (hedge_config{true, 0s}));
+  EXPECT_EQ(c->models[2].hedge, (hedge_config{true, 800ms}));
+  EXPECT_FALSE(c->models[3].hedge.enabled);
+}
+
+TEST(config, a_model_has_an_upgrade) {
+  const std::string head = R"(providers: { p: { base_url: http://h, keys: [ { id: a, secret: s } ] } }
+models:
+  big: { targets: [ { provider: p, model: x } ] }
+  small: { targets: [ { provider: p, model: y } ], upgrade: )";
+  const auto plain = parse(head + "{ model: big } }\n");
+  EXPECT_FALSE(plain->models[0].upgrade);
+  ASSERT_TRUE(plain->models[1].upgrade);
+  const upgrade_config& u = *plain->models[1].upgrade;
+  EXPECT_EQ(u.model_index, 0u);
+  EXPECT_EQ(u.threshold, 0.8);
+  EXPECT_EQ(u.confidence, (confidence_source{false, "confidence"}));
+  EXPECT_FALSE(u.when_unreadable);
+  EXPECT_EQ(u.max_wait, 1s);
+  EXPECT_EQ(u.sample, 0);
+  const auto full =
+      parse(head +
+            "{ model: big, threshold: 0.5, confidence: \"field:a.b\", when_unreadable: upgrade, "
+            "max_wait: 0s, sample: 0.05 } }\n");
+  const upgrade_config& v = *full->models[1].upgrade;
+  EXPECT_EQ(v.threshold, 0.5);
+  EXPECT_EQ(v.confidence, (confidence_source{false, "a.b"}));
+  EXPECT_TRUE(v.when_unreadable);
+  EXPECT_EQ(v.max_wait, 0s);
+  EXPECT_EQ(v.sample, 0.05);
+  EXPECT_TRUE(
+      parse(head + "{ model: big, confidence: logprobs } }\n")->models[1].upgrade->confidence.logprobs);
+}
+
 TEST(config, without_auth_the_only_client_is_admin_and_standard) {
   const auto c = parse(two_providers);
   EXPECT_TRUE(c->open);

@@ -194,6 +194,19 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
   const provider_dialect* between(route_kind, const provider_config& p) const override {
     return contains(other_kind, p.name) ? nullptr : this;
   }
+  bool text_answer(route_kind route, std::string_view, std::string_view text, std::int64_t,
+                   std::string& out) const override {
+    out = route == route_kind::embeddings ? "" : "text:" + std::string(text);
+    return !out.empty();
+  }
+  /// Of "{0.7 yes}" it is 0.7, and "yes" what is said.
+  answer_gist gist_of(route_kind, std::string_view answer, const confidence_source&) const override {
+    answer_gist gist;
+    const auto space = answer.find(' ');
+    gist.said = answer.substr(space == std::string_view::npos ? 0 : space);
+    if (space != std::string_view::npos) gist.confidence = std::stod(std::string(answer.substr(1, space)));
+    return gist;
+  }
   bool encode_request(const question& q, provider_request& out, api_error& error) const override {
     out.path = "/v1/chat/completions";
     out.headers = q.forwarded;
@@ -254,14 +267,21 @@ class fake_observer final : public observer {
     bool fallback;
     std::string cache;
     bool client_gone;
+    std::string degraded;
+    std::string upgraded;
+    double confidence;
+    std::string hedge;
   };
   std::vector<request> requests;
   std::vector<std::string> attempts;
   void request_done(const request_record& r) override {
     requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost_usd, r.fallback,
-                        std::string(r.cache), r.client_gone});
+                        std::string(r.cache), r.client_gone, std::string(r.degraded), std::string(r.upgraded),
+                        r.confidence, std::string(r.hedge)});
   }
   void attempt_done(const attempt_record& r) override { attempts.emplace_back(r.reason); }
+  std::vector<upgrade_record::outcome> upgrades;
+  void upgrade_done(const upgrade_record& r) override { upgrades.push_back(r.what); }
 };
 
 /// One pipeline over fakes. Model `m` has targets a/m and b/m.

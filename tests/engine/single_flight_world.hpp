@@ -1,10 +1,12 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/hedge_budget.hpp"
 #include "flight_world.hpp"
 
 namespace millrace::engine {
@@ -83,7 +85,9 @@ class generous_permits final : public permit_port {
  public:
   acquire_reply grant;
   acquire_reply counted;
+  std::map<name_id, acquire_reply> of_model;  ///< instead of `grant`
   std::vector<acquire_request> counts;
+  std::vector<acquire_request> asked;
   std::vector<settlement> settled;
   int granted = 0;
   ticket last = 0;
@@ -97,9 +101,11 @@ class generous_permits final : public permit_port {
       counts.push_back(r);
       return counted;
     }
+    asked.push_back(r);
     if (full) gate.wait(y);
     ++granted;
-    acquire_reply reply = grant;
+    const auto special = of_model.find(r.model);
+    acquire_reply reply = special == of_model.end() ? grant : special->second;
     reply.id = r.id;
     if (reply.verdict != verdict::granted && on_refusal) on_refusal();
     return reply;
@@ -146,6 +152,7 @@ struct asking {
   cache_wish wish{};
   duration patience = duration::max();
   std::uint8_t question = 1;  ///< same number: same question
+  bool private_only = false;
 };
 
 /// One pipeline, any number of clients at once, everything in one thread; `settle` runs until nobody can go
@@ -155,7 +162,7 @@ class single_flight_world {
   explicit single_flight_world(bool coalesce = false, bool with_disk = false, std::int64_t rpm = unlimited)
       : config(make_config(coalesce, rpm)),
         lines({permits, upstream, time, thread, format, watch, budget, answers, with_disk ? &disk : nullptr,
-               [this](std::size_t) { ++written; }}) {
+               [this](std::size_t) { ++written; }, &hedges}) {
     const auto& t = config->models[0].targets[0];
     permits.grant.verdict = verdict::granted;
     permits.grant.target = t.name;
@@ -212,6 +219,7 @@ class single_flight_world {
   fake_dialect format;
   fake_observer watch;
   retry_budget budget;
+  hedge_budget hedges;  ///< empty at first
   cache_shards answers{4, 1 << 20};
   fake_disk disk;
   config_ptr config;
@@ -234,6 +242,7 @@ class single_flight_world {
     c.gone = &me.gone;
     c.key.bytes[0] = how.question;
     c.cache = how.wish;
+    c.private_only = how.private_only;
     answer a = lines.run(std::move(c), y);
     me.status = a.status;
     me.headers = a.headers;

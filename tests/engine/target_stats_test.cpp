@@ -34,6 +34,33 @@ TEST_F(target_stats_test, ExpectsFirstTokenPlusGeneration) {
   EXPECT_DOUBLE_EQ(stats.expected_seconds(0), 0.5);
 }
 
+TEST_F(target_stats_test, LearnsHowLongCallsStaySilent) {
+  for (int i = 1; i < 20; ++i) streamed(100ms, 1s, 10);
+  EXPECT_EQ(stats.p95_first_token(), 0s) << "too few";
+  streamed(100ms, 1s, 10);
+  EXPECT_GE(stats.p95_first_token(), 100ms);
+  EXPECT_LE(stats.p95_first_token(), 120ms) << "rounded up by at most a fifth";
+  EXPECT_EQ(stats.p95_first_byte(), 0s) << "of plain answers nothing is known";
+  for (int i = 0; i < 36; ++i) stats.record({0s, 2s, 10, 2s}, now);
+  EXPECT_GE(stats.p95_first_byte(), 2s);
+  EXPECT_LE(stats.p95_first_byte(), 2400ms);
+  EXPECT_LE(stats.p95_first_token(), 120ms);
+}
+
+TEST_F(target_stats_test, TheSlowestTwentiethIsBeyondTheP95) {
+  for (int i = 0; i < 20 * 16 + 4; ++i) streamed(i % 25 == 0 ? 5s : 100ms, 6s, 10);
+  EXPECT_LE(stats.p95_first_token(), 120ms);
+  for (int i = 0; i < 20 * 16; ++i) streamed(i % 10 == 0 ? 5s : 100ms, 6s, 10);
+  EXPECT_GE(stats.p95_first_token(), 5s);
+}
+
+TEST_F(target_stats_test, SilenceOfLongAgoWeighsLess) {
+  for (int i = 0; i < 320; ++i) streamed(5s, 6s, 10);
+  now += 2h;
+  for (int i = 0; i < 36; ++i) streamed(100ms, 1s, 10);
+  EXPECT_LE(stats.p95_first_token(), 120ms);
+}
+
 TEST_F(target_stats_test, CallsThatAreNotStreamedCount) {
   streamed(0ms, 2s, 100);
   EXPECT_DOUBLE_EQ(stats.expected_seconds(200), 4);

@@ -25,6 +25,16 @@ TEST(CacheControl, DirectivesAreFoundWhereverTheyStand) {
   EXPECT_FALSE(read(" , ,").no_store);
 }
 
+TEST(CacheControl, StaleIfErrorIsAnAgeToo) {
+  const auto both = read("max-age=60, stale-if-error=3600");
+  EXPECT_EQ(both.max_age, std::chrono::minutes(1));
+  EXPECT_EQ(both.stale_if_error, std::chrono::hours(1));
+  EXPECT_FALSE(read("max-age=60").stale_if_error);
+  engine::cache_wish wish;
+  EXPECT_FALSE(read_cache_control("stale-if-error", wish));
+  EXPECT_FALSE(read_cache_control("stale-if-error=1.5", wish));
+}
+
 TEST(CacheControl, AgesAreWholeSeconds) {
   EXPECT_EQ(read("max-age=0").max_age, 0s);
   EXPECT_EQ(read("max-age=\"5\"").max_age, 5s);

@@ -159,7 +159,7 @@ TEST(SimulatorSettings, AnUnknownFaultIsAnsweredWithTheKinds) {
 TEST(SimulatorSettings, WritesWhatItReads) {
   const std::string text =
       R"({"faults":["status=500:0.1","quota:x2","slow-head=50ms"],"keys":{"a":{"rpm":3,"tpm":0}},"latency":"20ms-80ms",)"
-      R"("models":{"m":{"faults":["cut=2"],"latency":"1s~0.5","stamp":true,"tokens":7,"tokens_per_second":2.5,"usage":false}},)"
+      R"("models":{"m":{"faults":["cut=2"],"latency":"1s~0.5","probability":0.5,"say":"a \"b\"","stamp":true,"tokens":7,"tokens_per_second":2.5,"usage":false}},)"
       R"("require_keys":["a","b"],"rpm":10,"seed":4,"stamp":false,"tokens":9,"tokens_per_second":0.0,"tpm":0,"usage":true})";
   simulator_settings s;
   apply_settings_json(s, text);
@@ -170,7 +170,8 @@ TEST(SimulatorSettings, WritesWhatItReads) {
   EXPECT_EQ(s.models["slow"].tokens, 9);
   apply_key_option(s, "team:one:rpm=7");
   EXPECT_EQ(s.keys["team:one"].rpm, 7);
-  for (const char* bad : {"slow", "slow:", ":latency=1s", "m:latency", "m:tokens=x", "m:what=1"})
+  for (const char* bad :
+       {"slow", "slow:", ":latency=1s", "m:latency", "m:tokens=x", "m:what=1", "m:probability=2"})
     EXPECT_THROW(apply_model_option(s, bad), std::invalid_argument) << bad;
 }
 

@@ -23,6 +23,25 @@ std::string expected_echo(const std::string& raw, const std::string& text) {
 // --- shapes
 // ----------------------------------------------------------------------------------------------------
 
+TEST_F(Simulator, SaysWhatItIsToldAndHowSureItIs) {
+  start(R"({"models": {"m": {"say": "{\"confidence\": 0.25}", "probability": 0.5}}})");
+  client c(port_);
+  for (const bool stream : {false, true}) {
+    c.write(
+        post(chat_path, std::string(R"({"model":"m","messages":[{"role":"user","content":"?"}],"stream":)") +
+                            (stream ? "true}" : "false}")));
+    const answer a = c.read();
+    ASSERT_EQ(a.status, 200);
+    EXPECT_NE(a.body.find(R"("logprob":-0.693147)"), std::string::npos) << a.body;
+    if (stream) continue;
+    const json choice = a.parsed()["choices"][0];
+    EXPECT_EQ(choice["message"]["content"], R"({"confidence": 0.25})");
+    std::string tokens;
+    for (const json& token : choice["logprobs"]["content"]) tokens += token["token"].get<std::string>();
+    EXPECT_EQ(tokens, R"({"confidence": 0.25})");
+  }
+}
+
 TEST_F(Simulator, AnswersAChatWithAnEchoOfItsQuestion) {
   start(R"({"tokens": 5})");
   // Spacing and escapes are the client's; the digest is over its own bytes.

@@ -37,13 +37,14 @@ class Examples(unittest.TestCase):
         provider = {"base_url": "http://h/v1", "keys": [{"id": "k", "secret": "s"}]}
         target = {"provider": "p", "model": "x"}
         sections = [odd, *({name: odd} for name in ("node", "http", "log", "auth", "breaker", "retry", "limits", "queue",
-                                                    "complexity", "cache", "documents")),
+                                                    "complexity", "cache", "documents", "hedge")),
                     {"auth": {"keys": [odd]}}, {"cache": {"exact": odd}}, {"queue": {"weights": odd}},
                     {"providers": {"p": odd}}, *({"providers": {"p": {**provider, **part}}} for part in (
                         {"timeouts": odd}, {"breaker": odd}, {"keys": [odd]})),
                     *({"providers": {"p": provider}, "models": {"m": part}} for part in (
                         odd, {"targets": [odd]}, {"targets": [target], "cache": odd}, {"groups": [odd]},
-                        {"targets": [target], "choose": [odd]}))]
+                        {"targets": [target], "choose": [odd]}, {"targets": [target], "degrade": odd},
+                        {"targets": [target], "upgrade": odd}, {"targets": [target], "hedge": odd}))]
         example = read("examples/millrace.yaml")
         for section in sections:
             said = self.check(json.dumps(section)).stderr

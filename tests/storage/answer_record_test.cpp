@@ -63,18 +63,31 @@ TEST_F(AnswerRecord, InAnotherOnesPlaceItIsNoAnswer) {
 }
 
 TEST_F(AnswerRecord, AnUnknownVersionIsAMissAndAnUnknownFieldIsNot) {
-  ASSERT_NE(decode_answer(key_, sealed_again(1, false)), nullptr);
-  EXPECT_EQ(decode_answer(key_, sealed_again(2, false)), nullptr);
-  const auto back = decode_answer(key_, sealed_again(1, true));
+  ASSERT_NE(decode_answer(key_, sealed_again(2, false)), nullptr);
+  EXPECT_EQ(decode_answer(key_, sealed_again(0, false)), nullptr);
+  EXPECT_EQ(decode_answer(key_, sealed_again(3, false)), nullptr);
+  const auto back = decode_answer(key_, sealed_again(2, true));
   ASSERT_NE(back, nullptr);
   EXPECT_TRUE(same(*back, *answer_));
 }
 
-TEST_F(AnswerRecord, OneOfAnEarlierProgramIsRead) {
+/// What the version before wrote has no use once it expired.
+TEST_F(AnswerRecord, TheVersionBeforeIsRead) {
   const auto back = decode_answer(key_, sealed_again(1, false, "dropped"));
   ASSERT_NE(back, nullptr);
-  EXPECT_EQ(back->dropped, "");
   EXPECT_EQ(back->body, answer_->body);
+  EXPECT_EQ(back->useless_at(), answer_->expires_at);
+  EXPECT_FALSE(back->upgraded);
+  EXPECT_EQ(back->dropped, "");
+  EXPECT_LT(back->confidence, 0);
+}
+
+TEST_F(AnswerRecord, HowLongItServesInOutagesComesBack) {
+  engine::cached_answer stale = *answer_;
+  stale.stale_until = stale.expires_at + 24h;
+  const auto back = decode_answer(key_, encode_answer(key_, stale));
+  ASSERT_NE(back, nullptr);
+  EXPECT_TRUE(same(*back, stale));
 }
 
 /// A right checksum over bytes that are no record, lengths of gigabytes among them.

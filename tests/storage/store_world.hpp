@@ -68,13 +68,17 @@ class store_world : public testing::Test {
     a->output_tokens = -1;
     a->stored_at = stored;
     a->expires_at = stored + 1h;
+    a->fallback = n % 2 == 0;
+    a->upgraded = n % 2 == 1;
+    a->confidence = 0.25;
     return a;
   }
 
   static bool same(const engine::cached_answer& a, const engine::cached_answer& b) {
     const auto all = [](const engine::cached_answer& x) {
       return std::tie(x.body, x.content_type, x.tenant, x.model, x.provider, x.upstream_model, x.key_id,
-                      x.dropped, x.input_tokens, x.output_tokens, x.stored_at, x.expires_at);
+                      x.dropped, x.input_tokens, x.output_tokens, x.stored_at, x.expires_at, x.stale_until,
+                      x.fallback, x.upgraded, x.confidence);
     };
     return all(a) == all(b);
   }
