@@ -50,12 +50,12 @@ void target_stats::learn_output(std::int64_t tokens, time_point now) {
   p95_ = static_cast<std::int64_t>(output_.quantile(0.95) * (1 + 1e-12));
 }
 
-void target_stats::times::add(duration d, time_point now) {
+void silence_stats::add(duration d, time_point now) {
   if (d <= duration::zero()) return;
-  seen.add(static_cast<double>(d / unit), now);
-  const std::int64_t beyond = seen.samples() - learned_after;
+  seen_.add(static_cast<double>(d / unit), now);
+  const std::int64_t beyond = seen_.samples() - learned_after;
   if (beyond < 0 || beyond % renewed_after != 0) return;
-  p95 = duration(static_cast<duration::rep>(seen.quantile(0.95) * static_cast<double>(unit.count())));
+  p95_ = duration(static_cast<duration::rep>(seen_.quantile(0.95) * static_cast<double>(unit.count())));
 }
 
 double target_stats::expected_seconds(std::int64_t output_tokens) const {

@@ -17,6 +17,24 @@ struct call_measure {
   duration first_byte{};           ///< of the answer to a plain request, likewise; 0: streamed
 };
 
+/// How long calls stay silent. The quantile is taken anew with every `renewed_after`-th sample only.
+class silence_stats {
+ public:
+  static constexpr duration unit = 100us;  ///< so 0.1 ms to 104 s are told apart
+  static constexpr std::int64_t learned_after = 20;
+  static constexpr std::int64_t renewed_after = 16;
+
+  explicit silence_stats(duration half_life) : seen_(half_life) {}
+  /// 0 is no sample.
+  void add(duration d, time_point now);
+  /// Rounded up by at most a fifth; 0: not learned.
+  duration p95() const { return p95_; }
+
+ private:
+  decayed_histogram seen_;
+  duration p95_{};
+};
+
 /// What one node learned about one target: how fast it answers, how much it says, how busy it is.
 ///
 /// Means are weighted by age, half as much per `half_life`: exponential decay for unevenly spaced samples (A.
@@ -58,8 +76,8 @@ class target_stats {
 
   /// How long the slowest twentieth of calls takes at least until it shows something: streams until their
   /// first token, plain answers until their first byte. Rounded up by at most a fifth; 0: not learned.
-  duration p95_first_token() const { return first_tokens_.p95; }
-  duration p95_first_byte() const { return first_bytes_.p95; }
+  duration p95_first_token() const { return first_tokens_.p95(); }
+  duration p95_first_byte() const { return first_bytes_.p95(); }
 
  private:
   /// Sum and weight of a decayed mean.
@@ -77,14 +95,6 @@ class target_stats {
     double value() const { return weight > 0 ? sum / weight : 0; }
   };
 
-  /// How long calls stay silent. The quantile is taken anew with every `renewed_after`-th sample only.
-  struct times {
-    static constexpr duration unit = 100us;  ///< so 0.1 ms to 104 s are told apart
-    static constexpr std::int64_t renewed_after = 16;
-    decayed_histogram seen{output_half_life};
-    duration p95{};
-    void add(duration d, time_point now);
-  };
 
   void learn_speed(const call_measure& m);
   void learn_output(std::int64_t tokens, time_point now);
@@ -99,8 +109,8 @@ class target_stats {
   double generating_seconds_ = 0;
 
   decayed_histogram output_{output_half_life};
-  times first_tokens_;
-  times first_bytes_;
+  silence_stats first_tokens_{output_half_life};
+  silence_stats first_bytes_{output_half_life};
   std::int64_t p95_ = default_output_tokens;
 };
 
