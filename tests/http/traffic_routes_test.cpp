@@ -91,7 +91,18 @@ struct applied {
 applied apply(const engine::config_ptr& c, std::vector<header_field> headers, std::size_t client = 0,
               bool asked_private = false) {
   engine::cancellation gone;
-  edge_request r{.headers = headers, .received = {}, .gone = gone};
+  const edge_request r{.method = "POST",
+                       .path = {},
+                       .query = {},
+                       .param = {},
+                       .pattern = {},
+                       .version = {},
+                       .headers = headers,
+                       .body = {},
+                       .remote = {},
+                       .received = {},
+                       .gone = gone,
+                       .thread = 0};
   applied a;
   a.call.config = c;
   a.call.client = &c->clients[client];
