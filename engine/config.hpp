@@ -247,7 +247,7 @@ struct config {
   documents_config documents = default_documents();
   complexity_config complexity;
   std::shared_ptr<const prompt_judge> judge;  ///< of `complexity`; null where no model has rules
-  double hedge_budget = 0.05;  ///< most hedges, as a part of the calls of models that hedge
+  double hedge_budget = 0.05;                 ///< most hedges, as a part of the calls of models that hedge
   /// Without configured `models`, names are resolved by prefix; `models` then holds one wildcard per
   /// provider, named
   /// "<provider>/*", whose only target has an empty `model`: what clients ask for makes no state here.

@@ -202,9 +202,9 @@ void read_breaker(const config_value& value, breaker_config& b) {
 }
 
 void read_document(const config_value& root, config& c) {
-  const config_section s(root, {"node", "http", "log", "auth", "tiers", "model_data", "providers", "models",
-                                "cache", "breaker", "retry", "limits", "queue", "documents", "complexity",
-                                "hedge"});
+  const config_section s(
+      root, {"node", "http", "log", "auth", "tiers", "model_data", "providers", "models", "cache", "breaker",
+             "retry", "limits", "queue", "documents", "complexity", "hedge"});
   const auto with = [&](std::string_view key, auto read) {
     if (const auto* v = s.find(key)) read(*v);
   };

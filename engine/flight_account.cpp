@@ -91,8 +91,8 @@ void flight::finish(int status, std::string_view error_code) {
 
 answer_source flight::source() const {
   if (attempts_ == 0) return {};
-  return {provider_->name, upstream_model_, key_->id,    fallback_, wire_, joined(request_.dropped),
-          upgraded_,       confidence_};
+  return {provider_->name, upstream_model_,          key_->id,  fallback_,
+          wire_,           joined(request_.dropped), upgraded_, confidence_};
 }
 
 /// `giver`: who is named instead of whom was called last.

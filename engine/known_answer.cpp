@@ -7,9 +7,7 @@
 #include "engine/followed_stream.hpp"
 
 namespace millrace::engine {
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 /// A followed stream that reports its request when it ends. Owns the call.
 class known_answer::recorded_stream final : public answer_stream {

@@ -97,8 +97,8 @@ class pipeline {
 
   explicit pipeline(ports p) : ports_(p) {}
 
-  /// What is known of `c.key` on disk, as `c.plan` allows; then it is in memory, too. What has expired goes to
-  /// `c.stale` instead.
+  /// What is known of `c.key` on disk, as `c.plan` allows; then it is in memory, too. What has expired goes
+  /// to `c.stale` instead.
   cached_answer_ptr find_on_disk(call& c, yield y);
   /// For other requests that share the thread's cache and permits.
   ports& parts() { return ports_; }

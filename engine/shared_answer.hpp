@@ -51,8 +51,7 @@ struct answer_source {
 
 /// Who gave an answer that is known.
 inline answer_source source_of(const cached_answer& a) {
-  return {a.provider, a.upstream_model, a.key_id, a.fallback, nullptr, a.dropped,
-          a.upgraded, a.confidence};
+  return {a.provider, a.upstream_model, a.key_id, a.fallback, nullptr, a.dropped, a.upgraded, a.confidence};
 }
 
 /// A whole answer for everybody who waits for it.

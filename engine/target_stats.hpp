@@ -95,7 +95,6 @@ class target_stats {
     double value() const { return weight > 0 ? sum / weight : 0; }
   };
 
-
   void learn_speed(const call_measure& m);
   void learn_output(std::int64_t tokens, time_point now);
 

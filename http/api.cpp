@@ -14,6 +14,7 @@
 #include "http/dialects/formats.hpp"
 #include "http/documents/classify_file.hpp"
 #include "http/plain_request.hpp"
+#include "http/prompt_text.hpp"
 #include "http/request_key.hpp"
 #include "http/route_table.hpp"
 #include "http/traffic_routes.hpp"
@@ -169,7 +170,7 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
                          false});
   }
   c.model = *model;
-  if (!apply_model(r, c, error)) return plain.refuse(error);
+  if (!apply_model(r, has_prompt(kind), c, error)) return plain.refuse(error);
   if (kind == route_kind::count_tokens && !counts_tokens(c)) return plain.finish(token_count(c.facts));
   c.id = plain.id();
   c.body = r.body;
@@ -194,6 +195,11 @@ answer classify(api_services& services, const edge_request& r, engine::yield y) 
   plain.set_client(*c.client);
   api_error error;
   if (!read_wishes(r, c, error)) return plain.refuse(error);
+  c.private_only = c.private_only || c.client->private_data;
+  if (const auto model = engine::find_model(*c.config, c.config->documents.model)) {
+    c.model = *model;
+    if (!apply_model(r, false, c, error)) return plain.refuse(error);
+  }
   c.id = plain.id();
   c.body = r.body;
   if (r.has_header("traceparent")) c.forwarded.emplace_back("traceparent", r.header("traceparent"));

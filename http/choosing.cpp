@@ -29,7 +29,7 @@ void choose(std::string_view body, engine::call& c) {
 
 }  // namespace
 
-bool apply_model(const edge_request& r, engine::call& c, engine::api_error& error) {
+bool apply_model(const edge_request& r, bool by_prompt, engine::call& c, engine::api_error& error) {
   const std::string_view session = r.header(session_header);
   if (session.size() > max_session_bytes || (session.empty() && r.has_header(session_header))) {
     error = {400,
@@ -44,7 +44,7 @@ bool apply_model(const edge_request& r, engine::call& c, engine::api_error& erro
   const engine::model_config& asked = c.config->models[c.model.model];
   c.asked = c.model.model;
   c.private_only = c.private_only || c.client->private_data || asked.private_data;
-  if (!asked.choose.empty() && has_prompt(c.route)) choose(r.body, c);
+  if (by_prompt && !asked.choose.empty()) choose(r.body, c);
   const engine::model_config& model = c.config->models[c.model.model];
   c.private_only = c.private_only || model.private_data;
   if (model.sticky != engine::stickiness::none)

@@ -133,7 +133,6 @@ answer document_request::run(std::string_view content_type, std::string_view que
   const sniffed found = sniff(document_.bytes);
   document_.type = found.type;
   if (found.type == document_type::none) return refuse(unknown_type(found));
-  if (const auto model = engine::find_model(*call_.config, d.model)) call_.model = *model;
   engine::known_answer known(ports_, call_);
   answer refusal;
   if (!known.admit(refusal, y)) return refusal;

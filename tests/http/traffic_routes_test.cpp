@@ -107,7 +107,7 @@ applied apply(const engine::config_ptr& c, std::vector<header_field> headers, st
   a.call.config = c;
   a.call.client = &c->clients[client];
   a.call.private_only = asked_private;
-  a.good = apply_model(r, a.call, a.error);
+  a.good = apply_model(r, true, a.call, a.error);
   return a;
 }
 
