@@ -1,5 +1,6 @@
 #include "actors/dispatcher_actor.hpp"
 
+#include <chrono>
 #include <random>
 #include <string_view>
 
@@ -111,9 +112,26 @@ void deliver(pointer self, engine::time_point now) {
   s.wakeup.set(self, s.machine.next_wakeup(), now);
 }
 
+/// Tells the machine what time of day it is.
+void tell_wall(dispatcher_state& s) {
+  s.machine.set_wall(
+      std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now()));
+}
+
+void restore_spend(dispatcher_state& s) {
+  std::vector<engine::earlier_spend> spends;
+  for (const auto& [account, spent] : s.earlier) {
+    const engine::name_id name = s.config->names->find(account);
+    if (name != engine::no_name) spends.push_back({name, spent.day, spent.month});
+  }
+  s.machine.restore_spend(spends);
+  s.earlier.clear();
+}
+
 void take_batch(pointer self, desk_batch& batch) {
   auto& s = self->state;
   const auto now = self->clock().now();
+  tell_wall(s);
   for (const auto& report : batch.sent) s.machine.sent(report, now, s.out);
   for (const auto& settlement : batch.settled) s.machine.settle(settlement, now, s.out);
   for (const auto& request : batch.acquires) s.machine.acquire(request, now, s.out);
@@ -146,8 +164,10 @@ void lose(pointer self, const caf::actor_addr& address) {
 
 }  // namespace
 
-dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directory) {
+dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directory,
+                                           spent_by_account earlier) {
   self->state.directory = std::move(directory);
+  self->state.earlier = std::move(earlier);
   self->set_exception_handler([](std::exception_ptr& thrown) { return failure_of(thrown); });
   self->set_down_handler([self](const caf::down_msg& down) { lose(self, down.source); });
   return {
@@ -186,7 +206,9 @@ dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directo
       [=](const engine::config_ptr& c) {
         const auto now = self->clock().now();
         self->state.config = c;
+        tell_wall(self->state);
         self->state.machine.apply(c, now, self->state.out);
+        if (!self->state.earlier.empty()) restore_spend(self->state);
         deliver(self, now);
       },
       [=](const engine::weights_order& order) {

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/calendar.hpp"
+
 namespace millrace::engine {
 
 namespace {
@@ -27,13 +29,6 @@ void add_window(header_list& headers, const client_window& w, std::string_view w
 }
 
 }  // namespace
-
-std::string usd_text(double usd) {
-  std::string s = fmt::format("{:.9f}", usd);
-  s.erase(s.find_last_not_of('0') + 1);
-  if (s.back() == '.') s.pop_back();
-  return s;
-}
 
 void add_client_windows(header_list& headers, const acquire_reply& counted) {
   add_window(headers, counted.client_requests, "requests");
@@ -77,6 +72,29 @@ void add_upgrade(answer& out, bool upgraded, double confidence) {
 void add_age(answer& out, const cached_answer& entry, wall_time now) {
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - entry.stored_at).count();
   out.headers.emplace_back("age", std::to_string(std::max<std::int64_t>(0, age)));
+}
+
+api_error budget_error(const acquire_reply& refusal, wall_time now) {
+  const bool tenant =
+      refusal.budget == budget_kind::tenant_day || refusal.budget == budget_kind::tenant_month;
+  const bool monthly =
+      refusal.budget == budget_kind::key_month || refusal.budget == budget_kind::tenant_month;
+  // The dispatcher tells how long; a millisecond on the way must not make it the day before.
+  const auto resets = now + std::chrono::round<std::chrono::milliseconds>(refusal.retry_after) + 12h;
+  api_error e;
+  e.status = 402;
+  e.type = "insufficient_quota";
+  e.code = "budget_exceeded";
+  e.message = fmt::format(
+      "The {} budget of your {} has not enough left for what this request may cost. It begins anew at {}; "
+      "until "
+      "then ask for less (max_tokens) or for a cheaper model, or have budget_usd raised. GET /v1/usage tells "
+      "what "
+      "was spent.",
+      monthly ? "monthly" : "daily", tenant ? "tenant" : "key", start_text(day_of(resets)));
+  e.retry_after = refusal.retry_after;
+  e.no_retry = true;
+  return e;
 }
 
 api_error deadline_error() {

@@ -13,8 +13,6 @@ namespace millrace::engine {
 
 /// `x-ratelimit-*` of a client's own limits, as they stood when the request was counted.
 void add_client_windows(header_list& headers, const acquire_reply& counted);
-/// Decimal, at most nine places, without trailing zeros.
-std::string usd_text(double usd);
 /// An error as a whole answer in the client's dialect, with the headers that say when and whether to retry.
 answer error_answer(const api_error& error, const client_dialect& format);
 /// Puts a whole answer to a plain request into the form that the client asked for. False, with `out`
@@ -25,6 +23,8 @@ bool give_whole(const client_dialect& format, route_kind route, const request_fa
 void add_upgrade(answer& out, bool upgraded, double confidence);
 /// `age`, in seconds.
 void add_age(answer& out, const cached_answer& entry, wall_time now);
+/// The budget of the client's key or its tenant has not enough left; 402. `now`: the calendar's.
+api_error budget_error(const acquire_reply& refusal, wall_time now);
 /// The request's own time ran out.
 api_error deadline_error();
 /// The request's client is gone; nobody reads this.

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -11,9 +13,9 @@
 
 namespace millrace::engine {
 
-/// State of a client's two limits, for the x-ratelimit headers.
+/// State of a client's limits, for the x-ratelimit headers.
 struct client_windows {
-  client_window requests;
+  client_window requests;  ///< of several (a minute, an hour, a minute on this route) the one with least left
   client_window tokens;
 };
 
@@ -26,9 +28,10 @@ struct client_charge {
   client_windows windows;  ///< after the charge
 };
 
-/// The RPM and TPM limits that Millrace gives its own clients: sliding windows of 60 s in slots of half a
-/// second. No 60 s hold more than a limit, and nobody waits longer than 60 s. There is no pacing: a client
-/// may use its whole limit at once. Holds windows only for configured clients that have a limit. Not
+/// The limits that Millrace gives its own clients: requests and tokens a minute, requests an hour, and
+/// requests a minute on each route. Sliding windows of 60 s in slots of half a second, and of an hour in
+/// slots of 30 s: none of these times holds more than its limit, and nobody waits longer. There is no pacing:
+/// a client may use its whole limit at once. Holds windows only for configured clients that have a limit. Not
 /// thread-safe.
 class client_limits {
  public:
@@ -36,19 +39,24 @@ class client_limits {
   /// keep their windows.
   void reconfigure(const std::vector<client_config>& clients);
 
-  /// Counts one request and `tokens` (>= 0; 0 for an answer from the cache) at `now`, or refuses; what is
-  /// refused is not counted. Clients without a limit, and unknown ones, are always allowed.
-  client_charge charge(name_id client, std::int64_t tokens, time_point now);
+  /// Most routes that are told apart.
+  static constexpr std::size_t max_routes = 32;
+
+  /// Counts one request on `route` (below `max_routes`) and `tokens` (>= 0; 0 for an answer from the cache)
+  /// at `now`, or refuses; what is refused is not counted. Clients without a limit, and unknown ones, are
+  /// always allowed.
+  client_charge charge(name_id client, std::uint8_t route, std::int64_t tokens, time_point now);
   /// Replaces the `reserved` tokens that were charged at `charged_at` by the `real` ones: what was too much
   /// is given back, what was too little is counted at `now`.
   void settle(name_id client, std::int64_t reserved, std::int64_t real, time_point charged_at,
               time_point now);
-  /// The limits as they stand.
+  /// The limits as they stand; those of requests without any route's.
   client_windows windows(name_id client, time_point now);
 
  private:
   struct limit {
-    std::int64_t per_minute;
+    std::int64_t most;  ///< in `shape.span`
+    window_shape shape;
     rate_window used;
     /// Of the newest use. Slots expire late, by their length at most; but this is exact: nothing holds
     /// longer.
@@ -62,11 +70,15 @@ class client_limits {
   };
   struct client_state {
     std::optional<limit> requests;
+    std::optional<limit> hour;  ///< requests
     std::optional<limit> tokens;
+    std::int64_t route_rpm = unlimited;
+    std::map<std::uint8_t, std::optional<limit>> routes;  ///< those that were used; at most `max_routes`
   };
 
-  static void configure(std::optional<limit>& l, std::int64_t per_minute);
+  static void configure(std::optional<limit>& l, std::int64_t most, const window_shape& shape);
   static client_window describe(std::optional<limit>& l, time_point now);
+  static client_window tightest(client_state& state, std::optional<limit>* route, time_point now);
 
   std::unordered_map<name_id, client_state> clients_;
 };

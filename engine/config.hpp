@@ -15,6 +15,7 @@
 #include "engine/complexity.hpp"
 #include "engine/documents_config.hpp"
 #include "engine/model_table.hpp"
+#include "engine/money.hpp"
 #include "engine/names.hpp"
 #include "engine/secret.hpp"
 #include "engine/time.hpp"
@@ -60,6 +61,24 @@ struct log_config {
   bool access = true;
 };
 
+/// The most that may be spent in a day and in a calendar month, both of UTC. Absent: no bound.
+struct budget_config {
+  std::optional<money> day;
+  std::optional<money> month;
+  bool any() const { return day || month; }
+};
+
+/// What all client keys of one tenant have together.
+struct tenant_config {
+  std::string name;
+  budget_config budget;
+};
+
+/// What is kept of who used what.
+struct usage_config {
+  duration keep = 24h * 400;  ///< days older than this are forgotten
+};
+
 /// A key that a client of Millrace presents.
 struct client_config {
   std::string name;
@@ -69,6 +88,9 @@ struct client_config {
   queue_class queue = queue_class::standard;
   std::int64_t rpm = unlimited;
   std::int64_t tpm = unlimited;
+  std::int64_t rph = unlimited;        ///< requests an hour
+  std::int64_t route_rpm = unlimited;  ///< requests a minute on each route
+  budget_config budget;
   bool admin = false;
   bool private_data = false;  ///< all its requests are private
 
@@ -191,6 +213,8 @@ struct model_config {
   degrade_config degrade;
   std::optional<upgrade_config> upgrade;
   hedge_config hedge;
+  /// Long system prompts and tools are marked for Anthropic's prompt cache, where the client marked nothing.
+  bool mark_prompt_cache = false;
   name_id id = no_name;  ///< of "model/<name>"
 };
 
@@ -233,6 +257,8 @@ struct config {
   log_config log;
   bool open = true;  ///< no `auth`: every request is tenant `default`, queue `standard`, and admin
   std::vector<client_config> clients;  ///< with `open`, the single client "default"
+  std::vector<tenant_config> tenants;  ///< those that have something together
+  usage_config usage;
   std::unordered_map<std::string, queue_class> tiers;
   std::vector<provider_config> providers;
   std::vector<model_config> models;

@@ -168,6 +168,8 @@ model_config read_model(const std::string& name, const config_section& s,
   s.read("coalesce", m.coalesce);
   if (const auto* v = s.find("degrade")) read_degrade(*v, m);
   if (const auto* v = s.find("hedge")) read_hedge(*v, m);
+  static const std::vector<std::string> marking = {"off", "auto"};
+  if (const auto* v = s.find("prompt_cache")) m.mark_prompt_cache = v->choice(marking) == 1;
   return m;
 }
 
@@ -204,8 +206,9 @@ void read_models(const config_value& value, config& c) {
   for (const auto& [name, entry] : value.entries()) {
     check_model_name(entry, name);
     sections.emplace_back(
-        entry, std::vector<std::string>{"strategy", "sticky", "private", "groups", "targets", "fallbacks",
-                                        "choose", "cache", "coalesce", "degrade", "upgrade", "hedge"});
+        entry,
+        std::vector<std::string>{"strategy", "sticky", "private", "groups", "targets", "fallbacks", "choose",
+                                 "cache", "coalesce", "degrade", "upgrade", "hedge", "prompt_cache"});
     c.model_index.emplace(name, c.models.size());
     c.models.push_back(read_model(name, sections.back(), providers, c));
     names.push_back(name);

@@ -12,6 +12,8 @@ namespace {
 
 constexpr duration one_day = 24h;
 constexpr size_t max_tiers = 256;
+/// Far below what `money` can hold.
+constexpr double max_budget_usd = 1e9;
 
 const std::vector<std::string> queue_names = {"priority", "standard", "batch"};
 
@@ -87,6 +89,40 @@ void read_tiers(const config_value& value, config& c) {
     c.tiers.emplace(name, queue_class(entry.choice(queue_names)));
 }
 
+void read_budget(const config_value& value, budget_config& budget) {
+  const config_section s(value, {"day", "month"});
+  const auto read = [&s](std::string_view key, std::optional<money>& into) {
+    if (const auto* v = s.find(key)) into = money::of_usd(v->number(0, max_budget_usd));
+  };
+  read("day", budget.day);
+  read("month", budget.month);
+  if (!budget.any()) value.fail("sets no bound; write { day: USD } or { month: USD }, or remove it");
+}
+
+/// After the clients, whose tenants they are.
+void read_tenants(const config_value& value, config& c) {
+  std::vector<std::string> known;
+  if (c.open) known.emplace_back("default");
+  for (const client_config& client : c.clients) {
+    if (std::find(known.begin(), known.end(), client.tenant) == known.end()) known.push_back(client.tenant);
+  }
+  for (const auto& [name, entry] : value.entries()) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      entry.fail("no client key has this tenant; name one of " + join(known) + suggestion(name, known));
+    }
+    const config_section s(entry, {"budget_usd"});
+    tenant_config tenant;
+    tenant.name = name;
+    if (const auto* v = s.find("budget_usd")) read_budget(*v, tenant.budget);
+    c.tenants.push_back(std::move(tenant));
+  }
+}
+
+void read_usage(const config_value& value, config& c) {
+  const config_section s(value, {"keep"});
+  s.read("keep", c.usage.keep, one_day, 10 * 365 * one_day);
+}
+
 /// The tiers, and what the clients read so far use up, so that a list of thousands is checked in linear time.
 struct client_index {
   std::vector<std::string> tiers;
@@ -95,7 +131,8 @@ struct client_index {
 };
 
 client_config read_client(const config_value& value, const config& c, client_index& seen) {
-  const config_section s(value, {"name", "secret", "tenant", "tier", "rpm", "tpm", "admin", "private"});
+  const config_section s(value, {"name", "secret", "tenant", "tier", "rpm", "tpm", "rph", "route_rpm",
+                                 "budget_usd", "admin", "private"});
   client_config client;
   const config_value& name = s.require("name", "every client key has one, it is what logs and metrics show");
   client.name = name.identifier();
@@ -113,6 +150,9 @@ client_config read_client(const config_value& value, const config& c, client_ind
   }
   s.read_limit("rpm", client.rpm);
   s.read_limit("tpm", client.tpm);
+  s.read_limit("rph", client.rph);
+  s.read_limit("route_rpm", client.route_rpm);
+  if (const auto* v = s.find("budget_usd")) read_budget(*v, client.budget);
   s.read("admin", client.admin);
   s.read("private", client.private_data);
   return client;
@@ -203,8 +243,8 @@ void read_breaker(const config_value& value, breaker_config& b) {
 
 void read_document(const config_value& root, config& c) {
   const config_section s(
-      root, {"node", "http", "log", "auth", "tiers", "model_data", "providers", "models", "cache", "breaker",
-             "retry", "limits", "queue", "documents", "complexity", "hedge"});
+      root, {"node", "http", "log", "auth", "tenants", "usage", "tiers", "model_data", "providers", "models",
+             "cache", "breaker", "retry", "limits", "queue", "documents", "complexity", "hedge"});
   const auto with = [&](std::string_view key, auto read) {
     if (const auto* v = s.find(key)) read(*v);
   };
@@ -216,6 +256,8 @@ void read_document(const config_value& root, config& c) {
   section("log", read_log);
   section("tiers", read_tiers);
   section("auth", read_auth);
+  section("tenants", read_tenants);
+  section("usage", read_usage);
   with("breaker", [&](const config_value& v) { read_breaker(v, c.breaker); });
   section("model_data", read_model_data);
   section("providers", read_providers);

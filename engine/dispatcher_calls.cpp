@@ -60,7 +60,7 @@ bool answered(attempt_outcome o) {
 
 /// Counts a request that needs no permit against its client's own limit.
 void dispatcher_machine::impl::count(const acquire_request& r, time_point now, effects& out) {
-  const client_charge charge = clients_.charge(r.client, 0, now);
+  const client_charge charge = clients_.charge(r.client, r.route, 0, now);
   acquire_reply reply;
   reply.id = r.id;
   reply.verdict = charge.allowed ? verdict::granted : verdict::client_limited;
@@ -111,16 +111,17 @@ void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now,
   finish(now, out);
 }
 
-/// False when the client's own limits refuse the request; the refusal is sent then.
+/// False when the client's own limits or budgets refuse the request; the refusal is sent then.
 bool dispatcher_machine::impl::charge_client(open_call& c, time_point now, effects& out) {
   const std::int64_t tokens = c.want.total();
   c.charged_at = now;
+  if (!within_budget(c, now, out)) return false;
   if (!c.ask.first) {  // the request was counted, and the tokens of the attempt before were given back
     clients_.settle(c.ask.client, 0, tokens, now, now);
     c.client_tokens = tokens;
     return true;
   }
-  const client_charge charge = clients_.charge(c.ask.client, tokens, now);
+  const client_charge charge = clients_.charge(c.ask.client, c.ask.route, tokens, now);
   c.client_requests = charge.windows.requests;
   c.client_token_window = charge.windows.tokens;
   if (charge.allowed) {
@@ -141,7 +142,8 @@ bool dispatcher_machine::impl::plentiful(const open_call& like) const {
   const bool plain = r.first && r.tried.empty() && r.tried_keys.empty() && r.barred.empty() && !r.retry_tried;
   const bool well = t.state == breaker_state::closed && t.consecutive_failures == 0 && k.cooldowns.empty() &&
                     k.quarantine == quarantine_reason::none && !like.draw.probe;
-  const bool unlimited_client = like.client_requests.limit < 0 && like.client_token_window.limit < 0;
+  const bool unlimited_client = like.client_requests.limit < 0 && like.client_token_window.limit < 0 &&
+                                !budgets_.limited(r.client, r.tenant);
   const model_config& m =
       snapshot_of(r.config_version).config->models[snapshot_of(r.config_version).model_of[r.model]];
   const auto chosen = r.strategy == 0xff ? m.strategy : static_cast<strategy>(r.strategy);
@@ -248,6 +250,7 @@ void dispatcher_machine::impl::reply_granted(open_call& c, const candidate& wher
 void dispatcher_machine::impl::refuse(const open_call& c, verdict v, duration retry_after, time_point now,
                                       effects& out) {
   clients_.settle(c.ask.client, c.client_tokens, 0, c.charged_at, now);
+  budgets_.settle(c.ask.client, c.ask.tenant, c.reserved_money, {}, wall_);
   acquire_reply r;
   r.id = c.ask.id;
   r.verdict = v;
@@ -295,6 +298,7 @@ void dispatcher_machine::impl::cancel(ticket id, time_point now, effects& out) {
 /// Takes a call that will not be settled out of the queue, or gives its permit back.
 void dispatcher_machine::impl::release(open_call& c, time_point now) {
   pass_needed_ = pass_needed_ || c.at != open_call::phase::sent;
+  settle_money(c, {});
   if (c.at == open_call::phase::waiting) {
     queue_.cancel(c.ask.id);
     leave_group(c);
@@ -346,6 +350,7 @@ void dispatcher_machine::impl::settle(const settlement& s, time_point now, effec
   if (it == calls_.end()) return;
   open_call& c = it->second;
   settle_client(c, s, now);
+  settle_money(c, s.cost);
   const bool well = s.outcome == attempt_outcome::ok || s.outcome == attempt_outcome::unused ||
                     s.outcome == attempt_outcome::cancelled;
   if (!well) revoke_spares(out);
@@ -358,12 +363,13 @@ void dispatcher_machine::impl::settle(const settlement& s, time_point now, effec
   finish(now, out);
 }
 
-/// A call that was refused, or failed before any content, cost the client nothing and gives everything back;
-/// one whose cost nobody knows keeps its reservation, a stream that was cut among them.
+/// A call that was refused, by whatever status, or failed before any content, cost the client nothing and
+/// gives everything back; one whose cost nobody knows keeps its reservation, a stream that was cut among
+/// them.
 void dispatcher_machine::impl::settle_client(const open_call& c, const settlement& s, time_point now) {
   const bool failed = s.outcome == attempt_outcome::failed && s.first_token == duration{};
   const bool refused = s.outcome != attempt_outcome::ok && answered(s.outcome);
-  const bool free = c.at != open_call::phase::sent || failed || refused;
+  const bool free = c.at != open_call::phase::sent || failed || refused || s.billed_nothing;
   const std::int64_t unknown = free ? 0 : c.client_tokens;
   clients_.settle(c.ask.client, c.client_tokens, s.usage_known ? s.used.total() : unknown, c.charged_at, now);
 }

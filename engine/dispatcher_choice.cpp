@@ -167,6 +167,7 @@ bool dispatcher_machine::impl::try_candidate(open_call& c, const snapshot& s, co
   c.key = key_of_[k->name];
   c.target = target_of_[t.name];
   c.reserved = need;
+  lower_reservation(c, t);
   c.breaker_probe = target.state != breaker_state::closed;
   if (c.breaker_probe) {
     target.probe_in_hand = false;

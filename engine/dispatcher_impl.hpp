@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/budget_book.hpp"
 #include "engine/client_limits.hpp"
 #include "engine/dispatcher_machine.hpp"
 #include "engine/dispatcher_state.hpp"
@@ -22,13 +23,15 @@ namespace millrace::engine {
 ///
 /// Parts: dispatcher_machine.cpp inputs from keys and breakers, configuration, time; dispatcher_calls.cpp the
 /// life of a request; dispatcher_choice.cpp which target and key; dispatcher_demand.cpp what keys are asked
-/// for and told; dispatcher_status.cpp the picture.
+/// for and told; dispatcher_money.cpp what calls cost their clients; dispatcher_status.cpp the picture.
 class dispatcher_machine::impl {
  public:
   explicit impl(std::uint64_t seed) : seed_(seed) {}
 
   void apply(config_ptr c, time_point now, effects& out);
   void set_weights(const weights_order& order, time_point now, effects& out);
+  void set_wall(wall_time wall) { wall_ = wall; }
+  void restore_spend(const std::vector<earlier_spend>& spends) { budgets_.restore(spends, wall_); }
   void count(const acquire_request& r, time_point now, effects& out);
   void acquire(const acquire_request& r, time_point now, effects& out);
   void cancel(ticket id, time_point now, effects& out);
@@ -76,6 +79,11 @@ class dispatcher_machine::impl {
 
   // Requests.
   bool charge_client(open_call& c, time_point now, effects& out);
+  bool within_budget(open_call& c, time_point now, effects& out);
+  money most_cost(const open_call& c) const;
+  money most_cost(const open_call& c, const target_config& t) const;
+  void lower_reservation(open_call& c, const target_config& t);
+  void settle_money(open_call& c, money cost);
   void enqueue(open_call& c, time_point now, effects& out);
   void reply_granted(open_call& c, const candidate& where, bool fallback, time_point now, effects& out);
   void add_spares(const open_call& like, time_point now, effects& out);
@@ -135,6 +143,8 @@ class dispatcher_machine::impl {
   std::unordered_map<std::uint64_t, call_group> groups_;  ///< by signature; at most queue_config::max_waiting
   fair_queue queue_;
   client_limits clients_;
+  budget_book budgets_;
+  wall_time wall_{};
   engine::router router_;
   std::array<lane_counts, queue_classes> lanes_;
   std::uint64_t grants_ = 0;

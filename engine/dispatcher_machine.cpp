@@ -24,6 +24,7 @@ void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out)
   learn_names(*c);
   queue_.reconfigure(c->queue);
   clients_.reconfigure(c->clients);
+  budgets_.reconfigure(*c);
   for (known_key& k : keys_) k.configured = false;
   for (size_t p = 0; p < c->providers.size(); ++p) {
     for (size_t i = 0; i < c->providers[p].keys.size(); ++i) {
@@ -274,6 +275,12 @@ void dispatcher_machine::apply(config_ptr c, time_point now, effects& out) {
 }
 void dispatcher_machine::set_weights(const weights_order& order, time_point now, effects& out) {
   impl_->set_weights(order, now, out);
+}
+void dispatcher_machine::set_wall(wall_time wall) {
+  impl_->set_wall(wall);
+}
+void dispatcher_machine::restore_spend(const std::vector<earlier_spend>& spends) {
+  impl_->restore_spend(spends);
 }
 void dispatcher_machine::acquire(const acquire_request& r, time_point now, effects& out) {
   impl_->acquire(r, now, out);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/budget_book.hpp"
 #include "engine/config.hpp"
 #include "engine/messages.hpp"
 #include "engine/names.hpp"
@@ -92,6 +93,7 @@ struct dispatcher_status {
   std::array<lane, queue_classes> lanes;
   /// Models whose weights were changed at run time, by their index in the newest configuration.
   std::unordered_map<std::uint32_t, traffic_weights> weights;
+  std::vector<budget_view> budgets;
 };
 
 /// The node's decider: who may call what, now. It holds permits leased from the keys' owners and the last
@@ -125,6 +127,11 @@ class dispatcher_machine {
   /// Weights for requests that are decided from now on. They stay until a configuration comes that says
   /// something else about the model's groups, targets or weights.
   void set_weights(const weights_order& order, time_point now, effects& out);
+  /// The present by the calendar, at which the days and months of budgets begin; until it is told, it is the
+  /// beginning of 1970. Tell it before anything that costs money.
+  void set_wall(wall_time wall);
+  /// What clients and tenants spent in an earlier life of the node: once, and before the first call.
+  void restore_spend(const std::vector<earlier_spend>& spends);
 
   void acquire(const acquire_request& r, time_point now, effects& out);
   /// The asker no longer wants an answer: a waiting request leaves the queue, a granted one gives its permit

@@ -142,6 +142,7 @@ struct open_call {
   call_group* group = nullptr;     ///< while waiting
   std::int64_t client_tokens = 0;  ///< charged to the client and not settled
   time_point charged_at{};
+  money reserved_money;  ///< of the budgets of the client and its tenant, and not settled
   client_window client_requests;
   client_window client_token_window;
 

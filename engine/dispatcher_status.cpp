@@ -19,6 +19,7 @@ duration until(time_point t, time_point now) {
 dispatcher_status dispatcher_machine::impl::status(time_point now) const {
   dispatcher_status s;
   s.open_tickets = calls_.size();
+  s.budgets = budgets_.view(wall_);
   for (size_t i = 0; i < queue_classes; ++i) {
     const auto which = static_cast<queue_class>(i);
     auto& lane = s.lanes[i];

@@ -155,8 +155,12 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.private_only = call_.private_only;
   r.affinity = call_.affinity;
   r.first = !std::exchange(asked_before_, true);
+  r.route = static_cast<std::uint8_t>(call_.route);
   r.input_tokens = call_.facts.input_tokens;
   r.max_output_tokens = call_.facts.max_output_tokens;
+  r.images = call_.facts.images;
+  if (const auto& t = model_.targets.front(); t.model.empty())
+    r.wildcard = prices_at(t, call_.model.upstream_model);
   r.patience = std::min<duration>(call_.beside.value_or(call_.config->queue.max_wait), call_.deadline - now);
   r.tried = tried_;
   r.tried_keys = tried_keys_;
@@ -172,6 +176,8 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
 bool flight::take_grant(const acquire_reply& reply) {
   grant_ = reply;
   settled_ = false;
+  used_ = {};
+  billing_ = billing::nothing;
   const auto unknown = [&] {
     settle(attempt_outcome::unused, "unused");
     return false;
@@ -204,8 +210,8 @@ flight::step flight::attempt(answer& out, yield y) {
   first_token_ = {};
   first_byte_ = {};
   hint_ = {};
-  used_ = {};
   retry_after_ = {};
+  heard_ = {};
   fallback_ = fallback_ || grant_.fallback;
   if (!encode()) return step::unspeakable;
   upstream_head head;
@@ -219,6 +225,7 @@ flight::step flight::attempt(answer& out, yield y) {
     // provider's limit and against the node's budget, which it may overdraw.
     ++resends_;
     ports_.budget.overdraw(ports_.time.now());
+    billing_ = billing::nothing;
     settle(attempt_outcome::cancelled, "stale_connection");
     return step::stale;
   }
@@ -231,9 +238,9 @@ flight::step flight::attempt(answer& out, yield y) {
 bool flight::encode() {
   request_ = {};
   api_error error;
-  if (wire_->encode_request(
-          {call_.route, call_.body, call_.facts, call_.forwarded, *provider_, key_->key, upstream_model_},
-          request_, error)) {
+  if (wire_->encode_request({call_.route, call_.body, call_.facts, call_.forwarded, *provider_, key_->key,
+                             upstream_model_, model_.mark_prompt_cache},
+                            request_, error)) {
     return true;
   }
   settle(attempt_outcome::unused, "unused");
@@ -263,6 +270,7 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
   if (failure == upstream_failure::none) {
     ports_.permits.sent({grant_.id, {}});
     if (call_.watch) call_.watch->attempt_sent(grant_);
+    billing_ = billing::unheard;
     failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
     if (!call_.facts.stream) speaks(connected);
   }
@@ -278,8 +286,10 @@ void flight::speaks(time_point sent) {
 
 flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
   const bool good = head.status >= 200 && head.status < 300;
+  billing_ = good ? billing::begun : billing::nothing;
   if (good && call_.facts.stream) {
     if (head.header("content-type").find("text/event-stream") == std::string_view::npos) {
+      billing_ = billing::nothing;  // it is no API
       attempt_failure f;
       f.reason = "content_type";
       f.error = {
@@ -305,6 +315,7 @@ bool flight::read_body(std::string& body, yield y) {
     const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle), y);
     upstream_time_ += ports_.time.now() - start;
     if (failure != upstream_failure::none) {
+      heard_.feed(body);
       fail_io(failure, "sending its answer");
       return false;
     }
@@ -336,6 +347,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
   }
   const bool json = content_type.find("json") != std::string_view::npos;
   if (!json || !wire_->rewrite_answer(call_.route, body, call_.facts, out.body, used_)) {
+    billing_ = billing::nothing;
     attempt_failure f;
     f.reason = json ? "bad_body" : "content_type";
     f.error = {
@@ -349,6 +361,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
     return fail(std::move(f));
   }
   out.content_type = content_type;
+  if (!used_.known) heard_.feed(body);
   settle(attempt_outcome::ok, "ok");
   return step::answered;
 }
@@ -366,15 +379,14 @@ flight::step flight::start_stream(answer& out, yield y) {
     const time_point start = ports_.time.now();
     const upstream_failure failure = exchange_->read(piece, latest, y);
     upstream_time_ += ports_.time.now() - start;
-    if (failure != upstream_failure::none) {
+    if (failure != upstream_failure::none || piece.empty()) {
+      used_ = reader_->seen_usage();
       reader_.reset();
-      return fail_io(failure, "starting its stream");
-    }
-    if (piece.empty()) {
-      reader_.reset();
-      return fail_io(upstream_failure::reset, "starting its stream");
+      return fail_io(failure != upstream_failure::none ? failure : upstream_failure::reset,
+                     "starting its stream");
     }
     if (call_.share) raw += piece;
+    heard_.feed(piece);
     state = reader_->feed(piece, pending_);
     if (state == stream_reader::state::preamble && pending_.size() > max_preamble_bytes) {
       reader_.reset();
@@ -382,11 +394,13 @@ flight::step flight::start_stream(answer& out, yield y) {
     }
   }
   if (state == stream_reader::state::failed) {
+    billing_ = billing::nothing;
     auto failure = stream_failure();
     reader_.reset();
     return fail(std::move(failure));
   }
   if (call_.watch && !call_.watch->claims(*this)) {
+    used_ = reader_->seen_usage();
     reader_.reset();
     return fail_io(upstream_failure::cancelled, "starting its stream");
   }
@@ -423,6 +437,7 @@ bool flight::read(std::string& out, yield y) {
       return break_stream(io_failure(failure, "sending its stream"), out);
     if (piece.empty()) return break_stream(io_failure(upstream_failure::reset, "sending its stream"), out);
     if (call_.share) call_.share->append(piece);
+    heard_.feed(piece);
     const auto state = reader_->feed(piece, out);
     if (state == stream_reader::state::failed) {
       auto failed = io_failure(upstream_failure::protocol, "sending its stream");

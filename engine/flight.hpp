@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/degrade.hpp"
+#include "engine/output_estimate.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/shared_answer.hpp"
 
@@ -119,6 +120,8 @@ class flight {
   api_error route_not_served() const;
   void add_headers(answer& a, bool with_cost, const answer_source* giver = nullptr);
   void settle(attempt_outcome outcome, std::string_view reason);
+  std::int64_t complete_usage(attempt_outcome outcome);
+  token_prices prices_at(const target_config& target, std::string_view upstream_model) const;
   void finish(int status, std::string_view error_code);
   void read_trailer(yield y);
   time_point until(duration limit) const;
@@ -146,6 +149,14 @@ class flight {
   duration client_first_token_{};  ///< since the request was received
   limit_hint hint_;
   duration retry_after_{};
+  /// How far the provider got with the attempt, as far as its bill goes.
+  enum class billing : std::uint8_t {
+    nothing,  ///< not called, or it refused
+    unheard,  ///< it has the request, and has not answered
+    begun,    ///< it took the request and answers, or has answered
+  };
+  billing billing_ = billing::nothing;
+  output_estimate heard_;  ///< what came of the answer
 
   // the stream
   std::unique_ptr<stream_reader> reader_;
@@ -175,7 +186,7 @@ class flight {
   duration upstream_time_{};
   duration overhead_{};
   usage used_;
-  double cost_usd_ = 0;
+  money cost_;
   usage used_beside_;        ///< by other calls for the same request
   int attempts_beside_ = 0;  ///< of `attempts_`
   bool upgraded_ = false;

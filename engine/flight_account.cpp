@@ -8,12 +8,6 @@ namespace millrace::engine {
 
 namespace {
 
-double cost_of(const usage& u, const target_config& t) {
-  return (static_cast<double>(u.input_tokens) * t.input_usd +
-          static_cast<double>(u.output_tokens) * t.output_usd) /
-         1e6;
-}
-
 std::string joined(const std::vector<std::string>& names) {
   std::string out;
   for (const auto& name : names) out.append(out.empty() ? "" : ", ").append(name);
@@ -22,16 +16,54 @@ std::string joined(const std::vector<std::string>& names) {
 
 }  // namespace
 
+/// What a target asks; a wildcard asks what is known of the model that it stands for.
+token_prices flight::prices_at(const target_config& target, std::string_view upstream_model) const {
+  if (!target.model.empty()) return prices_of(target);
+  const auto& known = call_.config->known_models;
+  const auto* facts = known ? known->find(call_.config->providers[target.provider], upstream_model) : nullptr;
+  return facts != nullptr ? prices_of(*facts) : token_prices{};
+}
+
+/// Puts what the provider is reckoned to have used where it did not tell, and returns how many tokens of
+/// `used_` are such. Of a request that it refused nothing was used; of one that it has and was given up,
+/// what was sent.
+std::int64_t flight::complete_usage(attempt_outcome outcome) {
+  const bool counts = call_.route != route_kind::count_tokens;  // they are free
+  const bool given_up = outcome == attempt_outcome::cancelled || outcome == attempt_outcome::out_of_time ||
+                        outcome == attempt_outcome::timed_out;
+  const bool whole = outcome == attempt_outcome::ok && used_.known;
+  if (!counts || whole || billing_ == billing::nothing || (billing_ == billing::unheard && !given_up))
+    return 0;
+  std::int64_t estimated = 0;
+  if (!used_.known) {
+    used_.input_tokens = call_.facts.input_tokens;
+    estimated += used_.input_tokens;
+  }
+  // Of a stream that was cut, what was told so far may be behind what was heard.
+  const bool speaks = call_.facts.max_output_tokens != 0;
+  if (const std::int64_t heard = heard_.tokens(); speaks && heard > used_.output_tokens) {
+    estimated += heard - used_.output_tokens;
+    used_.output_tokens = heard;
+  }
+  return estimated;
+}
+
 void flight::settle(attempt_outcome outcome, std::string_view reason) {
   if (settled_) return;
   settled_ = true;
   const time_point now = ports_.time.now();
   if (reader_) used_ = reader_->seen_usage();
+  const std::int64_t estimated = complete_usage(outcome);
+  const bool billed = used_.known || estimated > 0;
+  const std::int64_t images = billed ? call_.facts.images : 0;
+  const money cost = billed ? cost_of(used_, images, prices_at(*target_, upstream_model_)) : money();
   settlement s;
   s.id = grant_.id;
   s.outcome = outcome;
   s.used = {used_.input_tokens, used_.output_tokens};
-  s.usage_known = used_.known;
+  s.usage_known = billed;
+  s.billed_nothing = billing_ == billing::nothing;
+  s.cost = cost;
   s.first_token = first_token_;
   s.first_byte = first_byte_;
   s.total = now - attempt_start_;
@@ -42,8 +74,17 @@ void flight::settle(attempt_outcome outcome, std::string_view reason) {
   exchange_.reset();
   if (call_.watch) call_.watch->attempt_speaks();
   if (outcome == attempt_outcome::unused) return;
-  if (used_.known) cost_usd_ += cost_of(used_, *target_);
-  ports_.watch.attempt_done({provider_->name, upstream_model_, key_->id, reason, s.total});
+  cost_ += cost;
+  attempt_record r{provider_->name, upstream_model_, key_->id, reason, s.total};
+  r.tenant = call_.client->tenant;
+  r.client = call_.client->name;
+  r.asked_model = call_.asked_model();
+  r.used = used_;
+  r.estimated_tokens = estimated;
+  r.images = images;
+  r.cost = cost;
+  r.at = ports_.time.wall();
+  ports_.watch.attempt_done(r);
 }
 
 void flight::finish(int status, std::string_view error_code) {
@@ -58,6 +99,8 @@ void flight::finish(int status, std::string_view error_code) {
     r.complexity = to_string(call_.judged->complexity);
     r.chosen = model_.name;
   }
+  r.asked_model = call_.asked_model();
+  r.at = ports_.time.wall();
   r.tenant = call_.client->tenant;
   r.client = call_.client->name;
   if (attempts_ > 0) {
@@ -79,7 +122,7 @@ void flight::finish(int status, std::string_view error_code) {
   r.retries = std::max(0, attempts_ - attempts_beside_ - 1);
   r.used = used_;
   r.used += used_beside_;
-  r.cost_usd = cost_usd_;
+  r.cost = cost_;
   r.total = now - call_.received;
   // A stream's overhead is what came before its first byte; afterwards it waits for others only.
   r.overhead = reader_ ? overhead_ : r.total - waited_ - upstream_time_;
@@ -115,7 +158,7 @@ void flight::add_headers(answer& a, bool with_cost, const answer_source* giver) 
   }
   if (!request_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", joined(request_.dropped));
   if (with_cost) {
-    a.headers.emplace_back("x-millrace-cost-usd", usd_text(cost_usd_));
+    a.headers.emplace_back("x-millrace-cost-usd", cost_.text());
     a.headers.emplace_back(
         "x-millrace-overhead-us",
         std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));

@@ -135,10 +135,14 @@ api_error flight::reason_of(const acquire_reply& reply) {
       e.status = 429;
       e.type = "rate_limit_error";
       e.code = "rate_limit_exceeded";
-      e.message = std::string("Your key's limit of ") + (tokens ? "tokens" : "requests") +
-                  " per minute is reached. Retry after the time given in retry-after.";
+      e.message = std::string("Your key's limit of ") + (tokens ? "tokens per minute" : "requests") +
+                  " is reached. Retry after the time given in retry-after.";
       break;
     }
+    case verdict::over_budget:
+      personal_ = true;
+      e = budget_error(reply, ports_.time.wall());
+      break;
     case verdict::no_permit:
       // How long it waited, and where, is the leader's own: its deadline, its tier, its tenant's turn.
       personal_ = true;

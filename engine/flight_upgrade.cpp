@@ -39,9 +39,13 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
     if (failure != upstream_failure::none) return failed(io_failure(failure, phase));
     if (piece.empty()) return failed(io_failure(upstream_failure::reset, phase));
     raw += piece;
+    heard_.feed(piece);
     if (raw.size() > max_answer_bytes) return failed(io_failure(upstream_failure::too_large, phase));
     state = reader_->feed(piece, told);
-    if (state == stream_reader::state::failed) return failed(stream_failure());
+    if (state == stream_reader::state::failed) {
+      if (!begun) billing_ = billing::nothing;
+      return failed(stream_failure());
+    }
     if (!begun && state != stream_reader::state::preamble) speaks(attempt_start_);
   }
   read_trailer(y);
@@ -115,7 +119,7 @@ call flight::second_call(const upgrade_config& u) const {
 /// Takes over what another call for the same request cost.
 void flight::absorb(const flight& other) {
   attempts_ += other.attempts_;
-  cost_usd_ += other.cost_usd_;
+  cost_ += other.cost_;
   used_beside_ += other.used_;
   used_beside_ += other.used_beside_;
 }

@@ -49,6 +49,7 @@ acquire_request known_answer::question() const {
   r.client = call_.client->id;
   r.tenant = call_.client->tenant_id;
   r.queue = static_cast<std::uint8_t>(call_.queue());
+  r.route = static_cast<std::uint8_t>(call_.route);
   r.only_count = true;
   return r;
 }
@@ -57,7 +58,9 @@ bool known_answer::admit(answer& refusal, yield y) {
   if (call_.counted) return true;
   call_.counted.emplace();
   // Without limits there is nothing to count, and so nobody to ask.
-  if (call_.client->rpm == unlimited && call_.client->tpm == unlimited) return true;
+  const client_config& own = *call_.client;
+  const bool limited = std::min({own.rpm, own.tpm, own.rph, own.route_rpm}) != unlimited;
+  if (!limited) return true;
   call_.counted = ports_.permits.acquire(question(), *call_.gone, y);
   if (call_.counted->verdict == verdict::granted) return true;
   if (call_.gone->cancelled()) {
@@ -65,9 +68,8 @@ bool known_answer::admit(answer& refusal, yield y) {
     return false;
   }
   refusal = refuse({429, "rate_limit_error", "rate_limit_exceeded",
-                    "Your key's limit of requests per minute is reached. Retry after the time given in "
-                    "retry-after.",
-                    "", call_.counted->retry_after, false});
+                    "Your key's limit of requests is reached. Retry after the time given in retry-after.", "",
+                    call_.counted->retry_after, false});
   return false;
 }
 
@@ -210,6 +212,8 @@ void known_answer::record(int status, std::string_view error_code) {
     r.complexity = to_string(call_.judged->complexity);
     r.chosen = call_.config->models.at(call_.model.model).name;
   }
+  r.asked_model = call_.asked_model();
+  r.at = ports_.time.wall();
   r.tenant = call_.client->tenant;
   r.client = call_.client->name;
   r.provider = source_.provider;

@@ -189,7 +189,7 @@ void access_logger::request_done(const request_record& r) {
   line.number("input_tokens", r.used.input_tokens);
   line.number("output_tokens", r.used.output_tokens);
   line.number("cached_tokens", r.used.cached_tokens);
-  line.usd("cost_usd", r.cost_usd);
+  line.usd("cost_usd", r.cost.usd());
   line.milliseconds("total_ms", r.total);
   line.number("overhead_us", std::chrono::duration_cast<std::chrono::microseconds>(r.overhead).count());
   line.milliseconds("first_token_ms", r.first_token);

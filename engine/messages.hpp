@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/money.hpp"
 #include "engine/names.hpp"
 #include "engine/time.hpp"
 
@@ -234,8 +235,11 @@ struct acquire_request {
   bool private_only = false;
   std::uint64_t affinity = 0;     ///< weighted choices are made with this number; 0: at random
   bool first = true;              ///< first attempt of this request: the client's own limits are charged
+  std::uint8_t route = 0;         ///< route_kind, for the client's limit on each
   std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;  ///< -1: not said; the learned p95 is reserved
+  std::int64_t images = 0;              ///< in the input
+  token_prices wildcard;                ///< of a target that has no model of its own
   duration patience{};                  ///< how long it may wait for a permit
   std::vector<name_id> tried;           ///< targets already called, in order; avoided unless `retry_tried`
   std::vector<name_id> tried_keys;  ///< keys that refused this request (429, 401, 402): never again for it
@@ -252,14 +256,18 @@ struct acquire_request {
 
 enum class verdict : std::uint8_t {
   granted = 1,
-  client_limited,  ///< the client's own RPM or TPM: 429
+  client_limited,  ///< the client's own limits of requests or tokens: 429
   no_permit,       ///< no permit before `patience` ran out: 429
   too_large,       ///< needs more tokens than any candidate's limit ever allows
   breakers_open,   ///< every candidate's breaker is open: 503
   keys_unusable,   ///< every candidate's keys are quarantined: 503
   queue_full,      ///< max_waiting reached: 503
   no_candidate,    ///< nothing left to try
+  over_budget,     ///< of the client's key or its tenant: 402
 };
+
+/// Which budget it is that has not enough left.
+enum class budget_kind : std::uint8_t { none, key_day, key_month, tenant_day, tenant_month };
 
 /// State of one client limit after this request. limit < 0: none configured.
 struct client_window {
@@ -283,7 +291,8 @@ struct acquire_reply {
   bool probe = false;
   bool fallback = false;  ///< not the model's own first choice
   duration waited{};
-  duration retry_after{};  ///< for refusals
+  duration retry_after{};                  ///< for refusals; over_budget: until the budget begins anew
+  budget_kind budget = budget_kind::none;  ///< of over_budget
   client_window client_requests;
   client_window client_tokens;
   bool spare = false;  ///< nobody waits for it: it is for any later request of its class
@@ -321,7 +330,9 @@ struct settlement {
   duration total{};
   duration retry_after{};
   limit_hint hint;
-  bool probe = false;  ///< of a call that was a probe
+  bool probe = false;           ///< of a call that was a probe
+  money cost;                   ///< what it cost, as far as is known or reckoned
+  bool billed_nothing = false;  ///< the provider refused the request: it used no tokens, whatever is unknown
 };
 
 }  // namespace millrace::engine

@@ -98,10 +98,6 @@ struct request_series {
   Histogram* overhead = nullptr;
   Histogram* wait = nullptr;
   Histogram* first_token = nullptr;
-  Counter* input_tokens = nullptr;
-  Counter* output_tokens = nullptr;
-  Counter* cached_tokens = nullptr;
-  Counter* cost = nullptr;
   Counter* retries = nullptr;
   Counter* fallbacks = nullptr;
   Counter* gone = nullptr;
@@ -114,6 +110,11 @@ struct request_series {
 struct attempt_series {
   Counter* attempts = nullptr;
   Histogram* duration = nullptr;
+  Counter* input_tokens = nullptr;
+  Counter* output_tokens = nullptr;
+  Counter* cached_tokens = nullptr;
+  Counter* estimated_tokens = nullptr;
+  Counter* cost = nullptr;
 };
 
 struct text_hash {
@@ -196,10 +197,12 @@ struct metrics::impl {
       "millrace_time_to_first_token_seconds", "Time from a streamed request's start to its first content.");
   bounded_family<Histogram> wait =
       histograms("millrace_queue_wait_seconds", "Time that requests waited for a permit.");
-  bounded_family<Counter> tokens =
-      counters("millrace_tokens_total", "Tokens that providers counted; cached ones are part of the input.");
+  bounded_family<Counter> tokens = counters(
+      "millrace_tokens_total",
+      "Tokens of upstream calls, failed ones among them; cached ones are part of the input. Estimated "
+      "ones, which the provider did not count, are part of input and output.");
   bounded_family<Counter> cost =
-      counters("millrace_cost_usd_total", "Cost of answers at the configured prices, in USD.");
+      counters("millrace_cost_usd_total", "Cost of upstream calls at their targets' prices, in USD.");
   bounded_family<Counter> retries =
       counters("millrace_retries_total", "Upstream calls beyond a request's first.");
   bounded_family<Counter> fallbacks =
@@ -267,17 +270,7 @@ request_series metrics::impl::find(const request_record& r) {
   if (r.provider.empty()) return s;
   const std::string provider = vocabulary::known(names->providers, r.provider);
   const std::string target = names->target(r.provider, r.upstream_model);
-  const Labels paid = {{"provider", provider}, {"model", target}, {"tenant", tenant}};
-  const auto typed = [&](const char* type) {
-    Labels labels = paid;
-    labels.emplace("type", type);
-    return &tokens.get(std::move(labels));
-  };
   s.first_token = &first_token.get({{"provider", provider}, {"model", target}}, latency_buckets);
-  s.input_tokens = typed("input");
-  s.output_tokens = typed("output");
-  s.cached_tokens = typed("cached");
-  s.cost = &cost.get(paid);
   s.retries = &retries.get({{"model", model}});
   s.fallbacks = &fallbacks.get({{"model", model}});
   return s;
@@ -290,6 +283,19 @@ attempt_series metrics::impl::find(const attempt_record& r) {
   attempt_series s;
   s.attempts = &attempts.get({{"provider", provider}, {"model", target}, {"outcome", std::string(r.reason)}});
   s.duration = &attempt_duration.get({{"provider", provider}, {"model", target}}, latency_buckets);
+  if (r.used.input_tokens == 0 && r.used.output_tokens == 0) return s;
+  const std::string tenant = vocabulary::known(names->tenants, r.tenant);
+  const Labels paid = {{"provider", provider}, {"model", target}, {"tenant", tenant}};
+  const auto typed = [&](const char* type) {
+    Labels labels = paid;
+    labels.emplace("type", type);
+    return &tokens.get(std::move(labels));
+  };
+  s.input_tokens = typed("input");
+  s.output_tokens = typed("output");
+  s.cached_tokens = typed("cached");
+  s.estimated_tokens = typed("estimated");
+  s.cost = &cost.get(paid);
   return s;
 }
 
@@ -333,21 +339,27 @@ void metrics::request_done(const request_record& r) {
   if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(seconds(r.waited));
   if (s.first_token == nullptr) return;
   if (r.first_token > duration::zero()) s.first_token->Observe(seconds(r.first_token));
-  if (r.used.input_tokens > 0) s.input_tokens->Increment(static_cast<double>(r.used.input_tokens));
-  if (r.used.output_tokens > 0) s.output_tokens->Increment(static_cast<double>(r.used.output_tokens));
-  if (r.used.cached_tokens > 0) s.cached_tokens->Increment(static_cast<double>(r.used.cached_tokens));
-  if (r.cost_usd > 0) s.cost->Increment(r.cost_usd);
   if (r.retries > 0) s.retries->Increment(r.retries);
   if (r.fallback) s.fallbacks->Increment();
 }
 
 void metrics::attempt_done(const attempt_record& r) {
   thread_cache& cache = cache_for(impl_->stamp.load(std::memory_order_acquire));
-  make_key(cache.key, r.provider, r.model, r.reason);
+  const bool billed = r.used.input_tokens > 0 || r.used.output_tokens > 0;
+  make_key(cache.key, r.provider, r.model, r.reason, r.tenant, billed ? "1" : "0");
   auto it = cache.attempts.find(std::string_view(cache.key));
   if (it == cache.attempts.end()) it = cache.attempts.emplace(cache.key, impl_->find(r)).first;
-  it->second.attempts->Increment();
-  it->second.duration->Observe(seconds(r.total));
+  const attempt_series& s = it->second;
+  s.attempts->Increment();
+  s.duration->Observe(seconds(r.total));
+  const auto count = [](Counter* counter, std::int64_t n) {
+    if (counter != nullptr && n > 0) counter->Increment(static_cast<double>(n));
+  };
+  count(s.input_tokens, r.used.input_tokens);
+  count(s.output_tokens, r.used.output_tokens);
+  count(s.cached_tokens, r.used.cached_tokens);
+  count(s.estimated_tokens, r.estimated_tokens);
+  if (s.cost != nullptr && r.cost > money()) s.cost->Increment(r.cost.usd());
 }
 
 void metrics::upgrade_done(const upgrade_record& r) {

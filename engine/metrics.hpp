@@ -51,6 +51,23 @@ struct breaker_gauge {
   breaker_state state = breaker_state::closed;
 };
 
+/// One budget of a client key or a tenant.
+struct budget_gauge {
+  std::string kind;  ///< "client" or "tenant"
+  std::string name;
+  std::string period;  ///< "day" or "month"
+  double limit_usd = 0;
+  double spent_usd = 0;
+  double reserved_usd = 0;
+};
+
+/// What is kept of who used what.
+struct usage_gauge {
+  std::size_t rows = 0;
+  bool disk_on = false;
+  std::uint64_t disk_failures = 0;  ///< since start
+};
+
 /// A count that somebody else keeps.
 struct named_count {
   std::string name;
@@ -62,6 +79,8 @@ struct node_gauges {
   std::vector<key_gauge> keys;
   std::vector<queue_gauge> queues;
   std::vector<breaker_gauge> breakers;
+  std::vector<budget_gauge> budgets;
+  usage_gauge usage;
   std::int64_t connections = 0;           ///< of clients, open now
   std::int64_t connections_accepted = 0;  ///< since start
   std::vector<named_count> refusals;      ///< requests the edge refused, by reason, since start

@@ -103,6 +103,28 @@ void append_queues(std::vector<MetricFamily>& out, const std::vector<queue_gauge
   }
 }
 
+void append_money(std::vector<MetricFamily>& out, const node_gauges& node) {
+  {
+    family limit(out, "millrace_budget_limit_usd",
+                 "Budget of a client key or a tenant for the UTC day or month.");
+    family spent(out, "millrace_budget_spent_usd", "What was spent of a budget in the present day or month.");
+    family reserved(out, "millrace_budget_reserved_usd", "What calls under way have reserved of a budget.");
+    for (const budget_gauge& b : node.budgets) {
+      const labels names = {{b.kind, b.name}, {"period", b.period}};
+      limit.add(names, b.limit_usd);
+      spent.add(names, b.spent_usd);
+      reserved.add(names, b.reserved_usd);
+    }
+  }
+  family(out, "millrace_usage_rows", "Rows of the usage ledger: one for each day, tenant, client and model.")
+      .add({}, node.usage.rows);
+  family(out, "millrace_usage_disk_up", "1 while the usage ledger is written to disk.")
+      .add({}, node.usage.disk_on ? 1 : 0);
+  family(out, "millrace_usage_disk_failures_total",
+         "Writes of the usage ledger that failed; they are repeated.", MetricType::Counter)
+      .add({}, node.usage.disk_failures);
+}
+
 void append_connections(std::vector<MetricFamily>& out, const node_gauges& node) {
   family(out, "millrace_connections", "Open client connections.").add({}, node.connections);
   family(out, "millrace_connections_accepted_total", "Client connections accepted.", MetricType::Counter)
@@ -175,6 +197,7 @@ void append_node_families(std::vector<MetricFamily>& out, const node_gauges& nod
       state.add({{"provider", b.provider}, {"model", b.model}}, breaker_number(b.state));
     }
   }
+  append_money(out, node);
   append_connections(out, node);
   {
     family depth(out, "millrace_actor_mailbox_depth", "Messages that wait for an actor.");

@@ -68,6 +68,10 @@ struct call {
   bool read_whole = false;      ///< nobody sees a stream before its end
   attempt_watch* watch = nullptr;
 
+  /// The model as the client asked for it: a wildcard has many.
+  std::string_view asked_model() const {
+    return facts.model.empty() ? std::string_view(config->models[asked].name) : std::string_view(facts.model);
+  }
   /// Where it waits.
   queue_class queue() const { return std::max(client->queue, asked_queue); }
 };

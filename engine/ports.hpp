@@ -13,6 +13,7 @@
 #include "engine/config.hpp"
 #include "engine/exchange.hpp"
 #include "engine/messages.hpp"
+#include "engine/money.hpp"
 #include "engine/time.hpp"
 
 /// What the request pipeline needs from the rest of the program. All calls happen on the request's own I/O
@@ -175,6 +176,7 @@ struct request_facts {
   bool empty_object = false;
   std::int64_t input_tokens = 0;  ///< estimate
   std::int64_t max_output_tokens = -1;
+  std::int64_t images = 0;        ///< in the input
   bool zero_temperature = false;  ///< `temperature` is there and numerically 0
   bool base64 = false;            ///< embeddings are wanted in it
 };
@@ -263,7 +265,8 @@ class provider_dialect {
     const header_list& forwarded;  ///< the client's headers that may go on
     const provider_config& provider;
     const secret& key;
-    std::string_view model;  ///< the provider's name for it
+    std::string_view model;          ///< the provider's name for it
+    bool mark_prompt_cache = false;  ///< see model_config
   };
   /// False, with a 400 that names the field, for a request that this provider's dialect cannot say.
   virtual bool encode_request(const question& q, provider_request& out, api_error& error) const = 0;
@@ -325,8 +328,9 @@ class wire_formats {
 struct request_record {
   std::string_view id;
   std::string_view method;
-  std::string_view route;  ///< the route's pattern, never the raw path; empty when there is none
-  std::string_view model;  ///< configured name; empty when unknown
+  std::string_view route;        ///< the route's pattern, never the raw path; empty when there is none
+  std::string_view model;        ///< configured name; empty when unknown
+  std::string_view asked_model;  ///< as the client asked for it: a wildcard has many
   std::string_view tenant;
   std::string_view client;
   std::string_view provider;
@@ -340,7 +344,8 @@ struct request_record {
   int attempts = 0;
   int retries = 0;
   engine::usage used;
-  double cost_usd = 0;
+  money cost;      ///< of all its upstream calls
+  wall_time at{};  ///< its end
   duration total{};
   duration overhead{};     ///< total minus waiting for permits and for providers
   duration first_token{};  ///< 0: none
@@ -363,6 +368,14 @@ struct attempt_record {
   std::string_view reason;  ///< "ok", "rate_limited", "unauthorized", "no_credit", "server_error", "timeout",
                             ///< "reset", "connect", "cut", "cancelled", ...
   duration total{};
+  std::string_view tenant = {};
+  std::string_view client = {};
+  std::string_view asked_model = {};  ///< as the client asked for it
+  engine::usage used = {};            ///< what the provider billed, or is reckoned to
+  std::int64_t estimated_tokens = 0;  ///< of `used`: not told by the provider
+  std::int64_t images = 0;            ///< in the input, if it was billed
+  money cost = {};
+  wall_time at = {};  ///< its end
 };
 
 /// What became of one answer of a model with an upgrade.

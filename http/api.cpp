@@ -18,6 +18,7 @@
 #include "http/request_key.hpp"
 #include "http/route_table.hpp"
 #include "http/traffic_routes.hpp"
+#include "http/usage_routes.hpp"
 
 namespace millrace::http {
 
@@ -380,6 +381,7 @@ std::vector<route> api_routes(api_services& s) {
   };
   add_gemini_routes(s, routes);
   add_traffic_routes(s, routes);
+  add_usage_routes(s, routes);
   return routes;
 }
 

@@ -9,8 +9,9 @@
 #include "engine/dispatcher_machine.hpp"
 #include "engine/metrics.hpp"
 #include "engine/pipeline.hpp"
-#include "http/documents/classifier.hpp"
 #include "engine/traffic_weights.hpp"
+#include "engine/usage_ledger.hpp"
+#include "http/documents/classifier.hpp"
 #include "http/edge.hpp"
 #include "http/status.hpp"
 
@@ -33,6 +34,7 @@ struct api_services {
   std::vector<api_thread> threads;
   engine::observer* watch = nullptr;
   engine::metrics* metrics = nullptr;
+  const engine::usage_ledger* ledger = nullptr;
   /// Asks the dispatcher of the node; null when the request is cancelled first.
   std::function<std::shared_ptr<const node_view>(size_t thread, engine::cancellation& gone, engine::yield y)>
       look;

@@ -86,7 +86,7 @@ void openai_input_reader::read_part() {
       read_bounded();
     }
   }
-  if (is_image) estimate_.fixed += low ? low_detail_image_tokens : image_tokens;
+  if (is_image) count_image(low);
 }
 
 void openai_input_reader::read_image() {
@@ -101,7 +101,12 @@ void openai_input_reader::read_image() {
   } else {
     scanner_.value();
   }
-  estimate_.fixed += low ? low_detail_image_tokens : image_tokens;
+  count_image(low);
+}
+
+void openai_input_reader::count_image(bool low_detail) {
+  ++estimate_.images;
+  estimate_.fixed += low_detail ? low_detail_image_tokens : image_tokens;
 }
 
 void openai_input_reader::read_texts_or_tokens(int depth) {

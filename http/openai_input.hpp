@@ -30,6 +30,7 @@ class openai_input_reader {
   void read_part();
   void read_image();
   void read_bounded();
+  void count_image(bool low_detail);
 
   json_scanner& scanner_;
   token_estimate estimate_;

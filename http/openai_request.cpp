@@ -121,6 +121,7 @@ bool request_reader::read() {
   if (!has_input_) return missing(input_member(route_), "add what the model shall work on");
   if (!judge_stream_options()) return false;
   facts_.input_tokens = input_.estimate().total();
+  facts_.images = input_.estimate().images;
   facts_.max_output_tokens = max_output_tokens();
   if (route_ == route_kind::responses) facts_.include_usage = facts_.stream;  // they are always told
   if (stateful_) facts_.zero_temperature = false;                             // so it is not the same again

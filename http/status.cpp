@@ -249,6 +249,13 @@ engine::node_gauges gauges(const node_view& node) {
     const auto slash = target.find('/');
     g.breakers.push_back({target.substr(0, slash), target.substr(slash + 1), t.breaker});
   }
+  for (const auto& b : node.dispatcher.budgets) {
+    const std::string& account = c.names->text(b.account);
+    const auto slash = account.find('/');
+    g.budgets.push_back({account.substr(0, slash), account.substr(slash + 1), b.monthly ? "month" : "day",
+                         b.limit.usd(), b.spent.usd(), b.reserved.usd()});
+  }
+  g.usage = node.usage;
   g.connections = node.edge.open;
   g.connections_accepted = node.edge.accepted;
   for (size_t i = 0; i < refusals; ++i) {

@@ -20,6 +20,7 @@ struct node_view {
   std::vector<engine::named_count> mailboxes;  ///< messages waiting, by kind of actor
   engine::cache_view cache;
   std::vector<engine::upgrade_book::row> upgrades;
+  engine::usage_gauge usage;
   edge_statistics edge;
   std::int64_t upstream_open = 0;
   std::int64_t upstream_idle = 0;

@@ -27,6 +27,7 @@ inline constexpr std::int64_t attachment_tokens = 1105;
 struct token_estimate {
   std::size_t text_bytes = 0;  ///< of unescaped UTF-8
   std::int64_t fixed = 0;      ///< tokens that do not depend on the length of a text
+  std::int64_t images = 0;     ///< counted among them
 
   static constexpr std::int64_t of_text(std::size_t bytes) {
     return static_cast<std::int64_t>((bytes + text_bytes_per_token - 1) / text_bytes_per_token);

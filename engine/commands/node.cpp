@@ -67,12 +67,15 @@ node::node(engine::config_ptr c, on_failure failed)
       log_(config_->log),
       metrics_(config_),
       access_log_(log_),
-      watch_({&metrics_, &access_log_, &upgrades_}),
+      kept_usage_(ledger_, *config_),
+      watch_({&metrics_, &access_log_, &upgrades_, &ledger_}),
       answers_(static_cast<size_t>(config_->cache.shards), static_cast<size_t>(config_->cache.memory_bytes)),
       system_(std::make_unique<caf::actor_system>(system_config_)),
       pool_(config_->http.threads) {
   directory_ = system_->spawn(actors::directory, mailboxes_);
-  dispatcher_ = system_->spawn(actors::dispatcher, directory_);
+  dispatcher_ = system_->spawn(actors::dispatcher, directory_,
+                               ledger_.spent(std::chrono::time_point_cast<std::chrono::milliseconds>(
+                                   std::chrono::system_clock::now())));
   const auto watch = [&](const char* name, const auto& actor) {
     actors::on_failure(caf::actor_cast<caf::strong_actor_ptr>(actor),
                        [name, failed](const std::string& why) { failed(name, why); });
@@ -89,6 +92,7 @@ node::node(engine::config_ptr c, on_failure failed)
   services_.watch = &watch_;
   services_.metrics = &metrics_;
   metrics_.include(services_.documents.metrics.collectable());
+  services_.ledger = &ledger_;
   services_.look = [this](size_t thread, engine::cancellation& gone, engine::yield y) {
     return look(thread, gone, y);
   };
@@ -97,9 +101,7 @@ node::node(engine::config_ptr c, on_failure failed)
     const auto done = workers_[thread]->desk.purge(tenant, model, workers_[thread]->clock.wall(), gone, y);
     return http::purge_result{done.entries, done.complete};
   };
-  services_.set_weights = [this](const engine::weights_order& order) {
-    caf::anon_send(dispatcher_, order);
-  };
+  services_.set_weights = [this](const engine::weights_order& order) { caf::anon_send(dispatcher_, order); };
   edge_ = std::make_unique<http::edge>(pool_, http::api_routes(services_), http::format_error, watch_,
                                        within_open_files(config_->http), edge_limits_of_process());
 }
@@ -135,6 +137,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& c) {
   config_ = c;
   log_.apply(c->log);
   metrics_.apply(c);
+  kept_usage_.apply(*c);
   edge_->set_config(within_open_files(c->http));
   // The directory first: it must know every name before the dispatcher asks for one, and the dispatcher must
   // know the configuration before a request plans with it.
@@ -153,6 +156,7 @@ bool node::stop(engine::duration patience) {
   // What is left of a call whose clients are all gone ends by itself, soon.
   wait_for_work();
   kept_answers_->close();
+  kept_usage_.close();
   limits_->close(clean);
   return clean;
 }
@@ -182,6 +186,8 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
                      {"store", mailboxes_->stores}};
   view->cache = engine::view_cache(answers_, kept_answers_->disk());
   view->upgrades = upgrades_.rows();
+  const auto kept = kept_usage_.look();
+  view->usage = {ledger_.size(), kept.disk_on, kept.failures};
   view->edge = edge_->statistics();
   for (const auto& w : workers_) {
     const auto& counters = w->upstream.counters();

@@ -11,6 +11,7 @@
 #include "actors/mailbox_depths.hpp"
 #include "engine/commands/answer_keeper.hpp"
 #include "engine/commands/limit_keeper.hpp"
+#include "engine/commands/usage_keeper.hpp"
 #include "engine/hedge_budget.hpp"
 #include "engine/log.hpp"
 #include "engine/metrics.hpp"
@@ -75,6 +76,8 @@ class node {
   engine::metrics metrics_;
   engine::access_logger access_log_;
   engine::upgrade_book upgrades_;
+  engine::usage_ledger ledger_;
+  usage_keeper kept_usage_;
   engine::tee watch_;
   engine::retry_budget budget_;
   engine::hedge_budget hedges_;

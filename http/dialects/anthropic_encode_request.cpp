@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "http/bad_request.hpp"
+#include "http/dialects/anthropic_cache_marks.hpp"
 #include "http/dialects/anthropic_codec.hpp"
 #include "http/dialects/anthropic_thinking.hpp"
 #include "http/dialects/anthropic_tool_ids.hpp"
@@ -12,9 +13,8 @@
 namespace millrace::http {
 namespace {
 
-constexpr std::int64_t least_cached_tokens = 1024;
 constexpr std::size_t max_tool_name_bytes = 128;
-constexpr std::string_view ephemeral = R"({"type":"ephemeral"})";
+constexpr std::string_view ephemeral = anthropic_cache_mark;
 constexpr std::string_view json_instruction =
     R"("Answer with one valid JSON object and nothing else: no prose, no code fence.")";
 
@@ -147,8 +147,8 @@ void request_encoder::choose_marks() {
     }
   }
   if (marked) return;
-  mark_tools_ = token_estimate::of_text(tool_bytes) >= least_cached_tokens;
-  mark_system_ = token_estimate::of_text(tool_bytes + system_bytes) >= least_cached_tokens;
+  mark_tools_ = token_estimate::of_text(tool_bytes) >= least_marked_tokens;
+  mark_system_ = token_estimate::of_text(tool_bytes + system_bytes) >= least_marked_tokens;
 }
 
 void request_encoder::write_system() {

@@ -53,7 +53,8 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
     if (q.route == route_kind::messages && began_elsewhere(q.body) && retell(q, out)) return true;
     out = {};
     out.path = anthropic_path(q.route, q.provider);
-    write_anthropic_body(q.body, q.facts, q.model, out.body);
+    const bool mark = q.mark_prompt_cache && q.route == route_kind::messages;
+    write_anthropic_body(q.body, q.facts, q.model, mark, out.body);
     add_anthropic_headers(q.forwarded, q.key, out.headers);
     return true;
   }

@@ -17,8 +17,9 @@ namespace millrace::http {
 const engine::client_dialect& anthropic_client();
 
 /// Their requests to providers of the same dialect, byte for byte: of a request only the value of `model`
-/// changes, of an answer the same, of a stream that in `message_start`. Answers of count_tokens have no model
-/// and stay as they are, and cost nothing: their usage is unknown.
+/// changes, and where the model has `prompt_cache: auto` marks are put into a long prompt that has none
+/// (anthropic_cache_marks.hpp), of an answer the same, of a stream that in `message_start`. Answers of
+/// count_tokens have no model and stay as they are, and cost nothing: their usage is unknown.
 ///
 /// Of a provider's token limits the one for all tokens counts; where only those of input and of output are
 /// told, the one with less left. `collect_answer` gives up on what it does not know by name.

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "http/bad_request.hpp"
+#include "http/dialects/anthropic_cache_marks.hpp"
 #include "http/dialects/anthropic_wire.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai_request.hpp"
@@ -25,7 +26,7 @@ class input_reader {
   void read_content(int depth = 0);
   /// Consumes any value and counts its keys and strings.
   void read_text();
-  std::int64_t total() const { return estimate_.total(); }
+  const token_estimate& estimate() const { return estimate_; }
 
  private:
   void read_block(int depth);
@@ -78,6 +79,7 @@ void input_reader::read_block(int depth) {
     } else if (key == "content") {
       read_content(depth + 1);
     } else if (key == "source") {
+      if (is_image) ++estimate_.images;
       // Images count the same whatever their size; of documents no more than an attachment does.
       read_bounded(is_image ? image_tokens : 0, is_image ? image_tokens : attachment_tokens);
     } else if (key == "signature" || key == "data") {
@@ -152,7 +154,8 @@ bool request_reader::read() {
   }
   // Clients of this dialect are always told.
   facts_.include_usage = facts_.stream;
-  facts_.input_tokens = input_.total();
+  facts_.input_tokens = input_.estimate().total();
+  facts_.images = input_.estimate().images;
   if (route_ == route_kind::count_tokens) facts_.max_output_tokens = 0;
   return true;
 }
@@ -246,15 +249,25 @@ bool read_anthropic_request(route_kind route, std::string_view body, engine::req
 }
 
 void write_anthropic_body(std::string_view body, const engine::request_facts& facts, std::string_view model,
-                          std::string& out) {
-  if (model == facts.model) {
-    out += body;
-    return;
+                          bool mark_prompt_cache, std::string& out) {
+  std::vector<body_edit> edits;
+  if (mark_prompt_cache) edits = mark_anthropic_prompt(body);
+  if (model != facts.model) {
+    body_edit other{facts.model_offset, facts.model_length, {}};
+    json_quote(model, other.text);
+    const auto behind =
+        std::find_if(edits.begin(), edits.end(), [&](const body_edit& e) { return e.offset > other.offset; });
+    edits.insert(behind, std::move(other));
   }
-  out.reserve(out.size() + body.size() + model.size() + 2);
-  out.append(body, 0, facts.model_offset);
-  json_quote(model, out);
-  out.append(body, facts.model_offset + facts.model_length);
+  std::size_t added = 0;
+  for (const body_edit& e : edits) added += e.text.size();
+  out.reserve(out.size() + body.size() + added);
+  std::size_t copied = 0;
+  for (const body_edit& e : edits) {
+    out.append(body, copied, e.offset - copied).append(e.text);
+    copied = e.offset + e.length;
+  }
+  out.append(body, copied);
 }
 
 }  // namespace millrace::http

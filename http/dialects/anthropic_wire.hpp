@@ -13,9 +13,9 @@ namespace millrace::http {
 
 bool read_anthropic_request(engine::route_kind route, std::string_view body, engine::request_facts& facts,
                             engine::api_error& error);
-/// Appends `body` with another model.
+/// Appends `body` with another model, and with marks for the provider's cache, if it shall have them and may.
 void write_anthropic_body(std::string_view body, const engine::request_facts& facts, std::string_view model,
-                          std::string& out);
+                          bool mark_prompt_cache, std::string& out);
 
 /// Replaces `out`; on false it is empty.
 bool rewrite_anthropic_answer(std::string_view body, std::string_view client_model, std::string& out,

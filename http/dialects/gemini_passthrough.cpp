@@ -36,6 +36,7 @@ std::string_view status_name(int status) {
     case 401:
       return "UNAUTHENTICATED";
     case 402:
+      return "RESOURCE_EXHAUSTED";
     case 412:
       return "FAILED_PRECONDITION";
     case 403:

@@ -67,6 +67,7 @@ bool request_reader::read() {
         "missing_field", "The request body has no `" + field + "`: add what the model shall work on.", field);
   facts_.empty_object = keys_.empty();
   facts_.input_tokens = estimate_.total();
+  facts_.images = estimate_.images;
   facts_.max_output_tokens = 0;
   if (route_ == route_kind::generate)
     facts_.max_output_tokens = max_tokens_ < 0 ? -1 : max_tokens_ * std::max<std::int64_t>(candidates_, 1);
@@ -188,6 +189,7 @@ void request_reader::read_media(bool elsewhere) {
     scanner_.value();
   }
   const std::int64_t size = token_estimate::of_text(scanner_.text_bytes() - before);
+  if (image) ++estimate_.images;
   estimate_.fixed += image ? image_tokens : elsewhere ? attachment_tokens : std::min(size, attachment_tokens);
 }
 

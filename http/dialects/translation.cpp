@@ -86,6 +86,7 @@ bool translation::encode_request(const question& q, engine::provider_request& ou
   if (!client_.format.decode_request(q.body, request, error)) return false;
   request.stream = q.facts.stream;
   encode_options options = options_for(q.model);
+  options.mark_prompt_cache = q.mark_prompt_cache;
   options.newest_names = q.provider.host.ends_with("openai.com") || q.provider.host.ends_with("azure.com");
   if (!provider_.format.encode_request(request, options, out.body, out.dropped, error)) return false;
   out.dropped.insert(out.dropped.begin(), request.dropped.begin(), request.dropped.end());

@@ -98,7 +98,7 @@ Number number_in(std::string_view text) {
 /// What the headers of a chat answer say of who gave it.
 void read_headers(const engine::answer& a, classification& out) {
   out.attempts += number_in<int>(header(a, "x-millrace-attempts"));
-  out.cost_usd += number_in<double>(header(a, "x-millrace-cost-usd"));
+  out.cost += engine::money::of_usd(number_in<double>(header(a, "x-millrace-cost-usd")));
   if (a.status != 200) return;
   out.provider = header(a, "x-millrace-provider");
   out.upstream_model = header(a, "x-millrace-model");

@@ -44,7 +44,7 @@ struct classification {
   std::int64_t output_tokens = 0;
   std::int64_t image_tokens_before = 0;  ///< had the pages been sent as they came
   std::int64_t image_tokens_after = 0;
-  double cost_usd = 0;
+  engine::money cost;
   engine::duration upstream{};  ///< spent waiting for permits and providers
 };
 

@@ -239,16 +239,16 @@ answer document_request::tell(const engine::cached_answer& entry, std::string_vi
   answer a;
   const double took = std::chrono::duration<double>(ports_.time.now() - call_.received).count();
   a.body = entry.body.substr(0, entry.body.size() - 1);
-  fmt::format_to(std::back_inserter(a.body),
-                 R"(,"attempts":{},"cost_usd":{},"cached":{},"processing_time":{:.6f}}})",
-                 made ? made->attempts : 0, engine::usd_text(made ? made->cost_usd : 0), word == "hit", took);
+  fmt::format_to(
+      std::back_inserter(a.body), R"(,"attempts":{},"cost_usd":{},"cached":{},"processing_time":{:.6f}}})",
+      made ? made->attempts : 0, (made ? made->cost : engine::money()).text(), word == "hit", took);
   a.headers.emplace_back("x-millrace-provider", entry.provider);
   a.headers.emplace_back("x-millrace-model", entry.upstream_model);
   if (!entry.key_id.empty()) a.headers.emplace_back("x-millrace-key", entry.key_id);
   a.headers.emplace_back("x-millrace-attempts", std::to_string(made ? made->attempts : 0));
   a.headers.emplace_back("x-millrace-fallback", entry.fallback ? "true" : "false");
   if (made && made->upgraded) a.headers.emplace_back("x-millrace-upgraded", "true");
-  a.headers.emplace_back("x-millrace-cost-usd", engine::usd_text(made ? made->cost_usd : 0));
+  a.headers.emplace_back("x-millrace-cost-usd", (made ? made->cost : engine::money()).text());
   if (word == "hit") {
     const auto age =
         std::chrono::duration_cast<std::chrono::seconds>(ports_.time.wall() - entry.stored_at).count();

@@ -62,7 +62,7 @@ class node_world : public actors_world {
  public:
   explicit node_world(engine::config_builder b) : builder(std::move(b)) {
     home = system.spawn(actors::directory, depths);
-    dispatcher = system.spawn(actors::dispatcher, home);
+    dispatcher = system.spawn(actors::dispatcher, home, spent_by_account{});
     desk = system.spawn([this](desk_actor::pointer) -> desk_actor::behavior_type {
       return {[this](const desk_replies_ptr& r) { take(*r); }};
     });

@@ -184,7 +184,7 @@ TEST_F(bridge_test, ARealNodeGrantsAndTellsItsState) {
   b.provider("p", {engine::rpm(6000)}).model("m", {0});
   const auto config = b.build();
   home = system.spawn(directory, mailbox_depths_ptr{});
-  dispatcher = system.spawn(actors::dispatcher, home);
+  dispatcher = system.spawn(actors::dispatcher, home, spent_by_account{});
   caf::anon_send(home, config);
   caf::anon_send(dispatcher, config);
   desk = std::make_unique<bridge>(system, dispatcher, io, 0);

@@ -24,7 +24,7 @@ inline request_record finished_request() {
   r.status = 200;
   r.attempts = 1;
   r.used = {10, 20, 5, 0, true};
-  r.cost_usd = 0.25;
+  r.cost = money::of_usd(0.25);
   r.total = 3ms;
   r.overhead = 70us;
   r.first_token = 2ms;

@@ -161,6 +161,7 @@ class fake_upstream final : public upstream_port {
 class fake_dialect final : public client_dialect, public provider_dialect, public wire_formats {
  public:
   int failure_status = 500;  ///< of failed streams
+  bool tells_usage = true;   ///< of whole answers
   mutable api_error told;    ///< the last error that became a body or an event
 
   class reader final : public stream_reader {
@@ -219,7 +220,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
   bool rewrite_answer(route_kind, std::string_view body, const answer_form&, std::string& out,
                       usage& used) const override {
     out = body;
-    used = {10, 20, 0, 0, 0, true};
+    if (tells_usage) used = {10, 20, 0, 0, 0, true};
     return body.starts_with("{");
   }
   std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
@@ -275,7 +276,7 @@ class fake_observer final : public observer {
   std::vector<request> requests;
   std::vector<std::string> attempts;
   void request_done(const request_record& r) override {
-    requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost_usd, r.fallback,
+    requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost.usd(), r.fallback,
                         std::string(r.cache), r.client_gone, std::string(r.degraded), std::string(r.upgraded),
                         r.confidence, std::string(r.hedge)});
   }

@@ -153,7 +153,7 @@ request_record request() {
   r.fallback = true;
   r.client_gone = true;
   r.attempts = 3;
-  r.cost_usd = 0.0000125;
+  r.cost = money::of_nano(12500);
   r.total = 1234567us;
   r.overhead = 87us;
   r.first_token = 500ms;

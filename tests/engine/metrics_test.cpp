@@ -45,6 +45,14 @@ TEST(metrics, a_request_counts_in_every_family_it_concerns) {
   r.waited = 100ms;
   r.queue = queue_class::batch;
   m.request_done(r);
+  attempt_record a{"openai", "gpt-mini", "k1", "ok", 1s};
+  a.tenant = "acme";
+  a.used = {10, 20, 5, 0, 0, true};
+  a.cost = money::of_usd(0.25);
+  m.attempt_done(a);
+  a.reason = "cut";
+  a.estimated_tokens = 7;
+  m.attempt_done(a);
   const std::string text = m.render({});
   const std::string paid = R"(model="gpt-mini",provider="openai",tenant="acme")";
   const std::string chat = R"(route="/v1/chat/completions")";
@@ -60,6 +68,7 @@ TEST(metrics, a_request_counts_in_every_family_it_concerns) {
       {"millrace_tokens_total{" + paid + R"(,type="input"})", 20},
       {"millrace_tokens_total{" + paid + R"(,type="output"})", 40},
       {"millrace_tokens_total{" + paid + R"(,type="cached"})", 10},
+      {"millrace_tokens_total{" + paid + R"(,type="estimated"})", 7},
       {"millrace_cost_usd_total{" + paid + "}", 0.5},
       {R"(millrace_retries_total{model="mini"})", 2},
       {R"(millrace_fallbacks_total{model="mini"})", 1},
@@ -191,6 +200,11 @@ TEST(metrics, a_wildcard_target_is_shown_as_a_star) {
   r.tenant = "default";
   r.upstream_model = "gpt-of-the-day";
   m.request_done(r);
+  attempt_record a{"openai", "gpt-of-the-day", "k", "ok", 1s};
+  a.tenant = "default";
+  a.used.output_tokens = 1;
+  a.cost = money::of_usd(0.25);
+  m.attempt_done(a);
   const std::string text = m.render({});
   EXPECT_EQ(value_of(text, R"(millrace_cost_usd_total{model="*",provider="openai",tenant="default"})"), 0.25);
   EXPECT_THAT(text, HasSubstr(R"(model="openai/*")"));

@@ -37,7 +37,9 @@ class Examples(unittest.TestCase):
         provider = {"base_url": "http://h/v1", "keys": [{"id": "k", "secret": "s"}]}
         target = {"provider": "p", "model": "x"}
         sections = [odd, *({name: odd} for name in ("node", "http", "log", "auth", "breaker", "retry", "limits", "queue",
-                                                    "complexity", "cache", "documents", "hedge")),
+                                                    "complexity", "cache", "documents", "hedge", "usage")),
+                    {"auth": {"keys": [{"name": "a", "secret": "s", "budget_usd": odd}]}},
+                    {"auth": {"keys": [{"name": "a", "secret": "s"}]}, "tenants": {"a": odd}}, {"model_data": {"m": odd}},
                     {"auth": {"keys": [odd]}}, {"cache": {"exact": odd}}, {"queue": {"weights": odd}},
                     {"providers": {"p": odd}}, *({"providers": {"p": {**provider, **part}}} for part in (
                         {"timeouts": odd}, {"breaker": odd}, {"keys": [odd]})),
