@@ -206,6 +206,7 @@ classifier::asked classifier::ask(const document& d, const render_result& opened
     c.facts = {};
     c.model = *model;
     c.cache = {.no_cache = true, .no_store = true};
+    c.stale = nullptr;  // of the document, not of this question
     c.received = pipeline_.parts().time.now();
     c.gone = &gone_;
     if (!all_formats().of(c.route).read_request(c.route, c.body, c.facts, error)) return asked::no_answer;
