@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "http/dialects/base64.hpp"
+#include "http/base64.hpp"
 
 namespace millrace::http::documents {
 
