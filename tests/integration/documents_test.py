@@ -193,7 +193,7 @@ class Bounds(TestCase):
         self.assertIn("1261 x 1769", answer.error["message"])
 
     def test_no_more_wait_than_may(self):
-        node = self.own(Gateway({"documents": {"workers": 1, "max_waiting": 0}}))
+        node = self.own(Gateway({"documents": {"workers": 1, "max_waiting": 0, "time_limit": "3s"}}))
         documents = [sample("slow.pdf") + b"%%%d" % i for i in range(2)]
         first = threading.Thread(target=send, args=(node.port, documents[0]))
         first.start()
