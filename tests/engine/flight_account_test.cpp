@@ -141,7 +141,9 @@ TEST(FlightAccount, AFailedAttemptThatBeganIsBilledBesideTheOneThatAnswers) {
   EXPECT_EQ(w.seen.attempts[1].cost, money::of_nano(60'000));
   EXPECT_EQ(w.seen.request_cost, money::of_nano(1'061'000));
   for (const auto& [name, value] : a.headers) {
-    if (name == "x-millrace-cost-usd") EXPECT_EQ(value, "0.001061");
+    if (name == "x-millrace-cost-usd") {
+      EXPECT_EQ(value, "0.001061");
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 #include "engine/upgrade_book.hpp"
 
+#include <functional>
+
 #include <gtest/gtest.h>
 
 #include "single_flight_world.hpp"
@@ -18,7 +20,7 @@ class Upgrade : public testing::Test {
   single_flight_world w{false, true};
 
   Upgrade() {
-    configure({});
+    configure();
     for (const size_t model : {0U, 1U}) {
       acquire_reply r;
       r.verdict = verdict::granted;
@@ -29,7 +31,9 @@ class Upgrade : public testing::Test {
       w.permits.of_model[w.config->models[model].id] = r;
     }
   }
-  void configure(upgrade_config u) {
+  void configure(const std::function<void(upgrade_config&)>& change = {}) {
+    upgrade_config u;
+    if (change) change(u);
     config_builder b;
     b.provider("a", {{}}).provider("b", {{}}).provider("c", {{}}).model("m", {0}).model("up", {1}, {2});
     b.model("other", {2}).client("c", unlimited, unlimited);
@@ -129,7 +133,7 @@ TEST_F(Upgrade, ItsFailureIsNobodysAndNothingIsRepeated) {
 }
 
 TEST_F(Upgrade, ItIsAskedWithinTheRequestsBounds) {
-  configure({.max_wait = 3s});
+  configure([](upgrade_config& u) { u.max_wait = 3s; });
   w.ask({.patience = 10s, .private_only = true});
   answer("{0.3 yes}");
   ASSERT_EQ(w.permits.asked.size(), 2U);
@@ -150,7 +154,7 @@ TEST_F(Upgrade, AnswersThatDoNotTellAreKeptOrAskedForAgain) {
   EXPECT_EQ(kept.got, "{mute}");
   EXPECT_EQ(kept.header("x-millrace-upgraded"), "false");
   EXPECT_EQ(kept.header("x-millrace-confidence"), "");
-  configure({.when_unreadable = true});
+  configure([](upgrade_config& u) { u.when_unreadable = true; });
   const auto& asked = w.ask({.question = 2});
   answer("{mute}");
   answer("{0 no}");
@@ -159,10 +163,10 @@ TEST_F(Upgrade, AnswersThatDoNotTellAreKeptOrAskedForAgain) {
 }
 
 TEST_F(Upgrade, ASampleOfSureAnswersIsAskedForAgain) {
-  configure({.sample = 0.5});  // this world's random numbers are 0.5
+  configure([](upgrade_config& u) { u.sample = 0.5; });  // this world's random numbers are 0.5
   w.ask();
   answer("{0.9 yes}");
-  configure({.sample = 0.51});
+  configure([](upgrade_config& u) { u.sample = 0.51; });
   w.ask({.question = 2});
   answer("{0.9 yes}");
   answer("{0.95 no}");
