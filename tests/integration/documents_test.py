@@ -274,6 +274,19 @@ class WithModel(TestCase):
         self.assertEqual((answer.status, said["classification"], said["provider_used"]), (200, "bank_statement", "builtin"))
         self.assertEqual(answer.header("x-millrace-fallback"), "true")
 
+    def test_an_unsure_model_is_upgraded(self):
+        self.upstream = self.own(RecordingUpstream(
+            lambda r, c: verdict("receipt", 0.95) if r.json()["model"] == "large" else verdict("invoice", 0.5)))
+        config = with_model(self.upstream)
+        config["models"]["better"] = {"targets": [target("cloud", "large")]}
+        config["models"]["sorter"]["upgrade"] = {"model": "better", "threshold": 0.8}
+        node = self.own(Gateway(config))
+        answer = send(node.port, b"Total: 7")
+        said = answer.json()
+        self.assertEqual([said[f] for f in FIELDS[:5]], ["receipt", 0.95, "cloud", "large", True])
+        self.assertEqual((said["attempts"], answer.header("x-millrace-upgraded")), (2, "true"))
+        self.assertTrue(send(node.port, b"Total: 7").json()["upgraded"], "also when it is known")
+
     def test_the_same_document_is_asked_about_once(self):
         node = self.node_for(lambda r, c: verdict("bank_statement"))
         document = sample("statement.pdf")
