@@ -107,6 +107,16 @@ void read_headers(const engine::answer& a, classification& out) {
   out.upgraded = header(a, "x-millrace-upgraded") == "true";
 }
 
+/// No model gave this answer: it is what the model's `degrade` has for an outage, or the builtin provider's,
+/// which sees no pictures. The words of the document say more.
+bool is_stand_in(const engine::answer& a, const engine::config& c) {
+  if (!header(a, "x-millrace-degraded").empty()) return true;
+  const auto name = header(a, "x-millrace-provider");
+  return std::any_of(c.providers.begin(), c.providers.end(), [&](const engine::provider_config& p) {
+    return p.kind == engine::provider_kind::builtin && p.name == name;
+  });
+}
+
 }  // namespace
 
 bool classifier::run(const document& d, classification& out, api_error& error, engine::yield y) {
@@ -223,7 +233,7 @@ classifier::asked classifier::ask(const document& d, const render_result& opened
       error = engine::deadline_error();
       return asked::ended;
     }
-    if (a.status != 200) return asked::no_answer;
+    if (a.status != 200 || is_stand_in(a, *like_.config)) return asked::no_answer;
     const chat_verdict said = read_classification(a.body, d.industry->labels);
     out.input_tokens += said.input_tokens;
     out.output_tokens += said.output_tokens;

@@ -274,6 +274,15 @@ class WithModel(TestCase):
         self.assertEqual((answer.status, said["classification"], said["provider_used"]), (200, "bank_statement", "builtin"))
         self.assertEqual(answer.header("x-millrace-fallback"), "true")
 
+    def test_a_stand_in_is_no_model(self):
+        self.upstream = self.own(RecordingUpstream(lambda r, c: reply(500, '{"error":{"message":"down"}}')))
+        config = with_model(self.upstream)
+        config["models"]["sorter"]["degrade"] = {"builtin": True}
+        node = self.own(Gateway(config))
+        for _ in range(2):
+            said = send(node.port, sample("invoice_photo.jpg")).json()
+            self.assertEqual((said["classification"], said["provider_used"], said["cached"]), ("invoice", "builtin", False))
+
     def test_an_unsure_model_is_upgraded(self):
         self.upstream = self.own(RecordingUpstream(
             lambda r, c: verdict("receipt", 0.95) if r.json()["model"] == "large" else verdict("invoice", 0.5)))
