@@ -206,8 +206,10 @@ struct model_config {
   std::vector<group_config> groups;  ///< none: the targets stand for themselves
   std::vector<target_config> targets;
   std::vector<std::string> fallbacks;
-  std::vector<size_t> fallback_models;  ///< indices into config::models, same order
-  std::vector<choose_rule> choose;      ///< the first that fits counts; none: the model itself
+  std::vector<size_t> fallback_models;           ///< indices into config::models, same order
+  std::vector<size_t> context_fallbacks;         ///< indices: asked when the request is too long for this one
+  std::vector<size_t> content_policy_fallbacks;  ///< indices: asked when the provider forbids the content
+  std::vector<choose_rule> choose;               ///< the first that fits counts; none: the model itself
   cache_rule_config cache;
   bool coalesce = false;
   degrade_config degrade;

@@ -174,14 +174,14 @@ model_config read_model(const std::string& name, const config_section& s,
 }
 
 /// Second pass, when all models are known.
-void read_fallbacks(const config_value& value, const std::vector<std::string>& names, config& c,
-                    model_config& m) {
-  for (const config_value& element : value.list(max_fallbacks)) {
+void read_fallbacks(const config_section& s, std::string_view key, const std::vector<std::string>& names,
+                    const config& c, const model_config& m, std::vector<size_t>& listed) {
+  const auto* value = s.find(key);
+  if (value == nullptr) return;
+  for (const config_value& element : value->list(max_fallbacks)) {
     const size_t model = other_model(element, names, c, m);
-    const auto& listed = m.fallback_models;
     if (std::find(listed.begin(), listed.end(), model) != listed.end()) element.fail("is listed twice");
-    m.fallback_models.push_back(model);
-    m.fallbacks.push_back(c.models[model].name);
+    listed.push_back(model);
   }
 }
 
@@ -206,16 +206,20 @@ void read_models(const config_value& value, config& c) {
   for (const auto& [name, entry] : value.entries()) {
     check_model_name(entry, name);
     sections.emplace_back(
-        entry,
-        std::vector<std::string>{"strategy", "sticky", "private", "groups", "targets", "fallbacks", "choose",
-                                 "cache", "coalesce", "degrade", "upgrade", "hedge", "prompt_cache"});
+        entry, std::vector<std::string>{"strategy", "sticky", "private", "groups", "targets", "fallbacks",
+                                        "context_fallbacks", "content_policy_fallbacks", "choose", "cache",
+                                        "coalesce", "degrade", "upgrade", "hedge", "prompt_cache"});
     c.model_index.emplace(name, c.models.size());
     c.models.push_back(read_model(name, sections.back(), providers, c));
     names.push_back(name);
   }
   if (names.empty()) value.fail("names no model; remove it to resolve names by their prefix");
   for (size_t i = 0; i < sections.size(); ++i) {
-    if (const auto* v = sections[i].find("fallbacks")) read_fallbacks(*v, names, c, c.models[i]);
+    model_config& m = c.models[i];
+    read_fallbacks(sections[i], "fallbacks", names, c, m, m.fallback_models);
+    read_fallbacks(sections[i], "context_fallbacks", names, c, m, m.context_fallbacks);
+    read_fallbacks(sections[i], "content_policy_fallbacks", names, c, m, m.content_policy_fallbacks);
+    for (const size_t f : m.fallback_models) m.fallbacks.push_back(c.models[f].name);
     read_choose(sections[i], names, c, c.models[i]);
     check_choosing(sections[i], c, c.models[i]);
     if (const auto* v = sections[i].find("upgrade")) read_upgrade(*v, c, c.models[i]);

@@ -25,6 +25,7 @@ std::uint64_t combine(std::uint64_t hash, std::uint64_t value) {
 std::uint64_t signature_of(const acquire_request& r) {
   std::uint64_t h = combine(0xcbf29ce484222325ULL, r.config_version);
   h = combine(h, r.model);
+  h = combine(h, static_cast<std::uint64_t>(r.refused));
   h = combine(h, (std::uint64_t{r.strategy} << 2) | (r.private_only ? 2U : 0U) | (r.retry_tried ? 1U : 0U));
   for (const name_id t : r.tried) h = combine(h, t);
   h = combine(h, 0xffffffffffULL);
@@ -148,7 +149,7 @@ bool dispatcher_machine::impl::plentiful(const open_call& like) const {
       snapshot_of(r.config_version).config->models[snapshot_of(r.config_version).model_of[r.model]];
   const auto chosen = r.strategy == 0xff ? m.strategy : static_cast<strategy>(r.strategy);
   const bool fixed = m.groups.empty() && (chosen == strategy::cost || chosen == strategy::quality);
-  const bool stable = plan_.candidates.size() == 1 || fixed;
+  const bool stable = plan_.too_small == 0 && (plan_.candidates.size() == 1 || fixed);
   return plain && well && unlimited_client && stable && queue_.empty();
 }
 
@@ -162,6 +163,8 @@ void dispatcher_machine::impl::add_spares(const open_call& like, time_point now,
   r.spare = true;
   r.spare_class = {like.ask.config_version, like.ask.model, like.ask.client, like.ask.strategy,
                    like.ask.private_only};
+  r.context_tokens =
+      snapshot_of(like.ask.config_version).config->models[r.model].targets[r.target_index].context_tokens;
   r.tokens_limited = k.book.limits().tpm != unlimited || k.book.limits().tpm_input != unlimited ||
                      k.book.limits().tpm_output != unlimited;
   for (std::int64_t i = 0; i < most && calls_.size() < max_tickets; ++i) {
@@ -190,7 +193,7 @@ void dispatcher_machine::impl::add_spares(const open_call& like, time_point now,
 void dispatcher_machine::impl::enqueue(open_call& c, time_point now, effects& out) {
   revoke_spares(out);
   c.signature = signature_of(c.ask);
-  if (c.ask.affinity != 0) c.signature = with_choice(c.signature, plan_);
+  if (c.ask.affinity != 0 || plan_.too_small > 0) c.signature = with_choice(c.signature, plan_);
   const fair_queue::item item{.id = c.ask.id,
                               .lane = lane_of(c.ask),
                               .tenant = c.ask.tenant,

@@ -96,6 +96,7 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
   if (c.ask.strategy != 0xff) r.strategy = static_cast<strategy>(c.ask.strategy);
   r.private_only = c.ask.private_only;
   r.retry_tried = c.ask.retry_tried;
+  r.refused = c.ask.refused;
   r.tried = c.ask.tried;
   r.barred = c.ask.barred;
   r.input_tokens = c.ask.input_tokens;

@@ -78,6 +78,8 @@ bool flight::seek(answer& out, yield y) {
     if (done == step::answered) return counts(out);
     if (done == step::permit_expired && ++expired_permits_ <= max_expired_permits) continue;
     if (done == step::stale || done == step::unspeakable) continue;
+    if (done == step::turned_away && attempts_ < max_calls_per_request) continue;
+    if (done == step::turned_away) return false;
     retry_tried = false;
     const attempt_outcome outcome = last_failure_->outcome;
     if (final_outcome(outcome)) return give_up();
@@ -112,18 +114,6 @@ answer flight::conclude(answer out, yield y) {
   add_headers(out, !streaming());
   if (!streaming()) finish(out.status, out.status >= 400 ? "upstream_refused" : "");
   return out;
-}
-
-/// Some providers cannot serve some routes at all.
-void flight::bar_other_kinds() {
-  const auto bar = [this](const model_config& model) {
-    for (const target_config& t : model.targets) {
-      if (!ports_.formats.between(call_.route, call_.config->providers[t.provider]))
-        barred_.push_back(t.name);
-    }
-  };
-  bar(model_);
-  for (const size_t fallback : model_.fallback_models) bar(call_.config->models[fallback]);
 }
 
 /// Whether a target that failed already may be called again, after the pause this needs.
@@ -166,6 +156,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.tried_keys = tried_keys_;
   r.barred = barred_;
   r.retry_tried = retry_tried;
+  r.refused = refused_;
   acquire_reply reply = ports_.permits.acquire(r, *call_.gone, y);
   waited_ += ports_.time.now() - now;
   if (r.first) client_state_ = reply;
@@ -342,6 +333,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
     out.content_type = content_type.empty() ? "application/json" : std::string(content_type);
     out.body = without_key(body.substr(0, max_error_bytes));
     wire_->rewrite_refusal(call_.route, head.status, out.body, out.content_type);
+    if (turn_away(head.status, body, out)) return step::turned_away;
     settle(attempt_outcome::ok, "client_error");
     return step::answered;
   }
@@ -362,6 +354,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
   }
   out.content_type = content_type;
   if (!used_.known) heard_.feed(body);
+  if (turn_away(head.status, body, out)) return step::turned_away;
   settle(attempt_outcome::ok, "ok");
   return step::answered;
 }
@@ -385,7 +378,7 @@ flight::step flight::start_stream(answer& out, yield y) {
       return fail_io(failure != upstream_failure::none ? failure : upstream_failure::reset,
                      "starting its stream");
     }
-    if (call_.share) raw += piece;
+    if (call_.share || looks_for_refusals()) raw += piece;
     heard_.feed(piece);
     state = reader_->feed(piece, pending_);
     if (state == stream_reader::state::preamble && pending_.size() > max_preamble_bytes) {
@@ -399,6 +392,7 @@ flight::step flight::start_stream(answer& out, yield y) {
     reader_.reset();
     return fail(std::move(failure));
   }
+  if (turn_away(200, raw, out)) return step::turned_away;
   if (call_.watch && !call_.watch->claims(*this)) {
     used_ = reader_->seen_usage();
     reader_.reset();

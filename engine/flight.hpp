@@ -74,7 +74,17 @@ class flight {
   void deadline_passed() { late_ = true; }
 
  private:
-  enum class step : std::uint8_t { answered, failed, permit_expired, stale, unspeakable };
+  enum class step : std::uint8_t { answered, failed, permit_expired, stale, unspeakable, turned_away };
+
+  /// A refusal that the client gets if none of those who stand in answers.
+  struct held_refusal {
+    answer told;
+    const provider_config* provider = nullptr;
+    const key_config* key = nullptr;
+    std::string upstream_model;
+    usage used;
+    bool fallback = false;
+  };
 
   /// A permit that ran out while its connection was made is given back and asked for again, so many times.
   static constexpr int max_expired_permits = 3;
@@ -109,6 +119,9 @@ class flight {
   step read_stream_whole(answer& out, yield y);
   bool read_body(std::string& body, yield y);
   bool may_repeat(yield y);
+  bool looks_for_refusals() const;
+  bool turn_away(int status, std::string_view body, answer& out);
+  answer tell_refusal();
 
   step fail(attempt_failure failure);
   step fail_io(upstream_failure failure, std::string_view phase);
@@ -171,8 +184,11 @@ class flight {
   // the request so far
   std::vector<name_id> tried_;
   std::vector<name_id> tried_keys_;
-  std::vector<name_id> barred_;         ///< targets whose dialect cannot say this request
-  std::optional<api_error> unsayable_;  ///< why
+  std::vector<name_id> barred_;                    ///< targets whose dialect cannot say this request
+  std::optional<api_error> unsayable_;             ///< why
+  refusal_reason refused_ = refusal_reason::none;  ///< by the model: those are asked who stand in for it
+  bool refused_twice_ = false;                     ///< for both reasons, one after the other
+  std::optional<held_refusal> held_;
   std::optional<attempt_failure> last_failure_;
   std::optional<api_error> refusal_;
   degrade_step step_ = degrade_step::none;

@@ -198,6 +198,7 @@ api_error flight::reason_of(const acquire_reply& reply) {
 
 /// Nobody answered: the client gets what there is without a provider, else the reason.
 answer flight::refuse(yield y) {
+  if (held_) return tell_refusal();
   const api_error& error = *refusal_;
   personal_ = personal_ || error.code == "deadline_exceeded" || error.code == "client_gone";
   answer a;

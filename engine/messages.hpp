@@ -223,6 +223,13 @@ struct spare_class {
   bool operator==(const spare_class&) const = default;
 };
 
+/// Why a provider would not take a request that another model may take.
+enum class refusal_reason : std::uint8_t {
+  none,
+  context,  ///< it is too long for the model
+  content,  ///< the provider's content policy forbids it
+};
+
 /// "Who may I call now?" Asked once per upstream attempt.
 struct acquire_request {
   ticket id = 0;
@@ -245,6 +252,8 @@ struct acquire_request {
   std::vector<name_id> tried_keys;  ///< keys that refused this request (429, 401, 402): never again for it
   std::vector<name_id> barred;      ///< targets that cannot serve this request at all
   bool retry_tried = false;
+  /// The model refused, and those are asked that stand in for it in such a case.
+  refusal_reason refused = refusal_reason::none;
   /// Nothing is to be called: the request is only counted against its client's own limit of requests.
   bool only_count = false;
   /// How many more requests like this one the asker would take permits for, ahead of need. They are granted
@@ -297,6 +306,7 @@ struct acquire_reply {
   client_window client_tokens;
   bool spare = false;  ///< nobody waits for it: it is for any later request of its class
   engine::spare_class spare_class;
+  std::int64_t context_tokens = 0;  ///< spare: of the target's model; 0: not known
   bool tokens_limited = false;  ///< spare: its key has a token limit, so `reserved` must cover the request
 };
 

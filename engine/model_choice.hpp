@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "engine/complexity.hpp"
@@ -15,5 +16,12 @@ size_t choose_model(const config& c, size_t model, const prompt_traits& prompt, 
 
 /// Whether a private request could be served: by a target of the model, or of one of its fallbacks.
 bool serves_private(const config& c, const model_config& m);
+
+/// Whether a request fits into a model's context, as far as is known: `context_tokens` 0 is not, and
+/// `output_tokens` below 0 was not said.
+constexpr bool fits_context(std::int64_t context_tokens, std::int64_t input_tokens,
+                            std::int64_t output_tokens) {
+  return context_tokens <= 0 || input_tokens + (output_tokens > 0 ? output_tokens : 0) <= context_tokens;
+}
 
 }  // namespace millrace::engine

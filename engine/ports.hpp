@@ -319,6 +319,10 @@ class wire_formats {
   /// nothing.
   virtual answer_gist gist_of(route_kind route, std::string_view answer,
                               const confidence_source& source) const = 0;
+  /// Whether another model may take what this answer refuses. `body`: the whole of it as the provider sent
+  /// it; of a stream what came up to its first content.
+  virtual refusal_reason reason_of(const provider_config& provider, int status,
+                                   std::string_view body) const = 0;
 };
 
 // --- observation

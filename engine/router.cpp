@@ -4,6 +4,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "engine/model_choice.hpp"
 #include "engine/rendezvous.hpp"
 
 namespace millrace::engine {
@@ -30,6 +31,7 @@ void route_plan::clear() {
   open.clear();
   first_choice.reset();
   unusable = 0;
+  too_small = 0;
 }
 
 void router::plan(const config& c, const route_request& request, const target_lookup& lookup,
@@ -38,11 +40,17 @@ void router::plan(const config& c, const route_request& request, const target_lo
   entries_.clear();
   models_.clear();
   const model_config& own = c.models[request.model];
-  const engine::strategy s = request.strategy.value_or(own.strategy);
-  add_model(c, request.model, s, request, lookup);
-  if (!entries_.empty()) out.first_choice = first_of(models_.front());
-  for (const size_t fallback : own.fallback_models) {
-    add_model(c, fallback, c.models[fallback].strategy, request, lookup);
+  if (request.refused == refusal_reason::none) {
+    add_model(c, request.model, request.strategy.value_or(own.strategy), request, lookup);
+    const bool fit = std::all_of(entries_.begin(), entries_.end(), [](const entry& e) { return e.fits; });
+    if (!fit) add_models(c, own.context_fallbacks, request, lookup);
+    add_models(c, own.fallback_models, request, lookup);
+    out.too_small = leave_out_too_small();
+    if (models_.front().begin != models_.front().end) out.first_choice = first_of(models_.front());
+  } else {
+    const bool context = request.refused == refusal_reason::context;
+    add_models(c, context ? own.context_fallbacks : own.content_policy_fallbacks, request, lookup);
+    out.too_small = leave_out_too_small();
   }
   for (const entry& e : entries_) {
     if (e.tried && !request.retry_tried) continue;
@@ -54,6 +62,30 @@ void router::plan(const config& c, const route_request& request, const target_lo
   }
   plan_pass(false, out);
   if (request.retry_tried) plan_pass(true, out);
+}
+
+void router::add_models(const config& c, const std::vector<size_t>& models, const route_request& request,
+                        const target_lookup& lookup) {
+  for (const size_t model : models) add_model(c, model, c.models[model].strategy, request, lookup);
+}
+
+/// Where the request fits nowhere, the estimate may be wrong: then the providers shall say. Returns how many
+/// were left out.
+std::uint32_t router::leave_out_too_small() {
+  const auto fit = std::count_if(entries_.begin(), entries_.end(), [](const entry& e) { return e.fits; });
+  const auto left = static_cast<std::uint32_t>(entries_.size() - static_cast<size_t>(fit));
+  if (fit == 0 || left == 0) return 0;
+  size_t kept = 0;
+  for (stretch& m : models_) {
+    const size_t begin = kept;
+    for (size_t i = m.begin; i < m.end; ++i) {
+      if (entries_[i].fits) entries_[kept++] = entries_[i];
+    }
+    m.begin = begin;
+    m.end = kept;
+  }
+  entries_.resize(kept);
+  return left;
 }
 
 void router::add_model(const config& c, size_t model, engine::strategy s, const route_request& request,
@@ -78,6 +110,7 @@ void router::add_model(const config& c, size_t model, engine::strategy s, const 
     e.room = view.used_fraction <= c.limits.headroom;
     e.tried = std::find(request.tried.begin(), request.tried.end(), target.name) != request.tried.end();
     e.quality = target.quality;
+    e.fits = fits_context(target.context_tokens, request.input_tokens, request.output_tokens);
     e.cost = price(target, request.input_tokens, output_estimate(request));
     e.speed_class = 0;
     if (view.stats != nullptr) {

@@ -36,14 +36,15 @@ class target_lookup {
 };
 
 struct route_request {
-  size_t model = 0;                          ///< index into config::models
-  std::optional<engine::strategy> strategy;  ///< in place of the model's own
-  bool private_only = false;                 ///< only providers marked private
-  bool retry_tried = false;                  ///< tried targets come last, instead of not at all
-  std::span<const name_id> tried;            ///< target_config::name of targets already called
-  std::span<const name_id> barred;           ///< targets that cannot serve it at all
-  std::int64_t input_tokens = 0;             ///< estimate
-  std::int64_t output_tokens = -1;           ///< estimate; -1: target_stats::default_output_tokens
+  size_t model = 0;                               ///< index into config::models
+  std::optional<engine::strategy> strategy;       ///< in place of the model's own
+  bool private_only = false;                      ///< only providers marked private
+  bool retry_tried = false;                       ///< tried targets come last, instead of not at all
+  refusal_reason refused = refusal_reason::none;  ///< only those who stand in for the model in such a case
+  std::span<const name_id> tried;                 ///< target_config::name of targets already called
+  std::span<const name_id> barred;                ///< targets that cannot serve it at all
+  std::int64_t input_tokens = 0;                  ///< estimate
+  std::int64_t output_tokens = -1;                ///< estimate; -1: target_stats::default_output_tokens
   /// Who draws: uniform, and the same for all attempts of a request, so that its draw stays the same. A
   /// tenant's or session's own number makes all its requests draw alike.
   std::uint64_t random = 0;
@@ -62,7 +63,8 @@ struct route_plan {
   /// What the strategy would take if every target of the model worked and had room. Null: no target of it is
   /// allowed for the request.
   std::optional<candidate> first_choice;
-  std::uint32_t unusable = 0;  ///< how many were left out because no key may serve them
+  std::uint32_t unusable = 0;   ///< how many were left out because no key may serve them
+  std::uint32_t too_small = 0;  ///< how many were left out because the request is too long for their context
 
   void clear();
 };
@@ -81,6 +83,10 @@ struct route_plan {
 /// does both.
 /// Then the model's fallbacks in configured order, each by its own strategy; their own fallbacks are not
 /// followed.
+///
+/// Targets whose context the request does not fit into, as far as is known and estimated, are left out where
+/// it fits into another one's; if one of the model's own is too small, its context fallbacks stand between
+/// them and the fallbacks.
 ///
 /// Targets used above limits.headroom stand behind those of the same model that have room: each of the two
 /// groups is planned for itself. Open breakers and unusable targets are left out before ranking, so "3
@@ -103,6 +109,7 @@ class router {
     bool room = true;
     bool tried = false;
     bool planned = false;
+    bool fits = true;     ///< into its context
     int speed_class = 0;  ///< 0 to be explored, 1 measured, 2 being explored
     double seconds = 0;
     double cost = 0;
@@ -128,6 +135,9 @@ class router {
 
   void add_model(const config& c, size_t model, engine::strategy s, const route_request& request,
                  const target_lookup& lookup);
+  void add_models(const config& c, const std::vector<size_t>& models, const route_request& request,
+                  const target_lookup& lookup);
+  std::uint32_t leave_out_too_small();
   bool known(name_id target) const;
   void weigh_groups(const stretch& m, const route_request& request, const traffic_weights* weights);
   candidate first_of(const stretch& m);

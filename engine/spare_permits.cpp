@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/model_choice.hpp"
+
 namespace millrace::engine {
 
 namespace {
@@ -15,6 +17,7 @@ spare_class class_of(const acquire_request& r) {
 }
 
 bool covers(const acquire_reply& grant, const acquire_request& r) {
+  if (!fits_context(grant.context_tokens, r.input_tokens, r.max_output_tokens)) return false;
   if (!grant.tokens_limited) return true;
   // What an answer without max_tokens will need is the dispatcher's to guess.
   if (r.max_output_tokens < 0) return false;

@@ -148,7 +148,7 @@ void register_simulate(CLI::App& app, std::function<int()>& chosen) {
       ->add_option(
           "--model", a->models,
           "NAME:key=value,... for one model (repeatable); keys: latency tokens_per_second tokens say "
-          "probability stamp usage fault")
+          "probability stamp usage context refuse fault")
       ->take_all();
   command->add_option("--threads", a->threads, "event loops")
       ->check(CLI::Range(1, 64))

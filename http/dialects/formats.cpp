@@ -8,6 +8,7 @@
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/gemini_passthrough.hpp"
 #include "http/dialects/openai_chat.hpp"
+#include "http/dialects/refusals.hpp"
 #include "http/dialects/responses_chat.hpp"
 #include "http/dialects/responses_passthrough.hpp"
 #include "http/dialects/translation.hpp"
@@ -78,6 +79,10 @@ class formats final : public engine::wire_formats {
   engine::answer_gist gist_of(route_kind route, std::string_view answer,
                               const engine::confidence_source& source) const override {
     return read_gist(route, answer, source);
+  }
+  engine::refusal_reason reason_of(const engine::provider_config& provider, int status,
+                                   std::string_view body) const override {
+    return refusal_of(provider.kind, status, body);
   }
 
   const engine::provider_dialect* between(route_kind route,

@@ -55,6 +55,16 @@ class anthropic_dialect_of_simulator final : public dialect {
         "to upgrade or purchase credits.");
   }
   api_error over_limit(const admission& a, const simulated_limits& limits) const override;
+  api_error too_long(const question& q, std::int64_t limit) const override {
+    return make_error(400, "invalid_request_error", "invalid_request_error",
+                      "prompt is too long: " + std::to_string(q.prompt_tokens) + " tokens > " +
+                          std::to_string(limit) + " maximum");
+  }
+  api_error forbidden(const question& /*q*/, const identity& /*who*/,
+                      std::string& /*answer*/) const override {
+    return make_error(400, "invalid_request_error", "invalid_request_error",
+                      "Output blocked by content filtering policy");
+  }
   std::string error_body(const api_error& e, std::string_view request_id) const override {
     return json_of(e) + R"(,"request_id":"req_)" + std::string(request_id) + "\"}";
   }

@@ -33,6 +33,10 @@ class dialect {
   virtual engine::api_error error_of_status(int status) const = 0;
   virtual engine::api_error out_of_quota() const = 0;
   virtual engine::api_error over_limit(const admission& a, const simulated_limits& limits) const = 0;
+  /// The question needs more tokens than the model's context of `limit` has.
+  virtual engine::api_error too_long(const question& q, std::int64_t limit) const = 0;
+  /// The question is against the provider's policy. Gemini says so in an answer: that is put into `answer`.
+  virtual engine::api_error forbidden(const question& q, const identity& who, std::string& answer) const = 0;
   virtual std::string error_body(const engine::api_error& e, std::string_view request_id) const = 0;
   /// In the middle of a stream, behind `number` events.
   virtual std::string error_event(const engine::api_error& e, const question& q,

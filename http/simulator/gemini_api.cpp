@@ -94,6 +94,21 @@ class gemini_dialect_of_simulator final : public dialect {
                       "You exceeded your current quota, please check your plan and billing details.");
   }
   api_error over_limit(const admission& a, const simulated_limits& limits) const override;
+  api_error too_long(const question& q, std::int64_t limit) const override {
+    return make_error(400, "INVALID_ARGUMENT", "",
+                      "The input token count (" + std::to_string(q.prompt_tokens) +
+                          ") exceeds the maximum number of tokens allowed (" + std::to_string(limit) + ").");
+  }
+  api_error forbidden(const question& q, const identity& who, std::string& answer) const override {
+    const std::string tokens = std::to_string(q.prompt_tokens);
+    const std::string told = R"({"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"},)"
+                             R"("usageMetadata":{"promptTokenCount":)" +
+                             tokens + R"(,"totalTokenCount":)" + tokens + R"(},"modelVersion":")" +
+                             who.model + R"(","responseId":")" + who.id + "\"}";
+    const bool events = q.facts.stream && !q.array_stream;
+    answer = events ? "data: " + told + "\r\n\r\n" : q.facts.stream ? "[" + told + "]" : told;
+    return {};
+  }
   std::string error_body(const api_error& e, std::string_view request_id) const override;
   std::string error_event(const api_error& e, const question& q, std::int64_t /*number*/) const override {
     if (q.array_stream) return ",\r\n" + error_body(e, {}) + "\n]\n";

@@ -52,6 +52,22 @@ class openai_dialect_of_simulator final : public dialect {
                       "You exceeded your current quota, please check your plan and billing details.");
   }
   api_error over_limit(const admission& a, const simulated_limits& limits) const override;
+  api_error too_long(const question& q, std::int64_t limit) const override {
+    const std::int64_t answer = std::max<std::int64_t>(q.max_tokens, 0);
+    api_error e = make_error(
+        400, "invalid_request_error", "context_length_exceeded",
+        "This model's maximum context length is " + std::to_string(limit) +
+            " tokens. However, you requested " + std::to_string(q.prompt_tokens + answer) + " tokens (" +
+            std::to_string(q.prompt_tokens) + " in the messages, " + std::to_string(answer) +
+            " in the completion). Please reduce the length of the messages or completion.");
+    e.param = "messages";
+    return e;
+  }
+  api_error forbidden(const question& /*q*/, const identity& /*who*/,
+                      std::string& /*answer*/) const override {
+    return make_error(400, "invalid_request_error", "content_policy_violation",
+                      "Your request was rejected as a result of our safety system.");
+  }
   std::string error_body(const api_error& e, std::string_view /*request_id*/) const override {
     return openai().error_body(e);
   }

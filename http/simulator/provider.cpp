@@ -182,7 +182,7 @@ void provider::answer_question(route_kind route, const http_request& request, re
   const simulated_fault f = draw_fault(m, ordinal_);
   out.wait = draw_latency(m.behaviour->latency, ordinal_);
   if (f.kind == fault_kind::slow) out.wait += microseconds(f.argument);
-  if (replace_by_fault(request, f, out)) return;
+  if (replace_by_fault(request, f, out) || replace_by_refusal(request, *m.behaviour, out)) return;
   look_up_prompt(choices);
   if (q.facts.stream && route != route_kind::embeddings)
     return reply_streaming(request, std::move(choices), *m.behaviour, f, out);

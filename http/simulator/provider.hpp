@@ -117,6 +117,7 @@ class provider {
                        const simulated_fault& f, reply& out);
   void look_up_prompt(reply_choices& choices);
   bool replace_by_fault(const http_request& request, const simulated_fault& f, reply& out);
+  bool replace_by_refusal(const http_request& request, const model_behaviour& behaviour, reply& out);
 
   simulated_fault draw_fault(const model_entry_cached& m, std::uint64_t ordinal);
   engine::duration draw_latency(const latency_model& l, std::uint64_t ordinal) const;

@@ -107,6 +107,32 @@ bool provider::replace_by_fault(const http_request& request, const simulated_fau
   }
 }
 
+/// What the model itself would not take: too much, or what its provider forbids.
+bool provider::replace_by_refusal(const http_request& request, const model_behaviour& behaviour, reply& out) {
+  const question& q = question_;
+  const std::int64_t needed = q.prompt_tokens + std::max<std::int64_t>(q.max_tokens, 0);
+  if (behaviour.context > 0 && needed > behaviour.context) {
+    refuse(request, speaks_->too_long(q, behaviour.context), out);
+    return true;
+  }
+  const auto end = q.text.begin() + static_cast<std::ptrdiff_t>(q.texts);
+  const bool forbidden =
+      !behaviour.refuse.empty() && std::any_of(q.text.begin(), end, [&](const std::string& text) {
+        return text.find(behaviour.refuse) != std::string::npos;
+      });
+  if (!forbidden) return false;
+  body_.clear();
+  const api_error error = speaks_->forbidden(q, make_identity(), body_);
+  if (body_.empty()) {
+    refuse(request, error, out);
+    return true;
+  }
+  const std::string_view type = q.facts.stream ? speaks_->stream_type(q) : "application/json";
+  write_head(request, 200, type, body_.size(), out);
+  out.bytes += body_;
+  return true;
+}
+
 void provider::reply_plainly(const http_request& request, std::string_view body, const simulated_fault& f,
                              reply& out) {
   write_head(request, 200, "application/json", body.size(), out);

@@ -136,6 +136,12 @@ double checked_probability(double p) {
   return p;
 }
 
+std::int64_t checked_context(std::int64_t n) {
+  if (n < 0 || n > max_simulated_context)
+    throw std::invalid_argument("context must be 0 (no bound) to " + std::to_string(max_simulated_context));
+  return n;
+}
+
 double checked_rate(double r) {
   if (!(r >= 0 && r <= 1e6)) throw std::invalid_argument("tokens_per_second must be 0 to 1000000");
   return r;
@@ -157,6 +163,10 @@ bool read_member(model_behaviour& b, const std::string& name, const json& value)
     b.say = checked_text(value.get<std::string>());
   } else if (name == "probability") {
     b.probability = checked_probability(value.get<double>());
+  } else if (name == "context") {
+    b.context = checked_context(value.get<std::int64_t>());
+  } else if (name == "refuse") {
+    b.refuse = checked_text(value.get<std::string>());
   } else if (name == "stamp") {
     b.stamp = value.get<bool>();
   } else if (name == "usage") {
@@ -206,6 +216,8 @@ json members(const model_behaviour& b) {
               {"faults", std::move(faults)}};
   if (!b.say.empty()) out["say"] = b.say;
   if (b.probability > 0) out["probability"] = b.probability;
+  if (b.context > 0) out["context"] = b.context;
+  if (!b.refuse.empty()) out["refuse"] = b.refuse;
   return out;
 }
 
@@ -332,12 +344,15 @@ void apply_model_option(simulator_settings& settings, std::string_view text) {
       const auto n = number<double>(value);
       if (!n) refuse(text, "probability must be a number");
       b.probability = checked_probability(*n);
-    } else if (key == "tokens" || key == "stamp" || key == "usage") {
+    } else if (key == "refuse") {
+      b.refuse = checked_text(std::string(value));
+    } else if (key == "tokens" || key == "stamp" || key == "usage" || key == "context") {
       const auto n = number<std::int64_t>(value);
       if (!n) refuse(text, key + " must be a number");
       if (key == "tokens") b.tokens = checked_tokens(*n);
       if (key == "stamp") b.stamp = *n != 0;
       if (key == "usage") b.usage = *n != 0;
+      if (key == "context") b.context = checked_context(*n);
     } else {
       refuse(text, "unknown key '" + key + "'");
     }

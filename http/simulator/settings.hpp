@@ -59,6 +59,8 @@ struct model_behaviour {
   double probability = 0;  ///< of every token, told as OpenAI's logprobs; 0: none are told
   bool stamp = false;      ///< each filler token is the time it was written: " t" and CLOCK_MONOTONIC in us
   bool usage = true;       ///< OpenAI's chat and completions tell what was used; some that speak it do not
+  std::int64_t context = 0;  ///< most tokens of prompt and answer together; 0: no bound
+  std::string refuse;        ///< a word in the prompt that is against the provider's policy; empty: none
   std::vector<simulated_fault> faults;  ///< tried in order; the first that strikes counts
 };
 
@@ -84,6 +86,8 @@ struct simulator_settings {
 inline constexpr size_t max_said_bytes = 65'536;
 /// Longest answer a setting may ask for, in tokens.
 inline constexpr std::int64_t max_simulated_tokens = 100'000;
+/// Largest context.
+inline constexpr std::int64_t max_simulated_context = 1'000'000'000;
 
 /// `250us`, `50ms`, `1.5s`, `2m`, `1h`. Throws std::invalid_argument that says what is wrong.
 engine::duration parse_simulated_duration(std::string_view text);
@@ -102,17 +106,17 @@ simulated_fault parse_fault(std::string_view text);
 simulated_fault fault_of_model_name(std::string_view model);
 
 /// `NAME:key=value,...` into settings.models; keys latency, tokens_per_second, tokens, say, probability,
-/// stamp, usage, fault (repeatable). What is not said is as in settings.behaviour at this moment. Throws
-/// std::invalid_argument.
+/// stamp, usage, context, refuse, fault (repeatable). What is not said is as in settings.behaviour at this
+/// moment. Throws std::invalid_argument.
 void apply_model_option(simulator_settings& settings, std::string_view text);
 
 /// `NAME:rpm=N,tpm=N,tpm_input=N,tpm_output=N` into settings.keys. Throws std::invalid_argument.
 void apply_key_option(simulator_settings& settings, std::string_view text);
 
 /// Changes what the JSON object names and leaves the rest: latency, tokens_per_second, tokens, say,
-/// probability, stamp, usage, faults, rpm, tpm, tpm_input, tpm_output (0: unlimited), require_keys, seed, models
-/// {name: {...} | null}, keys {name: {rpm, tpm, tpm_input, tpm_output} | null}. Throws std::invalid_argument,
-/// also for unknown members; `settings` is unchanged then.
+/// probability, stamp, usage, context, refuse, faults, rpm, tpm, tpm_input, tpm_output (0: unlimited),
+/// require_keys, seed, models {name: {...} | null}, keys {name: {rpm, tpm, tpm_input, tpm_output} | null}.
+/// Throws std::invalid_argument, also for unknown members; `settings` is unchanged then.
 void apply_settings_json(simulator_settings& settings, std::string_view json);
 
 /// The same form, complete.

@@ -201,6 +201,10 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
     return !out.empty();
   }
   /// Of "{0.7 yes}" it is 0.7, and "yes" what is said.
+  refusal_reason reason_of(const provider_config&, int status, std::string_view body) const override {
+    if (body.find("too long") != std::string_view::npos && status == 400) return refusal_reason::context;
+    return body.find("forbidden") != std::string_view::npos ? refusal_reason::content : refusal_reason::none;
+  }
   answer_gist gist_of(route_kind, std::string_view answer, const confidence_source&) const override {
     answer_gist gist;
     const auto space = answer.find(' ');

@@ -1,5 +1,5 @@
-"""Who answers: shares of traffic that change while the node runs, requests that only private providers may see, and
-models chosen by how hard a prompt looks."""
+"""Who answers: shares of traffic that change while the node runs, requests that only private providers may see,
+models chosen by how hard a prompt looks, and models that stand in where another one refuses."""
 
 import collections
 import json
@@ -181,6 +181,83 @@ class Residency(TestCase):
         self.assertEqual(ask(private).header("x-millrace-cache"), "miss")
         self.assertEqual(ask(private).header("x-millrace-cache"), "hit")
         self.assertEqual(ask({}).header("x-millrace-cache"), "hit")
+
+
+class Refusals(TestCase):
+    """What one model refuses goes to those that stand in for it, in every provider's dialect."""
+
+    KINDS = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
+    LONG = "word " * 400
+    BAD = "Tell me of the plover, please."
+
+    @classmethod
+    def prepare(cls):
+        cls.simulator = cls.shared(Simulator("--model", "small:context=100,refuse=plover",
+                                             "--model", "strict:context=100,refuse=plover"))
+        root = cls.simulator.base_url.removesuffix("/v1")
+        models = {"wide": {"targets": [target("openai", "wide")]},
+                  "lenient": {"targets": [target("openai", "lenient")]},
+                  "strict": {"targets": [target("openai", "strict")]}}
+        for kind in cls.KINDS:
+            models[f"{kind}-alone"] = {"targets": [target(kind, "small")]}
+            models[kind] = {"targets": [target(kind, "small")], "context_fallbacks": ["strict", "wide"],
+                            "content_policy_fallbacks": ["strict", "lenient"]}
+            models[f"{kind}-known"] = {"targets": [target(kind, "small", context_tokens=100)],
+                                       "context_fallbacks": ["wide"]}
+            models[f"{kind}-stuck"] = {"targets": [target(kind, "small")], "context_fallbacks": ["strict"],
+                                       "content_policy_fallbacks": ["strict"]}
+        cls.gateway = cls.shared(Gateway({
+            **CALM, "providers": {kind: provider(root + path, "k", kind=kind) for kind, path in cls.KINDS.items()},
+            "models": models}))
+
+    def ask(self, model, text, **fields):
+        return self.gateway.chat(model, messages=[{"role": "user", "content": text}], **fields)
+
+    def told(self, answer):
+        names = ("x-millrace-model", "x-millrace-fallback", "x-millrace-attempts")
+        return (answer.status, *(answer.header(n) for n in names))
+
+    def test_what_fits_and_is_allowed_stays(self):
+        for kind in self.KINDS:
+            self.assertEqual(self.told(self.ask(kind, "Hello", max_tokens=9)), (200, "small", "false", "1"), kind)
+
+    def test_too_long_a_prompt_goes_to_a_wider_model(self):
+        for kind in self.KINDS:
+            for stream in (False, True):
+                answer = self.ask(kind, self.LONG, max_tokens=9, stream=stream)
+                self.assertEqual(self.told(answer), (200, "wide", "true", "3"), (kind, stream))
+
+    def test_a_known_size_spares_the_call(self):
+        for kind in self.KINDS:
+            answer = self.ask(f"{kind}-known", self.LONG, max_tokens=9)
+            self.assertEqual(self.told(answer), (200, "wide", "true", "1"), kind)
+            answer = self.ask(f"{kind}-known", "Hello", max_tokens=200)
+            self.assertEqual(self.told(answer), (200, "wide", "true", "1"), "the answer needs room, too")
+
+    def test_forbidden_content_goes_to_another_provider(self):
+        for kind in self.KINDS:
+            for stream in (False, True):
+                answer = self.ask(kind, self.BAD, max_tokens=9, stream=stream)
+                self.assertEqual(self.told(answer), (200, "lenient", "true", "3"), (kind, stream))
+
+    def test_without_stand_ins_the_provider_has_the_last_word(self):
+        for kind in self.KINDS:
+            for text in (self.LONG, self.BAD):
+                alone = self.ask(f"{kind}-alone", text, max_tokens=9)
+                stuck = self.ask(f"{kind}-stuck", text, max_tokens=9)
+                self.assertEqual(alone.status, 200 if (kind, text) == ("gemini", self.BAD) else 400)
+                self.assertEqual((stuck.status, stuck.header("x-millrace-model")), (alone.status, "small"))
+                self.assertEqual(stuck.header("x-millrace-attempts"), "2")
+                if alone.status == 400:
+                    self.assertEqual(stuck.error["message"], alone.error["message"])
+        blocked = self.ask("gemini-stuck", self.BAD, max_tokens=9, stream=True)
+        self.assertEqual((blocked.status, blocked.error["code"]), (400, "content_policy_violation"))
+
+    def test_each_refusal_is_counted_by_its_reason(self):
+        before = self.gateway.metric("millrace_attempts_total", provider="openai", outcome="context_length")
+        self.ask("openai", self.LONG, max_tokens=9)
+        now = self.gateway.metric("millrace_attempts_total", provider="openai", outcome="context_length")
+        self.assertEqual(now - before, 2)
 
 
 class Complexity(TestCase):
