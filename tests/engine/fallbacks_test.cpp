@@ -110,8 +110,8 @@ std::string header(const answer& a, std::string_view name) {
 }
 
 TEST(StandIns, ARefusedRequestGoesToThem) {
-  for (const auto& [body, why] :
-       {std::pair("{too long}", refusal_reason::context), {"{forbidden}", refusal_reason::content}}) {
+  for (const auto& [body, why] : {std::pair("{too long}", refusal_reason::context),
+                                  std::pair("{forbidden}", refusal_reason::content)}) {
     refusing_world w;
     w.permits.script = {w.grant(), w.stand_in()};
     w.upstream.script = {said(400, body), said(200, "{}")};
