@@ -79,6 +79,18 @@ class azure_dialect_of_simulator final : public dialect {
   api_error error_of_status(int status) const override;
   api_error out_of_quota() const override { return openai_api().out_of_quota(); }
   api_error over_limit(const admission& a, const simulated_limits& limits) const override;
+  api_error too_long(const question& q, std::int64_t limit) const override {
+    return openai_api().too_long(q, limit);
+  }
+  api_error forbidden(const question& /*q*/, const identity& /*who*/,
+                      std::string& /*answer*/) const override {
+    api_error e = make_error(
+        400, "invalid_request_error", "content_filter",
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. "
+        "Please modify your prompt and retry.");
+    e.param = "prompt";
+    return e;
+  }
   std::string error_body(const api_error& e, std::string_view request_id) const override;
   std::string error_event(const api_error& e, const question& q, std::int64_t number) const override {
     return openai_api().error_event(e, q, number);
