@@ -87,6 +87,7 @@ answer flight::tell_refusal() {
   upstream_model_ = held_->upstream_model;
   used_ = held_->used;
   fallback_ = held_->fallback;
+  refusal_.reset();  // it is an answer, also for those who share the call
   answer a = std::move(held_->told);
   add_headers(a, true);
   finish(a.status, a.status >= 400 ? "upstream_refused" : "");

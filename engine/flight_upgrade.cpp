@@ -49,6 +49,7 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
     if (!begun && state != stream_reader::state::preamble) speaks(attempt_start_);
   }
   read_trailer(y);
+  if (turn_away(200, raw, out)) return step::turned_away;
   settle(attempt_outcome::ok, "ok");
   reader_.reset();
   std::string body;
