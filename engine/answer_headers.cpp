@@ -69,6 +69,12 @@ void add_upgrade(answer& out, bool upgraded, double confidence) {
   if (confidence >= 0) out.headers.emplace_back("x-millrace-confidence", fmt::format("{:.4g}", confidence));
 }
 
+std::string dropped_text(const std::vector<std::string>& fields) {
+  std::string out;
+  for (const std::string& field : fields) out.append(out.empty() ? "" : ", ").append(field);
+  return out;
+}
+
 void add_age(answer& out, const cached_answer& entry, wall_time now) {
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - entry.stored_at).count();
   out.headers.emplace_back("age", std::to_string(std::max<std::int64_t>(0, age)));

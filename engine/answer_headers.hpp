@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/cached_answer.hpp"
 #include "engine/exchange.hpp"
@@ -21,6 +22,8 @@ bool give_whole(const client_dialect& format, route_kind route, const request_fa
                 std::string_view body, std::string_view content_type, answer& out);
 /// Of a model with an upgrade: whether that answered, and how sure the answer is (below 0: not known).
 void add_upgrade(answer& out, bool upgraded, double confidence);
+/// The value of `x-millrace-dropped`: names of fields, with commas; empty: none.
+std::string dropped_text(const std::vector<std::string>& fields);
 /// `age`, in seconds.
 void add_age(answer& out, const cached_answer& entry, wall_time now);
 /// The budget of the client's key or its tenant has not enough left; 402. `now`: the calendar's.

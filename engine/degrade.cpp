@@ -93,7 +93,8 @@ bool give_builtin(const pipeline::ports& ports, const call& c, answer& out, answ
     return false;
   }
   out.body = std::move(told);
-  source = {builtin.name, builtin.name, builtin.keys[0].id, true, wire, {}, false, -1};
+  source = {
+      builtin.name, builtin.name, builtin.keys[0].id, true, wire, dropped_text(asked.dropped), false, -1};
   return true;
 }
 

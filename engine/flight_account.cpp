@@ -1,20 +1,11 @@
 #include <algorithm>
+#include <utility>
 
 #include "engine/answer_headers.hpp"
 #include "engine/flight.hpp"
 
 /// What a flight tells others about itself: the dispatcher, the observer, and the client in its headers.
 namespace millrace::engine {
-
-namespace {
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (const auto& name : names) out.append(out.empty() ? "" : ", ").append(name);
-  return out;
-}
-
-}  // namespace
 
 /// What a target asks; a wildcard asks what is known of the model that it stands for.
 token_prices flight::prices_at(const target_config& target, std::string_view upstream_model) const {
@@ -134,8 +125,8 @@ void flight::finish(int status, std::string_view error_code) {
 
 answer_source flight::source() const {
   if (attempts_ == 0) return {};
-  return {provider_->name, upstream_model_,          key_->id,  fallback_,
-          wire_,           joined(request_.dropped), upgraded_, confidence_};
+  return {provider_->name, upstream_model_, key_->id, fallback_, wire_, dropped_text(request_.dropped),
+          upgraded_,       confidence_};
 }
 
 /// `giver`: who is named instead of whom was called last.
@@ -156,7 +147,8 @@ void flight::add_headers(answer& a, bool with_cost, const answer_source* giver) 
   if (model_.upgrade) {
     add_upgrade(a, giver ? giver->upgraded : upgraded_, giver ? giver->confidence : confidence_);
   }
-  if (!request_.dropped.empty()) a.headers.emplace_back("x-millrace-dropped", joined(request_.dropped));
+  std::string dropped = giver ? giver->dropped : dropped_text(request_.dropped);
+  if (!dropped.empty()) a.headers.emplace_back("x-millrace-dropped", std::move(dropped));
   if (with_cost) {
     a.headers.emplace_back("x-millrace-cost-usd", cost_.text());
     a.headers.emplace_back(
