@@ -9,7 +9,8 @@
 namespace millrace::storage {
 namespace {
 
-/// Version 1 had no `stale`, `upgraded`, `confidence`, and at first no `dropped`: its answers are of no use once they expired.
+/// Version 1 had no `stale`, `upgraded`, `confidence`, and at first no `dropped`: its answers are of no use
+/// once they expired.
 constexpr std::int64_t version = 2;
 constexpr std::int64_t oldest_version = 1;
 

@@ -131,8 +131,8 @@ TEST_F(OpenAiSimulator, RefusesBadTools) {
                  "invalid_function_parameters");
   odd = function("f");
   odd["function"]["strict"] = true;
-  expect_refused(with(chat("x"), "tools", {odd}), "tools[0].function.parameters", "invalid_function_parameters",
-                 "'additionalProperties'");
+  expect_refused(with(chat("x"), "tools", {odd}), "tools[0].function.parameters",
+                 "invalid_function_parameters", "'additionalProperties'");
   expect_refused(with(chat("x"), "tool_choice", "auto"), "tool_choice", "invalid_value");
   expect_refused(with(with(chat("x"), "tools", {function("f")}), "tool_choice", "any"), "tool_choice",
                  "invalid_value");
