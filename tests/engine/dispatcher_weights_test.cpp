@@ -114,7 +114,8 @@ TEST(DispatcherWeights, NobodyWaitsBehindThoseWhoWantAnotherGroup) {
 
 TEST(DispatcherWeights, NothingIsGrantedAheadWhereTheNextMayChooseOtherwise) {
   world w(two_groups(1, 1).build());
-  for (ticket t = 1; t <= 20; ++t) next(w, t, t);  // of both groups: both keys are in hand
+  for (ticket t = 1; t <= 20; ++t) next(w, t, t);  // both keys are wanted, so what comes is kept
+  for (const std::string key : {"key/a/k1", "key/b/k1"}) w.grant(key, 100);
   acquire_request r = w.request(50);
   r.spares = 8;
   r.first_spare = 100;

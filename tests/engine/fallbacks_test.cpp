@@ -250,7 +250,7 @@ models:
     return config_testing::complaint(changed.replace(changed.find(from), from.size(), to));
   };
   EXPECT_THAT(wrong("context_fallbacks: [ b ]", "context_fallbacks: [ d ]"),
-              HasSubstr("there is no model `d`"));
+              HasSubstr("there is no model \"d\""));
   EXPECT_THAT(wrong("[ b, c ]", "[ b, b ]"), HasSubstr("is listed twice"));
   EXPECT_THAT(wrong("[ b, c ]", "[ a ]"), HasSubstr("this is the model itself"));
 }

@@ -39,11 +39,11 @@ class Migration(TestCase):
 
     def placement(self, gateway):
         """Who answers each tenant, asked twice; the simulators' own books agree."""
-        before = self.api.key("k")["answered"], self.gpu.key("k")["answered"]
+        before = self.api.key("k")["requests"], self.gpu.key("k")["requests"]
         first = [self.answered_by(gateway, t) for t in range(TENANTS)]
         self.assertEqual([self.answered_by(gateway, t) for t in range(TENANTS)], first, "every tenant stays")
         count = collections.Counter(first)
-        after = self.api.key("k")["answered"], self.gpu.key("k")["answered"]
+        after = self.api.key("k")["requests"], self.gpu.key("k")["requests"]
         self.assertEqual((after[0] - before[0], after[1] - before[1]), (2 * count["api"], 2 * count["gpu"]))
         return first
 
@@ -333,7 +333,7 @@ class Complexity(TestCase):
         answer = self.ask(self.COMPLEX, "pro")
         self.assertEqual(self.gateway.metric("millrace_complexity_total", "ops", **labels), before + 1)
         number = answer.header("x-request-id")
-        line = wait_until(lambda: next((r for r in self.gateway.log_records() if r.get("id") == number), None), "its line")
+        line = wait_until(lambda: next((r for r in self.gateway.log_records() if r.get("request_id") == number), None), "its line")
         self.assertEqual((line["model"], line["complexity"], line["chosen"]), ("assistant", "complex", "assistant"))
 
 
