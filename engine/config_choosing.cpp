@@ -71,7 +71,7 @@ size_t other_model(const config_value& element, const std::vector<std::string>& 
     element.fail("there is no model " + element.quoted() +
                  (near.empty() ? "; define it under `models`" : near));
   }
-  if (name == m.name) element.fail("this is the model itself; name another one");
+  if (name == m.name) element.fail("a model cannot be its own fallback or choice; name another one");
   return found->second;
 }
 

@@ -130,7 +130,7 @@ models:
 TEST(model_choice, MistakesAreNamed) {
   const std::vector<std::pair<std::string, std::string>> table = {
       {with_rules("{ model: d }"), "there is no model \"d\""},
-      {with_rules("{ model: a }"), "this is the model itself"},
+      {with_rules("{ model: a }"), "a model cannot be its own"},
       {with_rules("{ complexity: hard, model: b }"), "models.a.choose[0].complexity"},
       {with_rules("{ tier: gold, model: b }"), "models.a.choose[0].tier"},
       {with_rules("{ complexity: simple }"), "name the model that answers"},

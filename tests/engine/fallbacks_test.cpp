@@ -252,7 +252,7 @@ models:
   EXPECT_THAT(wrong("context_fallbacks: [ b ]", "context_fallbacks: [ d ]"),
               HasSubstr("there is no model \"d\""));
   EXPECT_THAT(wrong("[ b, c ]", "[ b, b ]"), HasSubstr("is listed twice"));
-  EXPECT_THAT(wrong("[ b, c ]", "[ a ]"), HasSubstr("this is the model itself"));
+  EXPECT_THAT(wrong("[ b, c ]", "[ a ]"), HasSubstr("a model cannot be its own"));
 }
 
 }  // namespace

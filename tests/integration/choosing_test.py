@@ -333,7 +333,8 @@ class Complexity(TestCase):
         answer = self.ask(self.COMPLEX, "pro")
         self.assertEqual(self.gateway.metric("millrace_complexity_total", "ops", **labels), before + 1)
         number = answer.header("x-request-id")
-        line = wait_until(lambda: next((r for r in self.gateway.log_records() if r.get("request_id") == number), None), "its line")
+        records = self.gateway.log_records
+        line = wait_until(lambda: next((r for r in records() if r.get("request_id") == number), None), "its line")
         self.assertEqual((line["model"], line["complexity"], line["chosen"]), ("assistant", "complex", "assistant"))
 
 
