@@ -6,6 +6,13 @@
 
 namespace millrace::engine {
 
+namespace {
+
+/// Long enough for a permit to be leased where the node holds none, too short to wait for anybody's turn.
+constexpr duration lease_patience = 100ms;
+
+}  // namespace
+
 hedged_call::hedged_call(pipeline::ports& ports, call c)
     : ports_(ports),
       call_(std::move(c)),
@@ -60,7 +67,7 @@ void hedged_call::hedge() {
   call c = call_;
   c.watch = this;
   c.counted = first_.made->counted();
-  c.beside = duration::zero();
+  c.beside = lease_patience;
   c.barred.push_back(target_);
   hedged_at_ = ports_.time.now();
   start(second_, std::move(c));

@@ -236,7 +236,7 @@ INSTANTIATE_TEST_SUITE_P(
         bad_file{MODEL "    upgrade: { model: m }\n", 8, "models.m.upgrade.model: a model cannot be its own",
                  ""},
         bad_file{MODEL "    upgrade: { model: mm }\n", 8, "models.m.upgrade.model: there is no model \"mm\"",
-                 "did you mean `m`?"},
+                 "define it under `models`"},
         bad_file{
             MODEL
             "    upgrade: { model: n, threshold: 80 }\n  n: { targets: [ { provider: p, model: y } ] }\n",

@@ -35,7 +35,8 @@ class Upgrade : public testing::Test {
     upgrade_config u;
     if (change) change(u);
     config_builder b;
-    b.provider("a", {{}}).provider("b", {{}}).provider("c", {{}}).model("m", {0}).model("up", {1}, {2});
+    b.provider("a", {{}}, true).provider("b", {{}}, true).provider("c", {{}}, true);
+    b.model("m", {0}).model("up", {1}, {2});
     b.model("other", {2}).client("c", unlimited, unlimited);
     auto c = std::make_shared<config>(*b.build());
     c->models[1].targets[0].input_usd = c->models[1].targets[0].output_usd = 2;

@@ -41,6 +41,9 @@ class Provider(RecordingUpstream):
                         return None
                 except TimeoutError:
                     continue
+                except ConnectionResetError:
+                    self.left += 1
+                    return None
             connection.settimeout(None)
         if recorded.json().get("stream"):
             return chunked([chunk(delta={"role": "assistant", "content": self.name}),
@@ -104,7 +107,7 @@ class Hedge(TestCase):
         gateway = self.node({"after": "20ms"})
         self.cheap.silent = self.dear.silent = True
         answers = []
-        asking = [threading.Thread(target=lambda: answers.append(gateway.chat(seed=-1))) for _ in range(4)]
+        asking = [threading.Thread(target=lambda: answers.append(gateway.chat(seed=10**9))) for _ in range(4)]
         for thread in asking:
             thread.start()
         wait_until(lambda: self.dear.count() == 1, "the second call")
@@ -131,7 +134,7 @@ class Hedge(TestCase):
 
     def test_the_targets_own_p95_is_learned(self):
         gateway = self.node(True)
-        for _ in range(100):  # permits that were granted ahead know less
+        for _ in range(300):  # permits that were granted ahead know less
             self.assertEqual(self.told(gateway.chat()), (None, "cheap", "1"))
         self.cheap.silent = True
         answer = gateway.chat()

@@ -28,7 +28,7 @@ class Upgrade(TestCase):
                 "chat": {**small, "upgrade": {"model": "better"}},
                 "asks": {**small, "upgrade": {"model": "better", "when_unreadable": "upgrade"}},
                 "probable": {**small, "upgrade": {"model": "better", "confidence": "logprobs", "threshold": 0.6}},
-                "narrow": {**small, "upgrade": {"model": "tight", "max_wait": "0s"}},
+                "narrow": {**small, "upgrade": {"model": "tight", "max_wait": "200ms"}},
                 "better": {"targets": [target("o", "big", input_usd=10, output_usd=10)]},
                 "tight": {"targets": [target("few", "big")]}}}))
 
@@ -122,11 +122,11 @@ class Upgrade(TestCase):
     def test_who_shares_the_call_and_the_cache_get_the_final_answer(self):
         self.say(verdict("a", 0.5), verdict("b", 0.95))
         before = self.simulator.key("key-o")["requests"]
-        answers = at_once([lambda: self.gateway.chat(temperature=0, seed=-1)] * 8)
+        answers = at_once([lambda: self.gateway.chat(temperature=0, seed=10**9)] * 8)
         for answer in answers:
             self.assertEqual(answer.content(), verdict("b", 0.95))
             self.assertEqual(answer.header("x-millrace-upgraded"), "true")
-        hit = self.gateway.chat(temperature=0, seed=-1, stream=True)
+        hit = self.gateway.chat(temperature=0, seed=10**9, stream=True)
         self.assertEqual(hit.header("x-millrace-cache"), "hit")
         self.assertEqual((hit.content(), self.told(hit)), (verdict("b", 0.95), ("true", "0.95", "big", "0")))
         self.assertEqual(self.simulator.key("key-o")["requests"] - before, 2)
