@@ -19,6 +19,7 @@ using engine::route_kind;
 
 constexpr std::string_view version = "2023-06-01";
 constexpr std::string_view own_call_prefix = "toolu_";
+constexpr std::string_view own_domain = ".anthropic.com";
 
 class anthropic_client_dialect final : public engine::client_dialect {
  public:
@@ -50,7 +51,7 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
   bool encode_request(const question& q, engine::provider_request& out,
                       engine::api_error& /*error*/) const override {
     out = {};
-    if (q.route == route_kind::messages && began_elsewhere(q.body) && retell(q, out)) return true;
+    if (q.route == route_kind::messages && began_elsewhere(q) && retell(q, out)) return true;
     out = {};
     out.path = anthropic_path(q.route, q.provider);
     const bool mark = q.mark_prompt_cache && q.route == route_kind::messages;
@@ -96,24 +97,33 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
   }
 
  private:
-  /// Whether another provider began the conversation, so that Anthropic would refuse it as it is.
-  static bool began_elsewhere(std::string_view body) {
-    const bool thinks = holds_bytes(body, "\"budget_tokens\"");
-    if (!thinks && !holds_bytes(body, gemini_signature_mark) && !holds_blank_signature(body)) return false;
+  /// Whether another provider answered earlier turns, so that this one would refuse the request as it is.
+  static bool began_elsewhere(const question& q) {
+    const bool thinks = holds_bytes(q.body, "\"budget_tokens\"");
+    // Others that speak this API may leave their own thoughts unsigned.
+    const bool signs_all = q.provider.host.ends_with(own_domain);
+    if (!thinks && !holds_bytes(q.body, gemini_signature_mark) &&
+        !(signs_all && holds_blank_signature(q.body)))
+      return false;
     chat_request request;
     engine::api_error unread;
-    if (!anthropic_chat().decode_request(body, request, unread)) return false;
-    return has_foreign_thought(request, is_anthropic_thought) ||
+    if (!anthropic_chat().decode_request(q.body, request, unread)) return false;
+    return has_foreign_thought(request, signs_all ? is_anthropic_thought : is_not_geminis) ||
            (thinks && lacks_thoughts(request) && calls_are_foreign(request));
   }
-  /// The calls that the results in the end answer are not Anthropic's, as their ids say.
+  static bool is_not_geminis(const chat_part& thought) { return !is_gemini_signature(thought.signature); }
+  /// The last answer calls tools without any thought, under ids that are not Anthropic's.
   static bool calls_are_foreign(const chat_request& request) {
     const auto last = std::find_if(request.messages.rbegin(), request.messages.rend(),
                                    [](const chat_message& m) { return m.role == chat_role::assistant; });
-    return last != request.messages.rend() &&
-           std::any_of(last->parts.begin(), last->parts.end(), [](const chat_part& part) {
-             return part.kind == part_kind::tool_call && !part.id.starts_with(own_call_prefix);
-           });
+    if (last == request.messages.rend()) return false;
+    const auto& parts = last->parts;
+    const bool thought = std::any_of(parts.begin(), parts.end(), [](const chat_part& part) {
+      return part.kind == part_kind::thinking || part.kind == part_kind::sealed_thinking;
+    });
+    return !thought && std::any_of(parts.begin(), parts.end(), [](const chat_part& part) {
+      return part.kind == part_kind::tool_call && !part.id.starts_with(own_call_prefix);
+    });
   }
   /// The request as a translation puts it, which leaves such thoughts out and tells so.
   bool retell(const question& q, engine::provider_request& out) const {

@@ -38,10 +38,11 @@ std::string refusal_of(const std::string& text) {
 
 engine::provider_request put(const std::string& text, route_kind route, engine::header_list forwarded = {},
                              const std::string& base_path = "/v1", const std::string& key = "k",
-                             const std::string& model = "theirs") {
+                             const std::string& model = "theirs", const std::string& host = {}) {
   const engine::request_facts facts = facts_of(text, route);
   engine::provider_config provider;
   provider.base_path = base_path;
+  provider.host = host;
   const engine::secret secret(key);
   engine::provider_request out;
   engine::api_error error;
@@ -113,7 +114,8 @@ std::string thinking_body(const std::string& thoughts) {
 
 /// To a model that must begin a turn with its thoughts.
 engine::provider_request put_older(const std::string& text, engine::header_list forwarded = {}) {
-  return put(text, route_kind::messages, std::move(forwarded), "/v1", "k", "claude-sonnet-4-5");
+  return put(text, route_kind::messages, std::move(forwarded), "/v1", "k", "claude-sonnet-4-5",
+             "api.anthropic.com");
 }
 
 TEST(anthropic_passthrough, passes_its_own_thoughts_on) {
@@ -151,6 +153,14 @@ TEST(anthropic_passthrough, a_call_of_another_provider_goes_on_without_thinking)
   // Of Anthropic's own calls it is the client who lost the thoughts: it shall hear so.
   for (size_t at = 0; (at = own.find("\"t\"", at)) != std::string::npos;) own.replace(at, 3, "\"toolu_1\"");
   EXPECT_TRUE(json::parse(put_older(own).body).contains("thinking"));
+}
+
+TEST(anthropic_passthrough, others_that_speak_its_api_may_sign_nothing) {
+  const std::string text = thinking_body(R"({"type":"thinking","thinking":"a","signature":""},)");
+  const engine::provider_request r =
+      put(text, route_kind::messages, {}, "/v1", "k", "theirs", "api.example.com");
+  EXPECT_TRUE(json::parse(r.body).contains("thinking"));
+  EXPECT_TRUE(r.dropped.empty());
 }
 
 TEST(anthropic_passthrough, what_no_translation_can_put_passes_with_its_thoughts) {
