@@ -66,13 +66,12 @@ bool flight::turn_away(int status, std::string_view body, answer& out) {
   if (std::find(tried_.begin(), tried_.end(), grant_.target) == tried_.end()) tried_.push_back(grant_.target);
   settle(attempt_outcome::ok, word_for(why));
   if (!held_) {
-    held_.emplace();
-    held_->told = reader_ ? error_answer(forbidden_content(), format()) : std::move(out);
-    held_->provider = provider_;
-    held_->key = key_;
-    held_->upstream_model = upstream_model_;
-    held_->used = used_;
-    held_->fallback = fallback_;
+    held_ = held_refusal{.told = reader_ ? error_answer(forbidden_content(), format()) : std::move(out),
+                         .provider = provider_,
+                         .key = key_,
+                         .upstream_model = upstream_model_,
+                         .used = used_,
+                         .fallback = fallback_};
   }
   reader_.reset();
   pending_.clear();
