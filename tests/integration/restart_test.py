@@ -188,7 +188,7 @@ class Restart(TestCase):
         gateway = self.gateway(concurrency=5)
         self.assertEqual(gateway.chat().status, 200)
         self.assertEqual(gateway.stop(), 0)
-        self.assertEqual(os.listdir(self.data), ["cache"])
+        self.assertEqual(sorted(os.listdir(self.data)), ["cache", "usage"])
 
     def test_a_start_that_fails_costs_nothing(self):
         gateway = self.gateway(rpm=40)
