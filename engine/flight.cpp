@@ -230,7 +230,7 @@ bool flight::encode() {
   request_ = {};
   api_error error;
   if (wire_->encode_request({call_.route, call_.body, call_.facts, call_.forwarded, *provider_, key_->key,
-                             upstream_model_, model_.mark_prompt_cache},
+                             upstream_model_, call_.config->models[grant_.model].mark_prompt_cache},
                             request_, error)) {
     return true;
   }

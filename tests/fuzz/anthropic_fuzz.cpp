@@ -79,11 +79,14 @@ void check_passthrough(std::string_view text) {
   engine::request_facts facts;
   engine::api_error error;
   if (client.read_request(route_kind::messages, text, facts, error)) {
-    std::string encoded;
-    http::write_anthropic_body(text, facts, "other", encoded);
-    engine::request_facts again;
-    require(client.read_request(route_kind::messages, encoded, again, error) && again.model == "other");
-    require(again.input_tokens == facts.input_tokens && again.max_output_tokens == facts.max_output_tokens);
+    for (const bool mark : {false, true}) {  // marks for the cache in a tool count as text of it
+      std::string encoded;
+      http::write_anthropic_body(text, facts, "other", mark, encoded);
+      engine::request_facts again;
+      require(client.read_request(route_kind::messages, encoded, again, error) && again.model == "other");
+      require(again.max_output_tokens == facts.max_output_tokens);
+      require(mark ? again.input_tokens >= facts.input_tokens : again.input_tokens == facts.input_tokens);
+    }
   } else {
     require_refusal(error);
   }

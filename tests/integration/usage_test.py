@@ -86,6 +86,36 @@ class Usage(TestCase):
         self.assertGreater(left["estimated_tokens"], 0)
         self.assertEqual(left["attempts"], 1)
 
+    def test_long_prompts_are_marked_and_cached_tokens_cost_what_cached_tokens_cost(self):
+        prices = {**PRICES, "cached_usd": 0.3, "cache_write_usd": 3.75}
+        gateway = self.own(Gateway({
+            "providers": {"a": {"kind": "anthropic", "base_url": self.simulator.base_url[:-3],
+                                "keys": [{"id": "marks", "secret": "marks"}]}},
+            "models": {"claude": {"targets": [target("a", "claude-sonnet-4-5", **prices)], "prompt_cache": "auto"}}}))
+        system = "Answer in verse. " * 1000
+
+        def billed():
+            return self.simulator.key("marks")["models"]["claude-sonnet-4-5"]
+        for number in range(2):
+            own = request(gateway.port, "POST", "/v1/messages", json.dumps(
+                {"model": "claude", "max_tokens": 5, "system": system,
+                 "messages": [{"role": "user", "content": f"question {number}"}]}), {"x-api-key": "any"})
+            self.assertEqual(own.status, 200, own.body)
+        self.assertGreater(billed()["cache_write_tokens"], 1000)
+        self.assertGreater(billed()["cache_read_tokens"], 1000)
+        for number in range(2):
+            translated = request(gateway.port, "POST", "/v1/chat/completions", json.dumps(
+                {"model": "claude", "max_tokens": 5, "messages": [
+                    {"role": "system", "content": f"{system} Please."}, {"role": "user", "content": f"question {number}"}]}))
+            self.assertEqual(translated.status, 200, translated.body)
+        total = wait_until(lambda: (t := usage(gateway)["totals"])["requests"] == 4 and t, "all is counted")
+        bill = billed()
+        fresh = bill["input_tokens"] - bill["cache_read_tokens"] - bill["cache_write_tokens"]
+        self.assertEqual((total["cached_tokens"], total["cache_write_tokens"]),
+                         (bill["cache_read_tokens"], bill["cache_write_tokens"]))
+        self.assertEqual(nano(total["cost_usd"]), fresh * 3000 + bill["cache_read_tokens"] * 300 +
+                         bill["cache_write_tokens"] * 3750 + bill["output_tokens"] * 15000)
+
     def test_each_sees_what_it_may(self):
         keys = [{"name": "a", "secret": "key-a", "tenant": "acme"}, {"name": "u", "secret": "key-u", "tenant": "umbrella"},
                 {"name": "ops", "secret": "key-ops", "admin": True}]
