@@ -277,6 +277,8 @@ TEST(metrics, the_node_state_is_rendered_as_given) {
   node.queues = {{queue_class::priority, 4, 1500ms, {}}};
   for (const size_t place : {1, 2, 3, 200'000}) node.queues[0].joined.add(place);
   node.breakers = {{"openai", "gpt-mini", breaker_state::open}, {"local", "*", breaker_state::half_open}};
+  node.budgets = {{"client", "acme", "day", 5, 1.5, 0.25}};
+  node.usage = {7, true, 2};
   node.connections = 9;
   node.connections_accepted = 100;
   node.refusals = {{"bad_head", 2}};
@@ -293,6 +295,12 @@ TEST(metrics, the_node_state_is_rendered_as_given) {
       {R"(millrace_key_limit{provider="openai",key="k1",limit="tpm"})", 1e12},
       {R"(millrace_key_in_flight{provider="openai",key="k1"})", 3},
       {R"(millrace_key_quarantined{provider="openai",key="k1"})", 1},
+      {R"(millrace_budget_limit_usd{client="acme",period="day"})", 5},
+      {R"(millrace_budget_spent_usd{client="acme",period="day"})", 1.5},
+      {R"(millrace_budget_reserved_usd{client="acme",period="day"})", 0.25},
+      {"millrace_usage_rows", 7},
+      {"millrace_usage_disk_up", 1},
+      {"millrace_usage_disk_failures_total", 2},
       {R"(millrace_queue_depth{queue="priority"})", 4},
       {R"(millrace_queue_oldest_wait_seconds{queue="priority"})", 1.5},
       {R"(millrace_queue_position_bucket{queue="priority",le="1"})", 1},
