@@ -30,6 +30,7 @@ class listener {
           },
           [this](const probe_answer& answer) { heard.push_back(answer.granted ? "granted" : "refused"); },
           [](const engine::config_ptr&) {},
+          [](const engine::weights_order&) {},
           [](const tick&) {},
       };
     });
