@@ -1,8 +1,5 @@
 #include "http/prompt_text.hpp"
 
-#include <algorithm>
-#include <array>
-
 #include "http/dialects/json_members.hpp"
 
 namespace millrace::http {
@@ -11,19 +8,25 @@ namespace {
 
 using engine::route_kind;
 
-/// Longest escape of a character: a pair of surrogates.
-constexpr std::size_t longest_escape = 12;
+/// Length of the escape that `written` begins with: a pair of surrogates is one character.
+std::size_t escape_length(std::string_view written) {
+  constexpr std::size_t lone = 6;
+  if (written.substr(1, 1) != "u") return 2;
+  const bool high = written.size() >= 2 * lone && (written[2] == 'd' || written[2] == 'D') &&
+                    std::string_view("89abAB").find(written[3]) != std::string_view::npos;
+  return high && written.substr(lone, 2) == "\\u" ? 2 * lone : lone;
+}
 
 /// The beginning of a string's inside, cut so that no escape is halved.
 std::string_view cut(std::string_view written, std::size_t most) {
   if (written.size() <= most) return written;
-  std::string_view head = written.substr(0, most);
-  const std::size_t tail = head.size() - std::min(head.size(), longest_escape);
-  const std::size_t slash = head.find('\\', tail);
-  if (slash == std::string_view::npos) return head;
-  std::size_t run = slash;
-  while (run > 0 && head[run - 1] == '\\') --run;
-  return head.substr(0, run);
+  std::size_t end = 0;
+  while (end < most) {
+    const std::size_t length = written[end] == '\\' ? escape_length(written.substr(end)) : 1;
+    if (length > most - end) break;
+    end += length;
+  }
+  return written.substr(0, end);
 }
 
 class prompt_reader {
@@ -70,8 +73,9 @@ class prompt_reader {
     append_said();
   }
   void append_said() {
+    if (out_.size() >= most_) return;
     if (!out_.empty()) out_.push_back('\n');
-    out_.append(said_, 0, most_ - std::min(most_, out_.size()));
+    out_.append(said_, 0, most_ - out_.size());
   }
   /// A text, or a list of texts and of parts with a `text`.
   void add_content(json_literal content) {

@@ -98,7 +98,8 @@ std::optional<weighed_model> look(api_services& services, const edge_request& r,
 
 answer told(plain_request& plain, const weighed_model& m) {
   answer a;
-  json body = {{"object", "model.weights"}};
+  json body = json::object();
+  body["object"] = "model.weights";
   body.update(weights_json(*m.view->config, *m.model, m.weights, m.changed));
   a.body = body.dump();
   return plain.finish(std::move(a));
