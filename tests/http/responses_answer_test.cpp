@@ -60,7 +60,7 @@ TEST(responses_answer, is_a_whole_response) {
     EXPECT_TRUE(a.contains(name)) << name;
   }
   EXPECT_EQ(a["output"], json::parse(R"([
-    {"id":"rs_7_0","type":"reasoning","summary":[{"type":"summary_text","text":"hm\n"}],
+    {"id":"rs_millrace_7_0","type":"reasoning","summary":[{"type":"summary_text","text":"hm\n"}],
      "encrypted_content":"millrace:t:sig","status":"completed"},
     {"id":"msg_7_1","type":"message","role":"assistant","status":"completed","content":[
       {"type":"output_text","text":"hello","annotations":[],"logprobs":[]},{"type":"refusal","refusal":"no"}]},

@@ -45,13 +45,15 @@ TEST_F(AnthropicSimulator, RefusesWhatItDoesNotKnow) {
   json odd = message("x");
   odd["messages"][0]["name"] = "bob";
   expect_refused(odd, "messages.0.name: Extra inputs are not permitted");
-  expect_refused(conversation({said("tool", "x")}), "Unexpected role \"tool\"");
-  expect_refused(conversation({said("assistant", "x")}), "first message must use the \"user\" role");
-  expect_refused(conversation({said("user", json::array({{{"type", "image_url"}, {"image_url", "x"}}}))}),
-                 "messages.0.content.0: Input tag 'image_url' found using 'type' does not match");
+  expect_refused(conversation(json::array({said("tool", "x")})), "Unexpected role \"tool\"");
+  expect_refused(conversation(json::array({said("assistant", "x")})),
+                 "first message must use the \"user\" role");
+  expect_refused(
+      conversation(json::array({said("user", json::array({{{"type", "image_url"}, {"image_url", "x"}}}))})),
+      "messages.0.content.0: Input tag 'image_url' found using 'type' does not match");
   json extra = text_block("x");
   extra["index"] = 0;
-  expect_refused(conversation({said("user", json::array({extra}))}),
+  expect_refused(conversation(json::array({said("user", json::array({extra}))})),
                  "messages.0.content.0.text.index: Extra inputs are not permitted");
   expect_refused(with(message("x"), "metadata", {{"team", "a"}}), "metadata.team: Extra inputs");
   expect_refused(with(message("x"), "tools", {{{"type", "function"}, {"function", {{"name", "f"}}}}}),
@@ -77,11 +79,12 @@ TEST_F(AnthropicSimulator, RefusesBadNumbers) {
 TEST_F(AnthropicSimulator, RefusesEmptyTexts) {
   start();
   expect_refused(conversation(json::array()), "messages: at least one message is required");
-  expect_refused(conversation({said("user", "")}), "messages must have non-empty content");
-  expect_refused(conversation({said("user", json::array())}), "messages must have non-empty content");
-  expect_refused(conversation({said("user", json::array({text_block("")}))}),
+  expect_refused(conversation(json::array({said("user", "")})), "messages must have non-empty content");
+  expect_refused(conversation(json::array({said("user", json::array())})),
+                 "messages must have non-empty content");
+  expect_refused(conversation(json::array({said("user", json::array({text_block("")}))})),
                  "messages: text content blocks must be non-empty");
-  expect_refused(conversation({said("user", json::array({text_block(" \n")}))}),
+  expect_refused(conversation(json::array({said("user", json::array({text_block(" \n")}))})),
                  "messages: text content blocks must contain non-whitespace text");
   expect_refused(with(message("x"), "system", json::array({text_block("")})),
                  "system: text content blocks must be non-empty");
@@ -98,25 +101,30 @@ TEST_F(AnthropicSimulator, WantsEveryCallAnsweredAndEveryResultAsked) {
   };
   EXPECT_EQ(post_message(turn({call("a"), call("b")}, {result("b"), result("a"), text_block("so?")})).status,
             200);
-  expect_refused(turn({call("a"), call("b")}, {result("b")}),
+  expect_refused(turn({call("a"), call("b")}, json::array({result("b")})),
                  "without `tool_result` blocks immediately after: a.");
-  expect_refused(turn({call("a")}, "never mind"), "without `tool_result` blocks immediately after: a.");
-  expect_refused(turn({call("a")}, {text_block("first"), result("a")}), "must come before any text");
-  expect_refused(turn({call("a")}, {result("a"), result("z")}),
+  expect_refused(turn(json::array({call("a")}), "never mind"),
+                 "without `tool_result` blocks immediately after: a.");
+  expect_refused(turn(json::array({call("a")}), {text_block("first"), result("a")}),
+                 "must come before any text");
+  expect_refused(turn(json::array({call("a")}), {result("a"), result("z")}),
                  "unexpected `tool_use_id` found in `tool_result`");
-  expect_refused(turn({call("a")}, {result("a"), result("a")}), "must have a single result");
-  expect_refused(turn({call("a"), call("a")}, {result("a")}), "`tool_use` ids must be unique");
-  expect_refused(turn({call("call.1")}, {result("call.1")}),
+  expect_refused(turn(json::array({call("a")}), {result("a"), result("a")}), "must have a single result");
+  expect_refused(turn({call("a"), call("a")}, json::array({result("a")})), "`tool_use` ids must be unique");
+  expect_refused(turn(json::array({call("call.1")}), json::array({result("call.1")})),
                  "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'");
-  expect_refused(conversation({said("user", {result("a")})}), "unexpected `tool_use_id`");
-  expect_refused(conversation({said("user", "x"), said("assistant", {call("a")})}),
+  expect_refused(conversation(json::array({said("user", json::array({result("a")}))})),
+                 "unexpected `tool_use_id`");
+  expect_refused(conversation({said("user", "x"), said("assistant", json::array({call("a")}))}),
                  "without `tool_result` blocks");
-  expect_refused(conversation({said("user", {call("a")})}), "`tool_use` blocks are not allowed");
+  expect_refused(conversation(json::array({said("user", json::array({call("a")}))})),
+                 "`tool_use` blocks are not allowed");
   json odd = call("a");
   odd["input"] = "{}";
-  expect_refused(turn({odd}, {result("a")}), "tool_use.input: Input should be a valid dictionary");
+  expect_refused(turn(json::array({odd}), json::array({result("a")})),
+                 "tool_use.input: Input should be a valid dictionary");
   // A result is no question: the answer still echoes the one before.
-  const json body = tell(turn({call("a")}, {result("a")}));
+  const json body = tell(turn(json::array({call("a")}), json::array({result("a")})));
   EXPECT_NE(body["content"][0]["text"].get<std::string>().find(": x"), std::string::npos);
 }
 
@@ -157,7 +165,8 @@ TEST_F(AnthropicSimulator, RefusesBadThinking) {
   expect_refused(with(with_tools(thinking(on)), "tool_choice", {{"type", "any"}}),
                  "Thinking may not be enabled when tool_choice forces tool use.");
   json amid = thinking(on);
-  amid["messages"] = {said("user", "x"), said("assistant", {call("a")}), said("user", {result("a")})};
+  amid["messages"] = {said("user", "x"), said("assistant", json::array({call("a")})),
+                      said("user", json::array({result("a")}))};
   expect_refused(amid, "Expected `thinking` or `redacted_thinking`, but found `tool_use`");
   expect_refused(with(message("x"), "thinking", {{"type", "on"}}), "thinking: Input tag");
 }
@@ -165,7 +174,8 @@ TEST_F(AnthropicSimulator, RefusesBadThinking) {
 TEST_F(AnthropicSimulator, RefusesBadPictures) {
   start();
   const auto image = [](json source) {
-    return conversation({said("user", json::array({{{"type", "image"}, {"source", std::move(source)}}}))});
+    return conversation(
+        json::array({said("user", json::array({{{"type", "image"}, {"source", std::move(source)}}}))}));
   };
   EXPECT_EQ(post_message(image({{"type", "base64"}, {"media_type", "image/png"}, {"data", "AAAA"}})).status,
             200);
@@ -185,10 +195,11 @@ TEST_F(AnthropicSimulator, RefusesOpenSchemasAndTooManyMarks) {
   expect_refused(format({{"type", "object"}}), "'additionalProperties' must be explicitly set to false");
   json marked = text_block("x");
   marked["cache_control"] = {{"type", "ephemeral"}};
-  expect_refused(conversation({said("user", {marked, marked, marked, marked, marked})}),
+  expect_refused(conversation(json::array({said("user", {marked, marked, marked, marked, marked})})),
                  "A maximum of 4 blocks with cache_control may be provided");
   marked["cache_control"] = {{"type", "forever"}};
-  expect_refused(conversation({said("user", json::array({marked}))}), "cache_control: Input tag");
+  expect_refused(conversation(json::array({said("user", json::array({marked}))})),
+                 "cache_control: Input tag");
 }
 
 }  // namespace

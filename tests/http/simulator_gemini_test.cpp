@@ -225,12 +225,15 @@ TEST_F(GeminiSimulator, RefusesEmptyAndOddContents) {
   start();
   const auto contents = [](json all) { return json{{"contents", std::move(all)}}; };
   expect_refused(contents(json::array()), "contents is not specified");
-  expect_refused(contents({content("user", json::array())}), "contents.parts must not be empty");
-  expect_refused(contents({content("user", {{"thought", true}})}), "required oneof field 'data'");
-  expect_refused(contents({content("assistant", text_part("x"))}), "Please use a valid role: user, model.");
-  expect_refused(contents({content("user", {{"inlineData", {{"mimeType", "image/png"}, {"data", "?"}}}})}),
-                 "Base64 decoding failed");
-  expect_refused(contents({content("user", {{"text", "x"}, {"functionCall", {{"name", "f"}}}})}),
+  expect_refused(contents(json::array({content("user", json::array())})), "contents.parts must not be empty");
+  expect_refused(contents(json::array({content("user", {{"thought", true}})})),
+                 "required oneof field 'data'");
+  expect_refused(contents(json::array({content("assistant", text_part("x"))})),
+                 "Please use a valid role: user, model.");
+  expect_refused(
+      contents(json::array({content("user", {{"inlineData", {{"mimeType", "image/png"}, {"data", "?"}}}})})),
+      "Base64 decoding failed");
+  expect_refused(contents(json::array({content("user", {{"text", "x"}, {"functionCall", {{"name", "f"}}}})})),
                  "already set");
 }
 
@@ -247,16 +250,19 @@ TEST_F(GeminiSimulator, WantsEveryCallAnsweredAndEveryResponseAsked) {
         {"contents", {content("user", text_part("x")), content("model", calls), content("user", answers)}}};
   };
   EXPECT_EQ(post_question(turn({call("f"), call("g")}, {response("f"), response("g")})).status, 200);
-  expect_refused(turn({call("f"), call("g")}, {response("f")}), "number of function response parts is equal");
-  expect_refused(turn({call("f")}, {response("g")}), "answers a function call of that name");
-  expect_refused(turn({call("f")}, {text_part("never mind")}), "number of function response parts is equal");
+  expect_refused(turn({call("f"), call("g")}, json::array({response("f")})),
+                 "number of function response parts is equal");
+  expect_refused(turn(json::array({call("f")}), json::array({response("g")})),
+                 "answers a function call of that name");
+  expect_refused(turn(json::array({call("f")}), json::array({text_part("never mind")})),
+                 "number of function response parts is equal");
   expect_refused({{"contents", {content("user", response("f"))}}}, "immediately after a function call turn");
   expect_refused({{"contents", {content("user", call("f"))}}},
                  "function call turn comes immediately after a user turn");
   expect_refused({{"contents", {content("user", text_part("x")), content("model", call("f"))}}},
                  "ends with a user role");
-  expect_refused(turn({call("f")}, {response("f")}), "missing a thought_signature", "generateContent",
-                 "gemini-3-pro");
+  expect_refused(turn(json::array({call("f")}), json::array({response("f")})), "missing a thought_signature",
+                 "generateContent", "gemini-3-pro");
 }
 
 TEST_F(GeminiSimulator, RefusesBadFunctions) {

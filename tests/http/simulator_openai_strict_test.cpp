@@ -47,10 +47,11 @@ json function(const std::string& name) {
 
 TEST_F(OpenAiSimulator, RefusesWhatItDoesNotKnow) {
   expect_refused(with(chat("x"), "top_k", 4), "top_k", "unknown_parameter", "Unknown parameter: 'top_k'.");
-  expect_refused(conversation({said("model", "x")}), "messages[0].role", "invalid_value", "'model'");
+  expect_refused(conversation(json::array({said("model", "x")})), "messages[0].role", "invalid_value",
+                 "'model'");
   json odd = said("user", "x");
   odd["reasoning_content"] = "y";
-  expect_refused(conversation({odd}), "messages[0].reasoning_content", "unknown_parameter");
+  expect_refused(conversation(json::array({odd})), "messages[0].reasoning_content", "unknown_parameter");
   expect_refused({{"model", "m"}, {"input", "x"}, {"top_p", 1}}, "top_p", "unknown_parameter", "",
                  "/v1/embeddings");
   expect_refused({{"model", "m"}, {"prompt", "x"}, {"tools", json::array()}}, "tools", "unknown_parameter",
@@ -94,7 +95,9 @@ TEST_F(OpenAiSimulator, WantsEveryCallAnsweredAndEveryAnswerAsked) {
 }
 
 TEST_F(OpenAiSimulator, RefusesBadContents) {
-  const auto part = [](json p) { return conversation({said("user", json::array({std::move(p)}))}); };
+  const auto part = [](json p) {
+    return conversation(json::array({said("user", json::array({std::move(p)}))}));
+  };
   const auto image = [&](const std::string& url) {
     return part({{"type", "image_url"}, {"image_url", {{"url", url}}}});
   };
@@ -114,29 +117,31 @@ TEST_F(OpenAiSimulator, RefusesBadContents) {
                  at + ".input_audio.format", "invalid_value");
   expect_refused(part({{"type", "file"}, {"file", {{"file_data", "AAAA"}, {"filename", "a"}}}}),
                  at + ".file.file_data", "invalid_value");
-  expect_refused(conversation({said("user", json::array())}), "messages[0].content", "empty_array");
-  expect_refused(conversation({said("user", nullptr)}), "messages[0].content", "invalid_type");
+  expect_refused(conversation(json::array({said("user", json::array())})), "messages[0].content",
+                 "empty_array");
+  expect_refused(conversation(json::array({said("user", nullptr)})), "messages[0].content", "invalid_type");
   expect_refused(conversation({{{"role", "user"}}}), "messages[0].content", "invalid_type");
-  expect_refused(conversation({said("system", json::array({{{"type", "image_url"}}}))}), at + ".type",
-                 "invalid_value");
+  expect_refused(conversation(json::array({said("system", json::array({{{"type", "image_url"}}}))})),
+                 at + ".type", "invalid_value");
 }
 
 TEST_F(OpenAiSimulator, RefusesBadTools) {
-  EXPECT_EQ(ask(with(chat("x"), "tools", {function("f")})).status, 200);
+  EXPECT_EQ(ask(with(chat("x"), "tools", json::array({function("f")}))).status, 200);
   expect_refused(with(chat("x"), "tools", json::array()), "tools", "empty_array");
-  expect_refused(with(chat("x"), "tools", {function("a b")}), "tools[0].function.name", "invalid_value");
+  expect_refused(with(chat("x"), "tools", json::array({function("a b")})), "tools[0].function.name",
+                 "invalid_value");
   json odd = function("f");
   odd["function"]["parameters"] = {{"type", "string"}};
-  expect_refused(with(chat("x"), "tools", {odd}), "tools[0].function.parameters",
+  expect_refused(with(chat("x"), "tools", json::array({odd})), "tools[0].function.parameters",
                  "invalid_function_parameters");
   odd = function("f");
   odd["function"]["strict"] = true;
-  expect_refused(with(chat("x"), "tools", {odd}), "tools[0].function.parameters",
+  expect_refused(with(chat("x"), "tools", json::array({odd})), "tools[0].function.parameters",
                  "invalid_function_parameters", "'additionalProperties'");
   expect_refused(with(chat("x"), "tool_choice", "auto"), "tool_choice", "invalid_value");
-  expect_refused(with(with(chat("x"), "tools", {function("f")}), "tool_choice", "any"), "tool_choice",
-                 "invalid_value");
-  expect_refused(with(with(chat("x"), "tools", {function("f")}), "tool_choice",
+  expect_refused(with(with(chat("x"), "tools", json::array({function("f")})), "tool_choice", "any"),
+                 "tool_choice", "invalid_value");
+  expect_refused(with(with(chat("x"), "tools", json::array({function("f")})), "tool_choice",
                       {{"type", "function"}, {"function", {{"name", "g"}}}}),
                  "tool_choice", "invalid_value", "'g' not found");
 }

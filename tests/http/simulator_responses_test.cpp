@@ -134,7 +134,7 @@ TEST_F(ResponsesSimulator, ItsStreamIsWhatTheGatewayReads) {
 }
 
 TEST_F(ResponsesSimulator, CallsToolsAndTakesTheirResults) {
-  json body = with(asking("use the tool"), "tools", {function("f")});
+  json body = with(asking("use the tool"), "tools", json::array({function("f")}));
   const json call = tell(body)["output"][0];
   EXPECT_EQ(call["type"], "function_call");
   EXPECT_TRUE(json::parse(call["arguments"].get<std::string>()).contains("city"));
@@ -168,7 +168,7 @@ TEST_F(ResponsesSimulator, ThinksAndKnowsItsThoughtsAgain) {
   EXPECT_EQ(first["output"][0]["summary"], json::array());
   const auto again = [&](const json& output) {
     json next = body;
-    next["input"] = {said("user", question)};
+    next["input"] = json::array({said("user", question)});
     for (const json& item : output) next["input"].push_back(item);
     next["input"].push_back(said("user", "And?"));
     return next;
@@ -207,7 +207,8 @@ TEST_F(ResponsesSimulator, RefusesWhatItDoesNotKnow) {
   expect_refused({{"input", "m"}}, "model", "missing_required_parameter");
   expect_refused(asking(json::array()), "input", "empty_array");
   json nested = {{"type", "function"}, {"function", {{"name", "f"}}}};
-  expect_refused(with(asking("x"), "tools", {nested}), "tools[0].name", "missing_required_parameter");
+  expect_refused(with(asking("x"), "tools", json::array({nested})), "tools[0].name",
+                 "missing_required_parameter");
 }
 
 TEST_F(ResponsesSimulator, RefusesWhatItDidNotKeep) {
@@ -221,16 +222,16 @@ TEST_F(ResponsesSimulator, RefusesWhatItDidNotKeep) {
 
 TEST_F(ResponsesSimulator, RefusesBadItems) {
   const json user = said("user", "x");
-  expect_refused(asking({said("model", "x")}), "input[0].role", "invalid_value", "'model'");
+  expect_refused(asking(json::array({said("model", "x")})), "input[0].role", "invalid_value", "'model'");
   expect_refused(asking({{{"type", "thought"}}}), "input[0].type", "invalid_value");
-  expect_refused(asking({with(user, "name", "n")}), "input[0].name", "unknown_parameter");
-  expect_refused(asking({said("user", {{{"type", "text"}, {"text", "x"}}})}), "input[0].content[0].type",
-                 "invalid_value", "'input_text'");
-  expect_refused(asking({said("assistant", {{{"type", "input_text"}, {"text", "x"}}})}),
+  expect_refused(asking(json::array({with(user, "name", "n")})), "input[0].name", "unknown_parameter");
+  expect_refused(asking(json::array({said("user", {{{"type", "text"}, {"text", "x"}}})})),
+                 "input[0].content[0].type", "invalid_value", "'input_text'");
+  expect_refused(asking(json::array({said("assistant", {{{"type", "input_text"}, {"text", "x"}}})})),
                  "input[0].content[0].type", "invalid_value", "'output_text'");
-  expect_refused(
-      asking({said("user", {{{"type", "input_image"}, {"image_url", "data:image/png;base64,AAA"}}})}),
-      "input[0].content[0].image_url", "invalid_base64");
+  expect_refused(asking(json::array({said(
+                     "user", {{{"type", "input_image"}, {"image_url", "data:image/png;base64,AAA"}}})})),
+                 "input[0].content[0].image_url", "invalid_base64");
   expect_refused(asking({user, result("a")}), "input", "", "No tool call found");
   expect_refused(asking({user, calling("a")}), "input", "", "No tool output found for function call a");
   expect_refused(asking({user, calling(std::string(65, 'i')), result("a")}), "input[1].call_id",
