@@ -13,8 +13,8 @@ constexpr day_number today = 20'000;
 /// Model m at a (1 USD for a million tokens) and b (2 USD); `request` has 100 tokens in and 50 out.
 config_ptr priced(std::optional<money> day, std::optional<money> tenant_day = {}) {
   config_builder b;
-  b.provider("a", {rpm(1000)})
-      .provider("b", {rpm(1000)})
+  b.provider("a", {key_limits{}})
+      .provider("b", {key_limits{}})
       .model("m", {0, 1})
       .client("c", unlimited, unlimited);
   b.c.clients.back().budget.day = day;
@@ -28,6 +28,7 @@ class money_world : public dispatch_world {
  public:
   explicit money_world(config_ptr c) : dispatch_world(std::move(c)) {
     machine.set_wall(start_of(today) + 12h);
+    acquire(900);  // somebody without a budget: only a key that is wanted keeps permits in hand
     grant("key/a/k1", 100);
   }
   void ask(ticket t, bool first = true) {
@@ -134,7 +135,7 @@ TEST(DispatcherBudget, AClientWithABudgetGetsNoPermitsAheadOfNeed) {
 
 TEST(DispatcherBudget, ARefusedBudgetChargesNoOtherLimit) {
   config_builder b;
-  b.provider("a", {rpm(1000)}).model("m", {0}).client("c", 1, unlimited);
+  b.provider("a", {key_limits{}}).model("m", {0}).client("c", 1, unlimited);
   b.c.clients.back().budget.day = money();
   money_world w(b.build());
   w.ask(1);
@@ -157,7 +158,7 @@ TEST(DispatcherBudget, SpendingOfAnEarlierLifeCounts) {
 
 TEST(DispatcherBudget, AClientsTokensComeBackWhenTheProviderRefusedTheRequest) {
   config_builder b;
-  b.provider("a", {rpm(1000)}).model("m", {0}).client("c", unlimited, 150);
+  b.provider("a", {key_limits{}}).model("m", {0}).client("c", unlimited, 150);
   money_world w(b.build());
   w.ask(1);
   ASSERT_TRUE(w.granted(1, "key/a/k1"));
