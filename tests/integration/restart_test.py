@@ -150,7 +150,8 @@ class Restart(TestCase):
         gateway = self.gateway(rpm=40)
         self.assertEqual(gateway.chat().status, 200)
         self.assertEqual(gateway.stop(), 0)
-        self.assertEqual([r["event"] for r in self.warnings(gateway)], ["limits_not_kept", "cache_disk_unavailable"])
+        self.assertEqual([r["event"] for r in self.warnings(gateway)],
+                         ["usage_not_kept", "limits_not_kept", "cache_disk_unavailable"])
 
     def test_one_node_at_a_time_has_the_directory(self):
         first, second = self.gateway(rpm=40), self.gateway(rpm=40)
@@ -158,7 +159,8 @@ class Restart(TestCase):
         self.assertEqual(second.chat().status, 200)
         self.assertEqual([first.stop(), second.stop()], [0, 0])
         self.assertEqual(self.warnings(first), [])
-        self.assertEqual([r["event"] for r in self.warnings(second)], ["limits_not_kept", "cache_disk_unavailable"])
+        self.assertEqual([r["event"] for r in self.warnings(second)],
+                         ["usage_not_kept", "limits_not_kept", "cache_disk_unavailable"])
         self.assertGreaterEqual(self.used(), served)
 
     def test_a_cooldown_is_remembered(self):
