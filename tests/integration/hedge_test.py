@@ -134,7 +134,7 @@ class Hedge(TestCase):
 
     def test_the_targets_own_p95_is_learned(self):
         gateway = self.node(True)
-        for _ in range(300):  # permits that were granted ahead know less; those slower than most may be hedged, too
+        for _ in range(300):  # permits that were granted ahead know less; the slowest of these may be hedged already
             self.assertEqual(gateway.chat().status, 200)
         self.cheap.silent = True
         answer = gateway.chat()
