@@ -58,6 +58,7 @@ struct bridge_test : testing::Test {
           [](const engine::breaker_notice&) {},
           [](const probe_answer&) {},
           [](const engine::config_ptr&) {},
+          [](const engine::weights_order&) {},
           [](const tick&) {},
       };
     });
