@@ -165,11 +165,11 @@ candidate router::first_of(const stretch& m) {
   };
   if (m.groups == nullptr) return std::min_element(begin, end, by(m.strategy))->where;
   const auto by_group = [&](const entry& a, const entry& b) { return group_before(a, b, m.strategy); };
-  const std::uint32_t group = std::min_element(begin, end, by_group)->group;
+  iterator first = std::min_element(begin, end, by_group);
+  const std::uint32_t group = first->group;
   const engine::strategy inside = m.inside(group);
-  const entry* first = nullptr;
   for (iterator e = begin; e != end; ++e) {
-    if (e->group == group && (first == nullptr || before(*e, *first, inside))) first = &*e;
+    if (e->group == group && before(*e, *first, inside)) first = e;
   }
   return first->where;
 }
