@@ -30,7 +30,7 @@ const chat_client_format* format_of(route_kind route) {
 
 /// Ids look as each dialect's own do.
 std::string id_of(route_kind route, std::int64_t now) {
-  const std::string number = "millrace" + std::to_string(now);
+  std::string number = "millrace" + std::to_string(now);
   switch (route) {
     case route_kind::chat:
       return "chatcmpl-" + number;
