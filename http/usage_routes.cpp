@@ -15,7 +15,6 @@ namespace millrace::http {
 namespace {
 
 using engine::answer;
-using engine::api_error;
 using engine::usage_counts;
 
 /// Cuts off what stands before the first `mark`, or all, and the mark.
