@@ -4,15 +4,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "engine/coroutine.hpp"
+#include "engine/header_list.hpp"
 
 namespace millrace::engine {
-
-/// Header fields in order; names as they go on the wire.
-using header_list = std::vector<std::pair<std::string, std::string>>;
 
 /// Tells everything done for one request that its client is gone (or the node gives it up). One I/O thread
 /// only. Whoever waits registers a hook for as long as it waits; hooks run inside `cancel()` and must not

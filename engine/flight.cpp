@@ -248,7 +248,7 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
 
   const time_point start = ports_.time.now();
   exchange_.reset();
-  upstream_failure failure = ports_.upstream.connect(*provider_, until(provider_->timeouts.connect),
+  upstream_failure failure = ports_.upstream.connect(*provider_, until(provider_->timeouts.connect, start),
                                                      resends_ > 0, *call_.gone, exchange_, y);
   const time_point connected = ports_.time.now();
   if (failure == upstream_failure::none && connected > permit_until_) {
@@ -262,16 +262,17 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
     ports_.permits.sent({grant_.id, {}});
     if (call_.watch) call_.watch->attempt_sent(grant_);
     billing_ = billing::unheard;
-    failure = exchange_->send(request, until(provider_->timeouts.first_byte), head, y);
-    if (!call_.facts.stream) speaks(connected);
+    failure = exchange_->send(request, until(provider_->timeouts.first_byte, connected), head, y);
   }
-  upstream_time_ += ports_.time.now() - start;
+  const time_point heard = ports_.time.now();
+  if (billing_ == billing::unheard && !call_.facts.stream) speaks(heard - connected);
+  upstream_time_ += heard - start;
   return failure;
 }
 
 /// The first byte of a plain answer, or the first content of a stream, is there.
-void flight::speaks(time_point sent) {
-  (call_.facts.stream ? first_token_ : first_byte_) = ports_.time.now() - sent;
+void flight::speaks(duration after) {
+  (call_.facts.stream ? first_token_ : first_byte_) = after;
   if (call_.watch) call_.watch->attempt_speaks();
 }
 
@@ -301,10 +302,11 @@ flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
 /// Appends the rest of the body; on failure the attempt has been failed already.
 bool flight::read_body(std::string& body, yield y) {
   std::string piece;
+  time_point start = ports_.time.now();
   while (true) {
-    const time_point start = ports_.time.now();
-    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle), y);
-    upstream_time_ += ports_.time.now() - start;
+    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle, start), y);
+    const time_point now = ports_.time.now();
+    upstream_time_ += now - std::exchange(start, now);
     if (failure != upstream_failure::none) {
       heard_.feed(body);
       fail_io(failure, "sending its answer");
@@ -367,7 +369,7 @@ flight::step flight::start_stream(answer& out, yield y) {
   std::string raw;  // for those who share the answer
   auto state = stream_reader::state::preamble;
   // For all of it: comments and empty events do not buy more time.
-  const time_point latest = until(provider_->timeouts.first_token);
+  const time_point latest = until(provider_->timeouts.first_token, ports_.time.now());
   while (state == stream_reader::state::preamble) {
     const time_point start = ports_.time.now();
     const upstream_failure failure = exchange_->read(piece, latest, y);
@@ -398,8 +400,9 @@ flight::step flight::start_stream(answer& out, yield y) {
     reader_.reset();
     return fail_io(upstream_failure::cancelled, "starting its stream");
   }
-  speaks(attempt_start_);
-  client_first_token_ = ports_.time.now() - call_.received;
+  const time_point now = ports_.time.now();
+  speaks(now - attempt_start_);
+  client_first_token_ = now - call_.received;
   stream_over_ = state == stream_reader::state::done;
   if (call_.share) call_.share->begin_stream(source(), raw);
   out.status = 200;
@@ -417,7 +420,8 @@ bool flight::read(std::string& out, yield y) {
   if (finished_) return false;
   std::string piece;
   while (!stream_over_) {
-    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle), y);
+    const time_point latest = until(provider_->timeouts.idle, ports_.time.now());
+    const upstream_failure failure = exchange_->read(piece, latest, y);
     if (failure == upstream_failure::cancelled && late_) {
       return break_stream({attempt_outcome::out_of_time, "timeout", deadline_error(), {}}, out);
     }
@@ -483,8 +487,7 @@ flight::step flight::fail(attempt_failure failure) {
   return step::failed;
 }
 
-time_point flight::until(duration limit) const {
-  const time_point now = ports_.time.now();
+time_point flight::until(duration limit, time_point now) const {
   return std::min({now + limit, attempt_start_ + provider_->timeouts.total, call_.deadline});
 }
 

@@ -99,7 +99,7 @@ class flight {
 
   bool give_up();
   bool counts(const answer& out);
-  void speaks(time_point sent);
+  void speaks(duration after);
   answer conclude(answer out, yield y);
   void improve(answer& out, yield y);
   call second_call(const upgrade_config& u) const;
@@ -137,7 +137,7 @@ class flight {
   token_prices prices_at(const target_config& target, std::string_view upstream_model) const;
   void finish(int status, std::string_view error_code);
   void read_trailer(yield y);
-  time_point until(duration limit) const;
+  time_point until(duration limit, time_point now) const;
 
   pipeline::ports& ports_;
   call call_;

@@ -29,12 +29,12 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
   std::string told;
   std::string piece;
   auto state = stream_reader::state::preamble;
-  const time_point first = until(provider_->timeouts.first_token);
+  const time_point first = until(provider_->timeouts.first_token, ports_.time.now());
   while (state != stream_reader::state::done) {
     const bool begun = state != stream_reader::state::preamble;
     const time_point start = ports_.time.now();
     const upstream_failure failure =
-        exchange_->read(piece, begun ? until(provider_->timeouts.idle) : first, y);
+        exchange_->read(piece, begun ? until(provider_->timeouts.idle, start) : first, y);
     upstream_time_ += ports_.time.now() - start;
     if (failure != upstream_failure::none) return failed(io_failure(failure, phase));
     if (piece.empty()) return failed(io_failure(upstream_failure::reset, phase));
@@ -46,7 +46,7 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
       if (!begun) billing_ = billing::nothing;
       return failed(stream_failure());
     }
-    if (!begun && state != stream_reader::state::preamble) speaks(attempt_start_);
+    if (!begun && state != stream_reader::state::preamble) speaks(ports_.time.now() - attempt_start_);
   }
   read_trailer(y);
   if (turn_away(200, raw, out)) return step::turned_away;

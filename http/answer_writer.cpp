@@ -9,6 +9,8 @@
 #include <httplib.h>
 #include <boost/beast/http/status.hpp>
 
+#include "http/json_scan.hpp"
+
 namespace millrace::http {
 
 namespace {
@@ -21,11 +23,18 @@ bool has_no_body(int status) {
   return status < 200 || status == 204 || status == 304;
 }
 
+bool ends_line(char c) {
+  return c == '\r' || c == '\n' || c == '\0';
+}
+
 /// A line that would end early is left out, as cpp-httplib does.
 void add_line(std::string& lines, std::string_view name, std::string_view value) {
-  const auto ends_line = [](char c) { return c == '\r' || c == '\n' || c == '\0'; };
-  if (std::ranges::any_of(name, ends_line) || std::ranges::any_of(value, ends_line)) return;
-  lines.append(name).append(": ").append(value).append("\r\n");
+  const size_t begin = lines.size();
+  lines.append(name).append(": ").append(value);
+  for (size_t at = find_special(lines, begin); at < lines.size(); at = find_special(lines, at + 1)) {
+    if (ends_line(lines[at])) return lines.resize(begin);
+  }
+  lines.append("\r\n");
 }
 
 /// The lines that do not frame the answer, and the end of the head.

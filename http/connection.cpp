@@ -386,7 +386,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
 /// only the handler and the head needed goes.
 void connection::settle_down(engine::answer& a) {
   drop_body();
-  engine::header_list().swap(a.headers);
+  std::exchange(a.headers, {});  // an assignment alone would keep the memory
   socket_.expect_nothing();
   engine::trim_stack(stack_);
 }

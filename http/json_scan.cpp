@@ -7,6 +7,10 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace millrace::http {
 namespace {
 
@@ -84,9 +88,21 @@ std::uint64_t special_bytes(std::uint64_t x) {
   return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((x - ones * 0x20) & ~x)) & tops;
 }
 
-/// Index of the first quote, backslash or control character at or behind `at`; `text.size()` when there is
-/// none.
+}  // namespace
+
 size_t find_special(std::string_view text, size_t at) {
+#if defined(__SSE2__)
+  const __m128i quote = _mm_set1_epi8('"');
+  const __m128i backslash = _mm_set1_epi8('\\');
+  const __m128i last_control = _mm_set1_epi8(0x1F);
+  for (; at + 16 <= text.size(); at += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
+    const __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
+    const __m128i controls = _mm_cmpeq_epi8(_mm_max_epu8(bytes, last_control), last_control);
+    if (const int hit = _mm_movemask_epi8(_mm_or_si128(marks, controls)))
+      return at + static_cast<size_t>(std::countr_zero(static_cast<unsigned>(hit)));
+  }
+#endif
   if constexpr (std::endian::native == std::endian::little) {
     for (; at + 8 <= text.size(); at += 8) {
       std::uint64_t word = 0;
@@ -101,15 +117,14 @@ size_t find_special(std::string_view text, size_t at) {
   return at;
 }
 
-}  // namespace
-
 bool json_scanner::fail(json_error e) {
   if (error_ == json_error::none) error_ = e;
   return false;
 }
 
-void json_scanner::skip_space() {
-  while (at_ < text_.size() && is_space(text_[at_])) ++at_;
+/// Mostly there is none.
+inline void json_scanner::skip_space() {
+  while (at_ < text_.size() && text_[at_] <= ' ' && is_space(text_[at_])) ++at_;
 }
 
 char json_scanner::peek() {

@@ -120,4 +120,8 @@ bool json_is_blank(std::string_view literal);
 
 bool valid_utf8(std::string_view text);
 
+/// Index of the first quote, backslash or control character at or behind `at`; `text.size()` when there is
+/// none.
+size_t find_special(std::string_view text, size_t at);
+
 }  // namespace millrace::http

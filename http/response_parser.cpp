@@ -17,6 +17,7 @@ response_parser::response_parser(engine::upstream_head& head, size_t max_head_by
 
 void response_parser::on_response_impl(int code, view, int, error_code& error) {
   head_->status = code;
+  head_->headers.clear();
   error = {};
 }
 
@@ -28,18 +29,10 @@ void response_parser::on_field_impl(field f, view name, view value, error_code& 
     error = beast_http::error::bad_transfer_encoding;
     return;
   }
-  // Strings of an earlier head are written over, which saves their allocations.
-  if (fields_ == head_->headers.size()) head_->headers.emplace_back();
-  auto& [key, text] = head_->headers[fields_++];
-  key.assign(name.data(), name.size());
-  for (char& c : key) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  text.assign(value.data(), value.size());
+  head_->headers.emplace_back_lower({name.data(), name.size()}, {value.data(), value.size()});
 }
 
 void response_parser::on_header_impl(error_code& error) {
-  head_->headers.resize(fields_);
   head_ = nullptr;
   error = {};
 }

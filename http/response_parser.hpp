@@ -42,7 +42,6 @@ class response_parser : public boost::beast::http::basic_parser<false> {
   void on_finish_impl(error_code& error) override { error = {}; }
 
   engine::upstream_head* head_;  ///< null after the head: trailers are dropped
-  size_t fields_ = 0;
   std::string* out_ = nullptr;
   size_t limit_ = 0;
   body_decoder* decoder_ = nullptr;

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 
-#include <sys/socket.h>
 #include <boost/asio/buffer.hpp>
 
 namespace millrace::http {
@@ -63,7 +61,7 @@ upstream_failure upstream_connection::write(std::string& head, std::string_view 
 
 upstream_failure upstream_connection::fill(const io_scope& scope) {
   if (failure_ != upstream_failure::none) return failure_;
-  if (pauses_ && !tls_) {
+  if (pauses_ && !tls_ && !listening_) {
     give_back_buffer();
     if (const auto f = wait(tls_stream::status::want_read, scope); f != upstream_failure::none) return f;
   }
@@ -78,14 +76,11 @@ void upstream_connection::consume(size_t n) {
 
 bool upstream_connection::usable_again() {
   if (failure_ != upstream_failure::none || at_end_ || begin_ != end_) return false;
+  if (!tls_) return listening_;
+  // Session tickets may come while nobody reads; OpenSSL takes them here.
   char byte = 0;
-  if (tls_) {
-    // Session tickets may come while nobody reads; OpenSSL takes them here.
-    size_t n = 0;
-    return tls_->read(&byte, 1, n) == tls_stream::status::want_read;
-  }
-  const ssize_t n = recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  size_t n = 0;
+  return tls_->read(&byte, 1, n) == tls_stream::status::want_read;
 }
 
 void upstream_connection::expect_pauses() {
@@ -98,6 +93,22 @@ void upstream_connection::rest() {
   if (capacity_ > initial_buffer_bytes) give_back_buffer();
   head_.clear();
   if (head_.capacity() > resting_head_bytes) head_.shrink_to_fit();
+  if (!tls_) listen();
+}
+
+void upstream_connection::listen() {
+  if (listening_ || failure_ != upstream_failure::none || at_end_ || begin_ != end_ || !make_room()) return;
+  listening_ = true;
+  socket_.async_read_some(boost::asio::buffer(buffer_.get() + end_, capacity_ - end_),
+                          [weak = weak_from_this()](const error_code& error, size_t n) {
+                            if (const auto self = weak.lock()) self->on_heard(error, n);
+                          });
+}
+
+void upstream_connection::on_heard(const error_code& error, size_t n) {
+  listening_ = false;
+  filled(n, error == boost::asio::error::eof, error.failed());
+  heard_.wake();
 }
 
 void upstream_connection::close(upstream_failure why) {
@@ -219,6 +230,11 @@ void upstream_connection::give_back_buffer() {
 }
 
 upstream_failure upstream_connection::fill_plain(const io_scope& scope) {
+  if (listening_) {
+    return suspend(scope, [this](const engine::yield& y) {
+      while (listening_) heard_.wait(y);
+    });
+  }
   error_code error;
   size_t n = 0;
   const auto f = suspend(scope, [&](const engine::yield& y) {

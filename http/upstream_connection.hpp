@@ -8,6 +8,7 @@
 #include "http/tls_context.hpp"
 #include "http/upstream_client.hpp"
 #include "http/upstream_wait.hpp"
+#include "http/wake_point.hpp"
 
 namespace millrace::http {
 
@@ -17,8 +18,9 @@ inline void bump(std::atomic<std::int64_t>& counter, std::int64_t by) {
 }
 
 /// One established connection: bytes in and out, TLS or not, each wait bounded by a deadline and a
-/// cancellation. Reads only when asked to. Used by one coroutine at a time; not thread-safe. After a failure
-/// it is closed.
+/// cancellation. Used by one coroutine at a time; not thread-safe. After a failure it is closed. While it
+/// rests, a read is under way: so a peer that closes is noticed at once, and the next answer comes without
+/// another look at the socket.
 class upstream_connection : public std::enable_shared_from_this<upstream_connection> {
  public:
   /// The read buffer starts with the first size and grows up to the second, which so bounds heads and chunk
@@ -47,14 +49,14 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   void consume(size_t n);
   bool at_end() const { return at_end_; }
 
-  /// Looks at an idle connection: false when the peer closed it or sent something nobody asked for.
+  /// Of a connection that rests: false when the peer closed it or sent something nobody asked for.
   bool usable_again();
 
   /// An answer that comes in small pieces with long waits between them, until `rest`: while it waits, the
   /// buffer is given back as far as nothing is in it.
   void expect_pauses();
 
-  /// Gives back memory that an idle connection does not need.
+  /// Nobody uses it for now. Gives back memory that an idle connection does not need, and listens.
   void rest();
 
   /// A request's head is built here, so that its memory is reused.
@@ -69,6 +71,8 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   engine::upstream_failure wait(tls_stream::status wanted, const io_scope& scope);
   engine::upstream_failure write_plain(std::string_view head, std::string_view body, const io_scope& scope);
   engine::upstream_failure write_tls(std::string_view data, const io_scope& scope);
+  void listen();
+  void on_heard(const boost::system::error_code& error, size_t n);
   bool make_room();
   void give_back_buffer();
   engine::upstream_failure fill_plain(const io_scope& scope);
@@ -83,6 +87,8 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   bool waiting_ = false;
   bool at_end_ = false;
   bool pauses_ = false;
+  bool listening_ = false;  ///< a read that began while it rested is under way
+  wake_point heard_;
   engine::upstream_failure failure_ = engine::upstream_failure::none;
   std::optional<tls_stream> tls_;
   std::unique_ptr<char[]> buffer_;

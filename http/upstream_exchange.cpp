@@ -176,7 +176,7 @@ upstream_failure http_exchange::accept_head(upstream_head& head) {
   const auto coding = body_decoder::find(encoding);
   if (!coding) return fail(upstream_failure::protocol);
   decoder_ = std::make_unique<body_decoder>(*coding);
-  std::erase_if(head.headers, [](const auto& field) {
+  erase_if(head.headers, [](const auto& field) {
     return field.first == "content-encoding" || field.first == "content-length";
   });
   return upstream_failure::none;

@@ -16,7 +16,7 @@ class builtin_exchange final : public engine::upstream_exchange {
                                 engine::upstream_head& head, engine::yield) override {
     builtin::reply reply = builtin::answer(request.target, request.body, now_);
     head.status = reply.status;
-    head.headers = {{"content-type", std::move(reply.content_type)}};
+    head.headers = {{"content-type", reply.content_type}};
     body_ = std::move(reply.body);
     return engine::upstream_failure::none;
   }

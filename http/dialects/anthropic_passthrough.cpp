@@ -164,7 +164,7 @@ std::string anthropic_path(route_kind route, const engine::provider_config& prov
 
 void add_anthropic_headers(const engine::header_list& forwarded, const engine::secret& key,
                            engine::header_list& headers) {
-  headers.insert(headers.end(), forwarded.begin(), forwarded.end());
+  headers.append(forwarded);
   const bool has_version = std::any_of(forwarded.begin(), forwarded.end(),
                                        [](const auto& h) { return h.first == "anthropic-version"; });
   if (!has_version) headers.emplace_back("anthropic-version", version);

@@ -104,7 +104,7 @@ scripted_call said(int status, const std::string& body) {
 
 std::string header(const answer& a, std::string_view name) {
   for (const auto& [key, value] : a.headers) {
-    if (key == name) return value;
+    if (key == name) return std::string(value);
   }
   return {};
 }

@@ -34,7 +34,7 @@ inline scripted_call broken(upstream_failure f) {
 
 inline std::string header(const answer& a, std::string_view name) {
   for (const auto& [key, value] : a.headers) {
-    if (key == name) return value;
+    if (key == name) return std::string(value);
   }
   return {};
 }

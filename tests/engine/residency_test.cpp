@@ -117,7 +117,7 @@ TEST(residency, NoPrivateRequestIsEverGivenToAnotherProvider) {
 
 std::string header(const answer& a, std::string_view name) {
   for (const auto& [key, value] : a.headers) {
-    if (key == name) return value;
+    if (key == name) return std::string(value);
   }
   return {};
 }

@@ -139,7 +139,7 @@ struct asking_client {
 
   std::string header(std::string_view name) const {
     for (const auto& [key, value] : headers) {
-      if (key == name) return value;
+      if (key == name) return std::string(value);
     }
     return {};
   }

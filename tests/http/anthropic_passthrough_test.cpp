@@ -140,7 +140,7 @@ TEST(anthropic_passthrough, leaves_out_thoughts_of_other_providers_and_tells_so)
     EXPECT_FALSE(sent.contains("thinking"));
     EXPECT_EQ(sent["model"], "claude-sonnet-4-5");
     EXPECT_EQ(r.path, "/v1/messages");
-    EXPECT_EQ(r.headers.front(), (std::pair<std::string, std::string>("anthropic-beta", "b")));
+    EXPECT_EQ(r.headers.front(), (engine::header_list::value_type("anthropic-beta", "b")));
     EXPECT_NE(std::find(r.dropped.begin(), r.dropped.end(), "thinking"), r.dropped.end());
   }
 }
@@ -409,7 +409,9 @@ TEST(anthropic_passthrough, reads_limits) {
   hint = read_anthropic_limits(head, now);
   EXPECT_EQ(hint.remaining_tokens, 100);
   EXPECT_EQ(hint.reset_tokens, std::chrono::seconds(2));
-  head.headers.back().second = "2025-02-30T12:00:00Z";
+  const std::string_view reset = "anthropic-ratelimit-tokens-reset";
+  erase_if(head.headers, [&](const auto& field) { return field.first == reset; });
+  head.headers.emplace_back(reset, "2025-02-30T12:00:00Z");
   EXPECT_EQ(read_anthropic_limits(head, now).reset_tokens, engine::duration{});
   EXPECT_TRUE(read_anthropic_limits({}, now).empty());
 }

@@ -28,7 +28,7 @@ const engine::provider_dialect& between(route_kind route, provider_kind kind) {
 
 std::string header(const engine::header_list& headers, std::string_view name) {
   for (const auto& [key, value] : headers) {
-    if (key == name) return value;
+    if (key == name) return std::string(value);
   }
   return {};
 }
