@@ -89,8 +89,9 @@ class Node(Program):
 
     def __init__(self, binary, work, config, name="millrace", log=None):
         file = pathlib.Path(work) / f"{name}.yaml"
+        self.data_dir = os.path.join(work, f"{name}-data")
         file.write_text(json.dumps({**config, "http": {"listen": "127.0.0.1:0", **config.get("http", {})},
-                                    "node": {"data_dir": os.path.join(work, f"{name}-data")}}))
+                                    "node": {"data_dir": self.data_dir}}))
         super().__init__(name, [binary, "serve", "--config", str(file)], work, log)
 
     def url(self):

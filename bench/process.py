@@ -80,9 +80,19 @@ class Server:
     def rss_mib(self):
         return sum(int(fields[21]) for fields in self._stats()) * PAGE_BYTES / 2**20
 
-    def open_files(self):
-        """Open descriptors of the process itself, without its children's."""
-        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
+    def open_files(self, but):
+        """Open descriptors of the process itself, without its children's: (those of files below `but`, the others)."""
+        below = others = 0
+        for entry in pathlib.Path(f"/proc/{self.child.pid}/fd").iterdir():
+            try:
+                target = os.readlink(entry)
+            except OSError:
+                continue  # Closed between the listing and the reading.
+            if target.startswith(f"{but}/"):
+                below += 1
+            else:
+                others += 1
+        return below, others
 
     def stop(self):
         if self.child.poll() is None:
