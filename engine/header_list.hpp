@@ -79,8 +79,12 @@ class header_list {
   /// With the name's ASCII letters in lower case.
   void emplace_back_lower(std::string_view name, std::string_view value) {
     begin_field(name.size(), value.size());
-    for (const char c : name) block_.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c);
-    block_.append(value);
+    const size_t begin = block_.size();
+    block_.append(name).append(value);
+    for (size_t i = begin; i < begin + name.size(); ++i) {
+      const char c = block_[i];
+      block_[i] = static_cast<char>(c + (c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0));
+    }
   }
   void push_back(const value_type& field) { emplace_back(field.first, field.second); }
   void append(const header_list& more) {
