@@ -20,7 +20,8 @@ rocksdb::Options options(rocksdb::Env* env) {
   if (env != nullptr) o.env = env;
   o.create_if_missing = true;
   o.paranoid_checks = true;
-  o.write_buffer_size = 4 * mib;
+  // The same few rows are written every second, and each version stays in memory until the buffer is flushed.
+  o.write_buffer_size = mib / 4;
   o.max_write_buffer_number = 2;
   o.max_total_wal_size = 16 * mib;
   o.compression = rocksdb::kZSTD;
