@@ -108,9 +108,7 @@ std::vector<budget_view> budget_book::view(wall_time now) const {
 
 /// Begins a new day, and with it perhaps a new month.
 void budget_book::turn(wall_time now) {
-  if (now < next_day_) return;
   const day_number day = day_of(now);
-  next_day_ = start_of(day + 1);
   if (day <= day_) return;
   const bool same_month = first_of_month(day) == first_of_month(day_);
   for (auto& [name, a] : accounts_) {

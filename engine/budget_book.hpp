@@ -76,7 +76,6 @@ class budget_book {
   std::unordered_map<name_id, account> accounts_;
   std::vector<name_id> order_;  ///< of the configuration, for views
   day_number day_ = 0;
-  wall_time next_day_{};  ///< before it nothing begins anew
 };
 
 }  // namespace millrace::engine

@@ -1,6 +1,5 @@
 #include "engine/cache_shards.hpp"
 
-#include <array>
 #include <cstring>
 
 namespace millrace::engine {
@@ -9,18 +8,11 @@ namespace {
 
 /// The finalizer of SplitMix64 (S. Vigna, public domain): every bit of the result depends on every bit of
 /// `x`.
-constexpr std::uint64_t mixed(std::uint64_t x) {
+std::uint64_t mixed(std::uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
   return x ^ (x >> 31);
 }
-
-/// Of the first shards, worked out beforehand: every request looks for its shard.
-constexpr auto salts = [] {
-  std::array<std::uint64_t, 16> out{};
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = mixed(i + 1);
-  return out;
-}();
 
 }  // namespace
 
@@ -31,7 +23,7 @@ std::size_t shard_of(const cache_key& key, std::size_t shards) {
   std::size_t best = 0;
   std::uint64_t best_weight = 0;
   for (std::size_t i = 0; i < shards; ++i) {
-    const std::uint64_t weight = mixed(name ^ (i < salts.size() ? salts[i] : mixed(i + 1)));
+    const std::uint64_t weight = mixed(name ^ mixed(i + 1));
     if (i > 0 && weight <= best_weight) continue;
     best = i;
     best_weight = weight;

@@ -258,14 +258,15 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
     return upstream_failure::connect;
   }
   ++attempts_;
+  time_point heard = connected;
   if (failure == upstream_failure::none) {
     ports_.permits.sent({grant_.id, {}});
     if (call_.watch) call_.watch->attempt_sent(grant_);
     billing_ = billing::unheard;
     failure = exchange_->send(request, until(provider_->timeouts.first_byte, connected), head, y);
+    heard = ports_.time.now();
+    if (!call_.facts.stream) speaks(heard - connected);
   }
-  const time_point heard = ports_.time.now();
-  if (billing_ == billing::unheard && !call_.facts.stream) speaks(heard - connected);
   upstream_time_ += heard - start;
   return failure;
 }

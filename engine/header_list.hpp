@@ -12,8 +12,8 @@
 namespace millrace::engine {
 
 /// Header fields in order, names as they go on the wire. All of them stand in one block of memory, because a
-/// request fills three such lists. What is read from it points into it, until it is changed, moved or gone.
-/// Of a name and of a value at most 4 GiB.
+/// request fills three such lists. What is read from it points into it, until it is changed, moved or gone;
+/// so nothing of it may be added to it again. Of a name and of a value at most 4 GiB.
 class header_list {
   struct sizes {
     std::uint32_t name = 0;
@@ -87,14 +87,8 @@ class header_list {
     }
   }
   void push_back(const value_type& field) { emplace_back(field.first, field.second); }
-  void append(const header_list& more) {
-    block_.append(more.block_);
-    count_ += more.count_;
-  }
-  void clear() {
-    block_.clear();
-    count_ = 0;
-  }
+  void append(const header_list& more) { block_.append(more.block_); }
+  void clear() { block_.clear(); }
   template <class Predicate>
   friend void erase_if(header_list& list, Predicate leaves) {
     header_list kept;
@@ -104,8 +98,9 @@ class header_list {
     list = std::move(kept);
   }
 
-  bool empty() const { return count_ == 0; }
-  size_t size() const { return count_; }
+  bool empty() const { return block_.empty(); }
+  /// Counts them.
+  size_t size() const { return static_cast<size_t>(std::distance(begin(), end())); }
   const_iterator begin() const { return const_iterator(block_.data()); }
   const_iterator end() const { return const_iterator(block_.data() + block_.size()); }
   value_type front() const { return *begin(); }
@@ -119,11 +114,9 @@ class header_list {
     if (block_.empty()) block_.reserve(usual_bytes);
     const sizes s{static_cast<std::uint32_t>(name), static_cast<std::uint32_t>(value)};
     block_.append(reinterpret_cast<const char*>(&s), sizeof s);
-    ++count_;
   }
 
   std::string block_;  ///< of each field the sizes, the name and the value
-  size_t count_ = 0;
 };
 
 }  // namespace millrace::engine

@@ -1,6 +1,5 @@
 #include "engine/pipeline.hpp"
 
-#include "engine/kept_memory.hpp"
 #include "engine/known_answer.hpp"
 #include "engine/led_call.hpp"
 
@@ -33,7 +32,7 @@ answer pipeline::run(call c, yield y) {
   for (int tries = 0; tries < max_joins; ++tries) {
     std::shared_ptr<led_call> led;
     const auto lead = [&]() -> shared_answer_ptr {
-      return led = std::allocate_shared<led_call>(kept_memory<led_call>(), ports_, c.key, plan, true);
+      return led = std::make_shared<led_call>(ports_, c.key, plan, true);
     };
     auto found = shard.enter(c.key, plan, ports_.time.wall(), lead);
     if (found.stale) c.stale = std::move(found.stale);
@@ -53,7 +52,7 @@ answer pipeline::run(call c, yield y) {
     return led->lead(std::move(c), y);
   }
   c.cache_word = word_for_call(plan);
-  const auto alone = std::allocate_shared<led_call>(kept_memory<led_call>(), ports_, c.key, plan, false);
+  const auto alone = std::make_shared<led_call>(ports_, c.key, plan, false);
   return alone->lead(std::move(c), y);
 }
 

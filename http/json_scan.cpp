@@ -122,6 +122,16 @@ bool json_scanner::fail(json_error e) {
   return false;
 }
 
+/// Mostly there is none.
+inline void json_scanner::skip_space() {
+  while (at_ < text_.size() && text_[at_] <= ' ' && is_space(text_[at_])) ++at_;
+}
+
+char json_scanner::peek() {
+  skip_space();
+  return at_ < text_.size() ? text_[at_] : '\0';
+}
+
 bool json_scanner::enter(char bracket, bool object) {
   if (error_ != json_error::none) return false;
   if (peek() != bracket) return at_ < text_.size() ? false : fail();

@@ -48,10 +48,7 @@ class json_scanner {
   bool next_element();
 
   /// First byte of what comes next, white space skipped; '\0' at the end of the text.
-  char peek() {
-    skip_space();
-    return at_ < text_.size() ? text_[at_] : '\0';
-  }
+  char peek();
 
   /// Consumes the next value whatever it is and returns it as written, without surrounding white space; empty
   /// on error.
@@ -72,10 +69,7 @@ class json_scanner {
  private:
   bool enter(char open, bool object);
   bool fail(json_error e = json_error::syntax);
-  void skip_space() {
-    const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
-    while (at_ < text_.size() && text_[at_] <= ' ' && is_space(text_[at_])) ++at_;
-  }
+  void skip_space();
   bool open(bool object);
   bool member_key();
   bool after_value();

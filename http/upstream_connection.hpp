@@ -56,7 +56,8 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   /// buffer is given back as far as nothing is in it.
   void expect_pauses();
 
-  /// Nobody uses it for now. Gives back memory that an idle connection does not need, and listens.
+  /// Nobody uses it until it is taken again. Gives back memory that an idle connection does not need, and
+  /// listens.
   void rest();
 
   /// A request's head is built here, so that its memory is reused.

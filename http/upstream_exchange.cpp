@@ -5,8 +5,6 @@
 
 #include <boost/beast/http/error.hpp>
 
-#include "http/json_scan.hpp"
-
 namespace millrace::http {
 
 using boost::beast::error_code;
@@ -18,10 +16,10 @@ namespace {
 
 /// True for what may stand in a field value, or, without spaces, in a request target.
 bool clean(std::string_view s, bool spaces) {
-  for (size_t at = find_special(s, 0); at < s.size(); at = find_special(s, at + 1)) {
-    if (static_cast<unsigned char>(s[at]) < 0x20 && (s[at] != '\t' || !spaces)) return false;
-  }
-  return s.find('\x7f') == std::string_view::npos && (spaces || s.find(' ') == std::string_view::npos);
+  return std::none_of(s.begin(), s.end(), [spaces](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 ? c != '\t' || !spaces : byte == 0x7f || (c == ' ' && !spaces);
+  });
 }
 
 /// "timeout=5, max=100" of a Keep-Alive field, less a second for the way.

@@ -54,10 +54,8 @@ TEST(HeaderList, HoldsMoreThanItReservesFor) {
 TEST(HeaderList, AppendsAndErases) {
   header_list list{{"a", "1"}, {"drop", "2"}};
   list.append({{"b", "3"}, {"drop", "4"}});
-  EXPECT_EQ(list.size(), 4U);
   erase_if(list, [](const auto& field) { return field.first == "drop"; });
   EXPECT_EQ(all(list), (fields{{"a", "1"}, {"b", "3"}}));
-  EXPECT_EQ(list.size(), 2U);
 }
 
 TEST(HeaderList, EqualMeansTheSameFieldsInTheSameOrder) {
@@ -72,7 +70,8 @@ TEST(HeaderList, CopiesAreTheirOwn) {
   const header_list copy = list;
   list.emplace_back("c", "d");
   EXPECT_EQ(all(copy), (fields{{"a", "b"}}));
-  const header_list moved = std::move(list);
+  const header_list moved = std::exchange(list, {});
+  EXPECT_TRUE(list.empty());
   EXPECT_EQ(all(moved), (fields{{"a", "b"}, {"c", "d"}}));
 }
 
