@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,7 +96,7 @@ auto inspect(Inspector& f, earlier_use& x) {
   return f(x.keys);
 }
 
-/// "Look at the time." Only the newest epoch counts: a scheduled message cannot be taken back.
+/// "Look at the time": see `alarm`.
 struct tick {
   std::uint64_t epoch = 0;
 };
@@ -286,28 +287,37 @@ class system_config : public caf::actor_system_config {
   system_config();
 };
 
-/// A tick that is scheduled once for each due time that moves earlier.
-/// Owned by an actor's state; `Self` is its pointer type.
+/// Ticks of an actor that looks at the time when something is due. A tick cannot be taken back, so one that
+/// is under way serves for every due time that is not before it: whoever always scheduled the next one would
+/// leave one behind for each due time that moved, some for a day. Owned by an actor's state; `Self` is its
+/// pointer type.
 class alarm {
  public:
   template <class Self>
   void set(Self self, engine::time_point due, engine::time_point now) {
-    if (due == engine::time_point::max() || (armed_ && due_ <= due)) return;
-    armed_ = true;
-    due_ = due;
-    const auto delay = due > now ? due - now : engine::duration::zero();
-    self->delayed_send(self, delay, tick{++epoch_});
+    if (const auto t = arm(due))
+      self->delayed_send(self, due > now ? due - now : engine::duration::zero(), *t);
   }
-  /// True when `t` is the newest tick; the alarm is then free to be set again.
+
+  /// The tick that must be scheduled for `due`; none where one rings by then. It may ring too early.
+  std::optional<tick> arm(engine::time_point due) {
+    if (due == engine::time_point::max() || (!under_way_.empty() && under_way_.back().due <= due))
+      return std::nullopt;
+    under_way_.push_back({due, ++epoch_});
+    return tick{epoch_};
+  }
+
+  /// To be told of every tick that comes; true if it is one of this alarm's, which is then to be set again.
   bool rings(const tick& t) {
-    if (t.epoch != epoch_) return false;
-    armed_ = false;
-    return true;
+    return std::erase_if(under_way_, [&](const scheduled& s) { return s.epoch == t.epoch; }) > 0;
   }
 
  private:
-  bool armed_ = false;
-  engine::time_point due_{};
+  struct scheduled {
+    engine::time_point due;
+    std::uint64_t epoch;
+  };
+  std::vector<scheduled> under_way_;  ///< each is due before the one before it
   std::uint64_t epoch_ = 0;
 };
 

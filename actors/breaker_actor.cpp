@@ -4,20 +4,20 @@ namespace millrace::actors {
 
 namespace {
 
-using pointer = breaker_actor::stateful_pointer<breaker_state>;
+using breaker_pointer = breaker_actor::stateful_pointer<breaker_state>;
 
 double random01(breaker_state& s) {
   return std::uniform_real_distribution<double>(0, 1)(s.random);
 }
 
-void announce(pointer self, const std::optional<engine::breaker_notice>& notice) {
+void announce(breaker_pointer self, const std::optional<engine::breaker_notice>& notice) {
   if (!notice) return;
   for (const auto& [node, dispatcher] : self->state.nodes) self->send(dispatcher, *notice);
 }
 
 }  // namespace
 
-breaker_actor::behavior_type breaker(pointer self, std::string target, breaker_settings settings,
+breaker_actor::behavior_type breaker(breaker_pointer self, std::string target, breaker_settings settings,
                                      const mailbox_depths_ptr& depths) {
   auto& s = self->state;
   s.target = target;

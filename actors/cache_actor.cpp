@@ -6,12 +6,12 @@ namespace millrace::actors {
 
 namespace {
 
-using pointer = cache_actor::stateful_pointer<cache_state>;
+using cache_pointer = cache_actor::stateful_pointer<cache_state>;
 
 /// Entries that go to the disk together.
 constexpr std::size_t most_at_once = 256;
 
-void write_on(pointer self) {
+void write_on(cache_pointer self) {
   auto& s = self->state;
   if (s.writing || !s.store) return;
   auto batch = std::make_shared<disk_batch>();
@@ -27,7 +27,7 @@ std::string cache_name(std::size_t shard) {
   return fmt::format("cache/{:03}", shard);
 }
 
-cache_actor::behavior_type cache(pointer self, engine::cache_shard* shard, store_actor store,
+cache_actor::behavior_type cache(cache_pointer self, engine::cache_shard* shard, store_actor store,
                                  const mailbox_depths_ptr& depths) {
   self->state.shard = shard;
   self->state.store = std::move(store);

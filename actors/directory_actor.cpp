@@ -11,7 +11,7 @@ namespace millrace::actors {
 
 namespace {
 
-using pointer = directory_actor::stateful_pointer<directory_state>;
+using directory_pointer = directory_actor::stateful_pointer<directory_state>;
 
 void lose(directory_state::entry& e, engine::time_point now) {
   e.home = nullptr;
@@ -20,7 +20,7 @@ void lose(directory_state::entry& e, engine::time_point now) {
 
 /// Hands the actor `name` its settings; spawns it where there is none.
 template <class Handle, class Settings, class Spawn>
-void ensure(pointer self, const std::string& name, const Settings& settings, std::uint64_t version,
+void ensure(directory_pointer self, const std::string& name, const Settings& settings, std::uint64_t version,
             Spawn spawn) {
   auto& entry = self->state.entries[name];
   // Two models may share one target: its breaker hears of a configuration once.
@@ -44,7 +44,7 @@ key_heritage heritage(directory_state& s, const std::string& name, const directo
   return h;
 }
 
-void apply(pointer self, const engine::config& c) {
+void apply(directory_pointer self, const engine::config& c) {
   using entry = directory_state::entry;
   const auto spawn_key = [&](const std::string& name, const key_settings& settings, const entry& e) {
     return self->spawn(key, name, settings, heritage(self->state, name, e), self->state.depths);
@@ -75,7 +75,7 @@ void apply(pointer self, const engine::config& c) {
 
 /// Sees to it that every shard of the cache has its home. What a shard holds is not the actor's, so a fresh
 /// one goes on where the last one failed.
-void house_shards(pointer self) {
+void house_shards(directory_pointer self) {
   auto& s = self->state;
   if (!s.cache.shards) return;
   const auto store = caf::actor_cast<store_actor>(s.cache.store);
@@ -98,7 +98,7 @@ known_homes homes_of(const directory_state& s, const std::string& prefix) {
 }
 
 /// A home that failed is replaced, as long as the newest configuration names it.
-void replace(pointer self, const caf::actor_addr& lost) {
+void replace(directory_pointer self, const caf::actor_addr& lost) {
   auto& s = self->state;
   for (auto& [name, e] : s.entries) {
     if (!e.home || caf::actor_cast<caf::actor_addr>(e.home) != lost) continue;
@@ -110,7 +110,7 @@ void replace(pointer self, const caf::actor_addr& lost) {
 }
 
 /// Without the directory nobody finds them any more.
-void end_homes(pointer self, const caf::error& why) {
+void end_homes(directory_pointer self, const caf::error& why) {
   for (const auto& [name, entry] : self->state.entries) {
     if (entry.home) self->send_exit(entry.home, why);
   }
@@ -118,7 +118,7 @@ void end_homes(pointer self, const caf::error& why) {
 
 }  // namespace
 
-directory_actor::behavior_type directory(pointer self, const mailbox_depths_ptr& depths) {
+directory_actor::behavior_type directory(directory_pointer self, const mailbox_depths_ptr& depths) {
   self->state.depths = depths;
   self->state.mailbox = {depths, &mailbox_depths::directory};
   self->set_down_handler([self](const caf::down_msg& down) {

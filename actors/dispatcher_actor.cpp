@@ -11,10 +11,10 @@ namespace millrace::actors {
 
 namespace {
 
-using pointer = dispatcher_actor::stateful_pointer<dispatcher_state>;
+using dispatcher_pointer = dispatcher_actor::stateful_pointer<dispatcher_state>;
 using peer = dispatcher_state::peer;
 
-void resolve(pointer self, engine::name_id name) {
+void resolve(dispatcher_pointer self, engine::name_id name) {
   auto& p = self->state.peers[name];
   p.resolving = true;
   self->request(self->state.directory, caf::infinite, resolve_name{self->state.config->names->text(name)})
@@ -38,7 +38,7 @@ void resolve(pointer self, engine::name_id name) {
 }
 
 template <class Handle, class Message>
-void send_to(pointer self, engine::name_id name, Message message) {
+void send_to(dispatcher_pointer self, engine::name_id name, Message message) {
   auto& p = self->state.peers[name];
   if (p.home) {
     self->send(caf::actor_cast<Handle>(p.home), std::move(message));
@@ -58,7 +58,7 @@ desk_replies& replies_for(dispatcher_state& s, engine::ticket id) {
   return replies_of(s, static_cast<std::size_t>(id >> desk_shift));
 }
 
-void send_replies(pointer self) {
+void send_replies(dispatcher_pointer self) {
   auto& s = self->state;
   for (std::size_t desk = 0; desk < s.replies.size(); ++desk) {
     if (s.replies[desk] && desk < s.desks.size() && s.desks[desk]) {
@@ -95,7 +95,7 @@ void log_change(const dispatcher_state& s, const engine::health_change& change) 
 }
 
 /// Carries out what the machine decided.
-void deliver(pointer self, engine::time_point now) {
+void deliver(dispatcher_pointer self, engine::time_point now) {
   auto& s = self->state;
   for (const auto& reply : s.out.replies) replies_for(s, reply.id).acquired.push_back(reply);
   if (s.out.revoke_spares) {
@@ -128,7 +128,7 @@ void restore_spend(dispatcher_state& s) {
   s.earlier.clear();
 }
 
-void take_batch(pointer self, desk_batch& batch) {
+void take_batch(dispatcher_pointer self, desk_batch& batch) {
   auto& s = self->state;
   const auto now = self->clock().now();
   tell_wall(s);
@@ -151,7 +151,7 @@ engine::name_id id_of(const dispatcher_state& s, const std::string& name) {
 }
 
 /// Forgets a home that went away; what its successor has to hear looks that up.
-void lose(pointer self, const caf::actor_addr& address) {
+void lose(dispatcher_pointer self, const caf::actor_addr& address) {
   auto& s = self->state;
   const auto now = self->clock().now();
   for (auto& [name, p] : s.peers) {
@@ -164,7 +164,7 @@ void lose(pointer self, const caf::actor_addr& address) {
 
 }  // namespace
 
-dispatcher_actor::behavior_type dispatcher(pointer self, directory_actor directory,
+dispatcher_actor::behavior_type dispatcher(dispatcher_pointer self, directory_actor directory,
                                            spent_by_account earlier) {
   self->state.directory = std::move(directory);
   self->state.earlier = std::move(earlier);

@@ -6,11 +6,11 @@ namespace millrace::actors {
 
 namespace {
 
-using pointer = key_actor::stateful_pointer<key_state>;
+using key_pointer = key_actor::stateful_pointer<key_state>;
 
 /// Sends what the machine put out, grants before the notices that came with them, and schedules what is due
 /// next.
-void deliver(pointer self, engine::time_point now) {
+void deliver_lease(key_pointer self, engine::time_point now) {
   auto& s = self->state;
   for (auto& message : s.out) {
     const auto node = s.nodes.find(message.node);
@@ -23,22 +23,22 @@ void deliver(pointer self, engine::time_point now) {
 }
 
 /// A dispatcher that replaces another starts anew, without the calls and the demand of the old one.
-void learn_node(pointer self, const std::string& node, engine::time_point now) {
+void learn_node(key_pointer self, const std::string& node, engine::time_point now) {
   if (self->state.nodes.learn(self, node)) self->state.machine->forget_node(node, now);
 }
 
-void drop_nodes(pointer self, const caf::actor_addr& ended) {
+void drop_nodes(key_pointer self, const caf::actor_addr& ended) {
   auto& s = self->state;
   const auto now = taken(self);
   for (const auto& node : s.nodes.drop(ended)) s.machine->forget_node(node, now);
   s.machine->advance(now, s.out);
-  deliver(self, now);
+  deliver_lease(self, now);
 }
 
 }  // namespace
 
-key_actor::behavior_type key(pointer self, std::string name, key_settings settings, const key_heritage& from,
-                             const mailbox_depths_ptr& depths) {
+key_actor::behavior_type key(key_pointer self, std::string name, key_settings settings,
+                             const key_heritage& from, const mailbox_depths_ptr& depths) {
   self->state.mailbox = {depths, &mailbox_depths::keys};
   std::random_device seed;
   // Small enough never to run over.
@@ -53,26 +53,26 @@ key_actor::behavior_type key(pointer self, std::string name, key_settings settin
         learn_node(self, request.node, now);
         if (!self->state.nodes.find(request.node)) return;  // what it was granted would be lost
         self->state.machine->request(request, now, self->state.out);
-        deliver(self, now);
+        deliver_lease(self, now);
       },
       [=](const engine::lease_report& report) {
         const auto now = taken(self);
         learn_node(self, report.node, now);
         self->state.machine->report(report, now, self->state.out);
-        deliver(self, now);
+        deliver_lease(self, now);
       },
       [=](const key_settings& changed) {
         const auto now = taken(self);
         auto& s = self->state;
         s.machine->reconfigure(changed.limits, changed.margin, changed.quarantine, now, s.out);
-        deliver(self, now);
+        deliver_lease(self, now);
       },
       [=](const use_question&) { return self->state.machine->export_use(taken(self)); },
       [=](const tick& t) {
         const auto now = taken(self);
         if (!self->state.wakeup.rings(t)) return;
         self->state.machine->advance(now, self->state.out);
-        deliver(self, now);
+        deliver_lease(self, now);
       },
   };
 }

@@ -8,7 +8,7 @@ namespace millrace::actors {
 
 namespace {
 
-using pointer = store_actor::stateful_pointer<store_state>;
+using store_pointer = store_actor::stateful_pointer<store_state>;
 using storage::answer_store;
 using result = answer_store::write_result;
 using namespace std::chrono_literals;
@@ -22,7 +22,7 @@ engine::wall_time wall() {
   return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
 }
 
-void measure(pointer self, bool always) {
+void measure(store_pointer self, bool always) {
   auto& s = self->state;
   const auto now = wall();
   if (!always && now - s.measured < measure_every) return;
@@ -34,7 +34,7 @@ void measure(pointer self, bool always) {
 }
 
 /// Turns the layer off; whoever would ask or write does without.
-void turn_off(pointer self, std::string_view why) {
+void turn_off(store_pointer self, std::string_view why) {
   auto& s = self->state;
   const auto now = self->clock().now();
   if (s.seen->on.exchange(false)) {
@@ -44,16 +44,16 @@ void turn_off(pointer self, std::string_view why) {
   s.retry.set(self, now + pause_after_failure, now);
 }
 
-void turn_on(pointer self) {
+void turn_on(store_pointer self) {
   if (!self->state.seen->on.exchange(true)) engine::log_event(engine::log_level::info, "cache_disk_on", {});
 }
 
-void judge(pointer self, result r) {
+void judge(store_pointer self, result r) {
   if (r == result::no_space) turn_off(self, "the disk is full");
   if (r == result::failed) turn_off(self, "the disk does not serve");
 }
 
-disk_answer look_up(pointer self, const disk_question& q) {
+disk_answer look_up(store_pointer self, const disk_question& q) {
   auto& s = self->state;
   disk_answer answer{q.id, false, {}};
   engine::cached_answer_ptr entry;
@@ -73,7 +73,7 @@ disk_answer look_up(pointer self, const disk_question& q) {
   return answer;
 }
 
-void write(pointer self, const disk_batch& batch) {
+void write(store_pointer self, const disk_batch& batch) {
   auto& s = self->state;
   const auto n = static_cast<std::int64_t>(batch.entries.size());
   const result r = s.seen->on ? s.store->write(batch.entries) : result::busy;
@@ -83,7 +83,7 @@ void write(pointer self, const disk_batch& batch) {
 
 }  // namespace
 
-store_actor::behavior_type store(pointer self, answer_store* owned, engine::disk_state* seen,
+store_actor::behavior_type store(store_pointer self, answer_store* owned, engine::disk_state* seen,
                                  const mailbox_depths_ptr& depths) {
   auto& s = self->state;
   s.store.reset(owned);

@@ -17,7 +17,7 @@ class use_reader {
   std::optional<engine::key_use> read(const std::string& key);
 
  private:
-  caf::scoped_actor self_;
+  caf::actor_system& system_;
   directory_actor directory_;
 };
 

@@ -7,7 +7,7 @@ namespace millrace::engine {
 namespace {
 
 /// Half a second of resolution keeps a limited client below 3 KiB.
-constexpr window_shape minute{.span = 60s, .slot = 500ms, .margin = 0s, .ahead = 0s};
+constexpr window_shape client_minute{.span = 60s, .slot = 500ms, .margin = 0s, .ahead = 0s};
 constexpr window_shape one_hour{.span = 3600s, .slot = 30s, .margin = 0s, .ahead = 0s};
 
 }  // namespace
@@ -34,11 +34,11 @@ void client_limits::reconfigure(const std::vector<client_config>& clients) {
     if (std::min({c.rpm, c.tpm, c.rph, c.route_rpm}) == unlimited) continue;
     client_state& state = kept[c.id];
     if (const auto old = clients_.find(c.id); old != clients_.end()) state = std::move(old->second);
-    configure(state.requests, c.rpm, minute);
+    configure(state.requests, c.rpm, client_minute);
     configure(state.hour, c.rph, one_hour);
-    configure(state.tokens, c.tpm, minute);
+    configure(state.tokens, c.tpm, client_minute);
     state.route_rpm = c.route_rpm;
-    for (auto& [route, l] : state.routes) configure(l, c.route_rpm, minute);
+    for (auto& [route, l] : state.routes) configure(l, c.route_rpm, client_minute);
     if (c.route_rpm == unlimited) state.routes.clear();
   }
   clients_ = std::move(kept);
@@ -53,7 +53,7 @@ client_charge client_limits::charge(name_id client, std::uint8_t route, std::int
   std::optional<limit>* on_route = nullptr;
   if (state.route_rpm != unlimited && route < max_routes) {
     on_route = &state.routes[route];
-    configure(*on_route, state.route_rpm, minute);
+    configure(*on_route, state.route_rpm, client_minute);
   }
 
   time_point when = now;
@@ -73,7 +73,7 @@ client_charge client_limits::charge(name_id client, std::uint8_t route, std::int
     }
     if (state.tokens) state.tokens->add(tokens, now);
   } else if (!result.too_large) {
-    result.retry_after = when == time_point::max() ? duration(minute.span) : when - now;
+    result.retry_after = when == time_point::max() ? duration(client_minute.span) : when - now;
   }
   result.windows = {tightest(state, on_route, now), describe(state.tokens, now)};
   return result;

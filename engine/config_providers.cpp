@@ -12,7 +12,6 @@ constexpr size_t max_providers = 256;
 constexpr size_t max_targets = 32;  // the router orders no more candidates for one request
 constexpr size_t max_fallbacks = 32;
 constexpr size_t max_model_name_bytes = 256;
-constexpr double max_usd = 1e6;
 constexpr std::int64_t max_size_tokens = 1'000'000'000;
 
 /// A model's name is any printable text, since providers use `/`, `:` and `@` in theirs; `*` is for our

@@ -26,6 +26,8 @@ inline constexpr size_t max_reference_bytes = 64 << 10;
 inline constexpr size_t max_config_entries = 10'000;
 /// Largest count that can be configured: sums of a few of them still fit 64 bits.
 inline constexpr std::int64_t max_count = 1'000'000'000'000'000;
+/// Of a price for a million tokens.
+inline constexpr double max_usd = 1e6;
 
 /// "; did you mean `x`?" when a candidate is near `word`, else empty.
 std::string suggestion(std::string_view word, const std::vector<std::string>& candidates);

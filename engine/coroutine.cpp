@@ -2,36 +2,69 @@
 
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <utility>
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <spdlog/spdlog.h>
+#include <boost/asio/dispatch.hpp>
 
 namespace millrace::engine {
 
 namespace {
 
+using coroutine = yield::callee_type;
+using bound_handler = boost::asio::executor_binder<void (*)(), boost::asio::io_context::executor_type>;
+
 void nothing() {}
+
+/// What Boost.Coroutine asks for stacks. Never destroyed: coroutines may end after everything static has.
+stack_pool& stacks() {
+  static auto& pool = *new stack_pool;
+  return pool;
+}
+
+struct pooled_stack {
+  static void allocate(boost::coroutines::stack_context& context, std::size_t bytes) {
+    context.sp = stacks().take();
+    context.size = bytes;
+  }
+  static void deallocate(boost::coroutines::stack_context& context) { stacks().give(context.sp); }
+};
+
+/// What boost::asio::spawn does, which does not let its stacks be chosen.
+struct started {
+  started(boost::asio::io_context& context, std::function<void(yield)> f)
+      // Binding to the context's bare executor is what avoids a strand.
+      : handler(boost::asio::executor_arg_t{}, context.get_executor(), &nothing), body(std::move(f)) {}
+
+  bound_handler handler;
+  std::function<void(yield)> body;
+  std::weak_ptr<coroutine> self;
+};
+
+void begin(std::shared_ptr<started> s) {
+  const auto main = [s](yield::caller_type& caller) {
+    const auto kept = s;  // The lambda ends with the coroutine, and before its stack does.
+    try {
+      kept->body(yield(kept->self, caller, kept->handler));
+    } catch (const std::exception& e) {
+      spdlog::error("coroutine ended by an exception: {}", e.what());
+    }
+  };
+  const boost::coroutines::attributes wish(coroutine_stack_bytes);
+  const auto made = std::make_shared<coroutine>(main, wish, pooled_stack());
+  s->self = made;
+  s.reset();
+  (*made)();
+}
 
 }  // namespace
 
-void start_coroutine(boost::asio::io_context& context, std::function<void(yield)> body,
-                     std::size_t stack_bytes) {
-  // Binding to the context's bare executor is what avoids the strand.
-  boost::asio::executor_binder<void (*)(), boost::asio::io_context::executor_type> handler(
-      boost::asio::executor_arg_t{}, context.get_executor(), &nothing);
-  boost::asio::spawn(
-      std::move(handler),
-      [body = std::move(body)](yield y) {
-        try {
-          body(y);
-        } catch (const std::exception& e) {
-          spdlog::error("coroutine ended by an exception: {}", e.what());
-        }
-      },
-      boost::coroutines::attributes(stack_bytes));
+void start_coroutine(boost::asio::io_context& context, std::function<void(yield)> body) {
+  boost::asio::dispatch(context, [s = std::make_shared<started>(context, std::move(body))] { begin(s); });
 }
 
 void trim_stack(const void* outermost) {

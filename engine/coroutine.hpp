@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <functional>
 
 #include <boost/asio/async_result.hpp>
@@ -9,6 +8,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/spawn.hpp>
 
+#include "engine/stack_pool.hpp"
+
 namespace millrace::engine {
 
 /// A stackful coroutine of one I/O thread. Bound to the plain executor of the thread's io_context: with the
@@ -16,20 +17,14 @@ namespace millrace::engine {
 using yield = boost::asio::basic_yield_context<
     boost::asio::executor_binder<void (*)(), boost::asio::io_context::executor_type>>;
 
-/// Stack of a request's coroutine. Only touched pages count as resident memory; the deepest known path
-/// (handler, JSON, logging, TLS) stays well below half of it.
-inline constexpr std::size_t coroutine_stack_bytes = 128 * 1024;
-
 /// Starts a coroutine on `context`, which must have one thread (so it makes no strand); at once when called
 /// from that thread. Not named `spawn`, because a lambda would then choose boost's through its argument. What
 /// `body` throws is logged and ends it. A suspended coroutine must never be destroyed: make it return before
 /// its context goes.
-void start_coroutine(boost::asio::io_context& context, std::function<void(yield)> body,
-                     std::size_t stack_bytes = coroutine_stack_bytes);
+void start_coroutine(boost::asio::io_context& context, std::function<void(yield)> body);
 
 /// Gives back to the system what the calling coroutine's stack touched deeper than it is now: for a wait that
-/// may be long. `outermost`: address of a local variable of the coroutine's body; its stack has
-/// `coroutine_stack_bytes`.
+/// may be long. `outermost`: address of a local variable of the coroutine's body.
 void trim_stack(const void* outermost);
 
 /// Suspends the coroutine until the function that `park` is given is called: once, from any thread, and never

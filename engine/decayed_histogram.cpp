@@ -10,15 +10,11 @@ namespace {
 /// After so many half-lives the weights are brought back to scale, long before doubles overflow.
 constexpr double max_growth = 30;
 
-double seconds(duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
 }  // namespace
 
 void decayed_histogram::add(double value, time_point now) {
   if (samples_ == 0) landmark_ = now;
-  double age = seconds(now - landmark_) / seconds(half_life_);
+  double age = seconds_of(now - landmark_) / seconds_of(half_life_);
   if (age > max_growth) {
     const double factor = std::exp2(-age);
     for (double& weight : weights_) weight *= factor;

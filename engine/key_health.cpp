@@ -15,7 +15,7 @@ constexpr duration longest_cooldown = 60s;
 /// A probe whose call brought no verdict on the key, because the provider failed, is repeated after this.
 constexpr duration verdict_patience = 60s;
 
-duration unasked_cooldown(int strikes) {
+duration unasked_key_cooldown(int strikes) {
   duration d = first_cooldown;
   for (int i = 1; i < strikes && d < longest_cooldown; ++i) d *= 2;
   return std::min(d, longest_cooldown);
@@ -98,7 +98,7 @@ bool key_health::cool(const key_event& e, time_point now) {
   if (length <= duration::zero()) {
     // Calls that were in flight together fail together: they are one strike.
     if (c.strikes == 0 || c.until <= now) ++c.strikes;
-    length = unasked_cooldown(c.strikes);
+    length = unasked_key_cooldown(c.strikes);
   }
   const time_point until = std::max(c.until, now + length);
   return std::exchange(c.until, until) != until;

@@ -7,8 +7,9 @@ namespace millrace::engine {
 
 namespace {
 
-constexpr window_shape minute{.span = 60s, .slot = 250ms, .margin = 0s, .ahead = key_machine::lease_life};
-constexpr window_shape whole_day{.span = 24h, .slot = 6min, .margin = 0s, .ahead = key_machine::lease_life};
+constexpr window_shape paced_minute{
+    .span = 60s, .slot = 250ms, .margin = 0s, .ahead = key_machine::lease_life};
+constexpr window_shape paced_day{.span = 24h, .slot = 6min, .margin = 0s, .ahead = key_machine::lease_life};
 /// An answer whose request limit takes longer to reset speaks of the day, not of the minute.
 constexpr duration longest_minute_reset = 2min;
 /// Larger demands are cut to these; they keep sums far from overflow.
@@ -18,7 +19,7 @@ constexpr std::int64_t most_tokens = 1'000'000'000'000'000;
 /// The honest guess where nobody can know: calls of other requests have to end first.
 constexpr duration call_guess = 1s;
 /// Instead of "never" in messages.
-constexpr duration never = 24h;
+constexpr duration no_look = 24h;
 
 window_shape with_margin(window_shape shape, duration margin) {
   shape.margin = margin;
@@ -37,11 +38,11 @@ key_machine::key_machine(std::string name, const key_limits& limits, duration ma
     : name_(std::move(name)),
       limits_(limits),
       quarantine_for_(quarantine_for),
-      requests_(limits.rpm, with_margin(minute, margin), paced_window::pacing::even, now),
-      input_(limits.tpm_input, with_margin(minute, margin), paced_window::pacing::even, now),
-      output_(limits.tpm_output, with_margin(minute, margin), paced_window::pacing::even, now),
-      total_(limits.tpm, with_margin(minute, margin), paced_window::pacing::even, now),
-      day_(limits.rpd, with_margin(whole_day, margin), paced_window::pacing::none, now),
+      requests_(limits.rpm, with_margin(paced_minute, margin), paced_window::pacing::even, now),
+      input_(limits.tpm_input, with_margin(paced_minute, margin), paced_window::pacing::even, now),
+      output_(limits.tpm_output, with_margin(paced_minute, margin), paced_window::pacing::even, now),
+      total_(limits.tpm, with_margin(paced_minute, margin), paced_window::pacing::even, now),
+      day_(limits.rpd, with_margin(paced_day, margin), paced_window::pacing::none, now),
       others_until_(from.others_until),
       next_lease_(from.first_lease),
       not_before_(now) {
@@ -294,7 +295,7 @@ duration key_machine::next_permit(const node_state* n, time_point now) {
   }
   time_point when = std::max(when_ready(wanted, now), others_until_);
   if (in_line) when = std::max({when, health_.ready_at(n->demand.target), now + min_wakeup});
-  return when == time_point::max() ? never : std::max(when - now, duration::zero());
+  return when == time_point::max() ? no_look : std::max(when - now, duration::zero());
 }
 
 time_point key_machine::when_ready(const portion& wanted, time_point now) {

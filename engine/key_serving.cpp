@@ -22,12 +22,9 @@ token_count scaled(const token_count& whole, double part) {
           static_cast<std::int64_t>(static_cast<double>(whole.output) * part)};
 }
 
-token_count minus(const token_count& a, const token_count& b) {
+/// Not below zero.
+token_count less(const token_count& a, const token_count& b) {
   return {std::max<std::int64_t>(a.input - b.input, 0), std::max<std::int64_t>(a.output - b.output, 0)};
-}
-
-token_count plus(const token_count& a, const token_count& b) {
-  return {a.input + b.input, a.output + b.output};
 }
 
 }  // namespace
@@ -84,7 +81,7 @@ bool key_machine::serve_node(node_state& n, std::int64_t nodes_left, time_point 
   if (still_waiting == 0 && d.permits > d.waiting) {
     const portion stock = for_stock(d, p, now);
     p.permits += stock.permits;
-    p.tokens = plus(p.tokens, stock.tokens);
+    p.tokens = p.tokens + stock.tokens;
   }
   grant(n, p, false, now, out);
   if (still_waiting == 0) {
@@ -93,7 +90,7 @@ bool key_machine::serve_node(node_state& n, std::int64_t nodes_left, time_point 
   }
   d.waiting = still_waiting;
   d.permits -= p.permits;
-  d.tokens = minus(d.tokens, p.tokens);
+  d.tokens = less(d.tokens, p.tokens);
   // Of those behind the head only the sum is known.
   d.head = {d.tokens.input / d.permits, d.tokens.output / d.permits};
   return true;
@@ -104,7 +101,7 @@ key_machine::portion key_machine::for_waiting(const lease_request& d, room r, st
   portion p{.permits = std::min(d.waiting, r.permits), .tokens = d.tokens};
   if (p.permits < d.permits) {
     const double part = static_cast<double>(p.permits - 1) / static_cast<double>(d.permits - 1);
-    p.tokens = plus(d.head, scaled(minus(d.tokens, d.head), part));
+    p.tokens = d.head + scaled(less(d.tokens, d.head), part);
   }
   const double fits = r.part(p.tokens);
   if (fits == 1 && nodes_left == 1) return p;
@@ -139,7 +136,7 @@ key_machine::portion key_machine::for_stock(const lease_request& d, const portio
   portion p{.permits = std::min(d.permits - d.waiting, r.permits), .tokens = {}};
   if (p.permits <= 0) return {};
   const double part = static_cast<double>(p.permits) / static_cast<double>(d.permits - d.waiting);
-  p.tokens = scaled(minus(d.tokens, waiting.tokens), part);
+  p.tokens = scaled(less(d.tokens, waiting.tokens), part);
   const double fits = r.part(p.tokens);
   p.permits = static_cast<std::int64_t>(static_cast<double>(p.permits) * fits);
   p.tokens = scaled(p.tokens, fits);

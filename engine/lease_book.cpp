@@ -12,13 +12,6 @@ namespace {
 constexpr size_t max_hints = 4;
 constexpr size_t max_events = 64;
 
-token_count plus(const token_count& a, const token_count& b) {
-  return {a.input + b.input, a.output + b.output};
-}
-token_count minus(const token_count& a, const token_count& b) {
-  return {a.input - b.input, a.output - b.output};
-}
-
 /// With one limit for both sorts, only the sum matters and the book keeps it as input.
 token_count as_limited(const token_count& t, const key_limits& limits) {
   return limits.tpm == unlimited ? t : token_count{t.total(), 0};
@@ -40,7 +33,7 @@ void lease_book::add(const lease_grant& g, time_point now) {
   }
   if (leases_.size() >= max_leases) pop_front(now);
   permits_ += l.permits;
-  tokens_ = plus(tokens_, l.tokens);
+  tokens_ = tokens_ + l.tokens;
   const auto before = [](const lease& a, const lease& b) {
     return a.probe != b.probe ? a.probe : a.until < b.until;
   };
@@ -80,11 +73,11 @@ bool lease_book::take(const token_count& need, time_point now, permit_draw& out)
 /// Moves `permits` and up to `need` tokens out of `l` into `out`, and lowers `need`.
 void lease_book::draw(lease& l, std::int64_t permits, token_count& need, permit_draw& out) {
   const token_count part{std::min(l.tokens.input, need.input), std::min(l.tokens.output, need.output)};
-  need = minus(need, part);
+  need = need - part;
   l.permits -= permits;
-  l.tokens = minus(l.tokens, part);
+  l.tokens = l.tokens - part;
   permits_ -= permits;
-  tokens_ = minus(tokens_, part);
+  tokens_ = tokens_ - part;
   out.pieces[out.count++] = {l.id, permits, part, l.until};
   out.probe = out.probe || l.probe;
   out.until = std::min(out.until, l.until);
@@ -103,12 +96,12 @@ void lease_book::give_back(const permit_draw& d, time_point now) {
       continue;
     }
     permits_ += p.permits;
-    tokens_ = plus(tokens_, p.tokens);
+    tokens_ = tokens_ + p.tokens;
     const auto same =
         std::find_if(leases_.begin(), leases_.end(), [&](const lease& x) { return x.id == p.lease; });
     if (same != leases_.end()) {
       same->permits += p.permits;
-      same->tokens = plus(same->tokens, p.tokens);
+      same->tokens = same->tokens + p.tokens;
     } else {
       leases_.push_front(l);
     }
@@ -124,7 +117,7 @@ void lease_book::used(const permit_draw& d, time_point at, time_point now) {
     use& u = used_.back();
     u.at = std::max(u.at, at);  // later than it was is what a sliding window may err to
     u.permits += p.permits;
-    u.tokens = plus(u.tokens, p.tokens);
+    u.tokens = u.tokens + p.tokens;
   }
   tell(now, used_.size() >= max_pending ? duration{} : report_delay);
 }
@@ -137,7 +130,7 @@ void lease_book::pop_front(time_point now) {
   const lease l = leases_.front();
   leases_.pop_front();
   permits_ -= l.permits;
-  tokens_ = minus(tokens_, l.tokens);
+  tokens_ = tokens_ - l.tokens;
   give_up(l, now);
 }
 
@@ -151,9 +144,9 @@ void lease_book::drop_above(std::int64_t keep, time_point now) {
       part.tokens = {l.tokens.input / l.permits * surplus, l.tokens.output / l.permits * surplus};
     }
     l.permits -= part.permits;
-    l.tokens = minus(l.tokens, part.tokens);
+    l.tokens = l.tokens - part.tokens;
     permits_ -= part.permits;
-    tokens_ = minus(tokens_, part.tokens);
+    tokens_ = tokens_ - part.tokens;
     if (l.permits == 0) leases_.pop_back();
     give_up(part, now);
   }
@@ -167,7 +160,7 @@ void lease_book::give_up(const lease& l, time_point now) {
   if (l.permits == 0 && l.tokens == token_count{}) return;
   if (!returned_.empty() && returned_.back().lease == l.id) {
     returned_.back().permits += l.permits;
-    returned_.back().tokens = plus(returned_.back().tokens, l.tokens);
+    returned_.back().tokens = returned_.back().tokens + l.tokens;
   } else {
     returned_.push_back({l.id, l.permits, l.tokens});
   }
@@ -180,7 +173,7 @@ void lease_book::finished(time_point now) {
 }
 
 void lease_book::debt(const token_count& d, time_point now) {
-  debt_ = plus(debt_, d);
+  debt_ = debt_ + d;
   tell(now);
 }
 

@@ -22,6 +22,12 @@ struct token_count {
   std::int64_t total() const { return input + output; }
   bool operator==(const token_count&) const = default;
 };
+inline token_count operator+(const token_count& a, const token_count& b) {
+  return {a.input + b.input, a.output + b.output};
+}
+inline token_count operator-(const token_count& a, const token_count& b) {
+  return {a.input - b.input, a.output - b.output};
+}
 template <class Inspector>
 auto inspect(Inspector& f, token_count& x) {
   return f(x.input, x.output);

@@ -35,8 +35,8 @@ const Histogram::BucketBoundaries overhead_buckets = {0.00001, 0.000025, 0.00005
 
 const Histogram::BucketBoundaries confidence_buckets = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1};
 
-double seconds(duration d) {
-  return std::max(0.0, std::chrono::duration<double>(d).count());
+double positive_seconds(duration d) {
+  return std::max(0.0, seconds_of(d));
 }
 
 /// The names of one configuration, which alone become label values.
@@ -328,17 +328,17 @@ void metrics::request_done(const request_record& r) {
   const request_series& s = it->second;
 
   s.requests->Increment();
-  s.duration->Observe(seconds(r.total));
-  s.overhead->Observe(seconds(r.overhead));
+  s.duration->Observe(positive_seconds(r.total));
+  s.overhead->Observe(positive_seconds(r.overhead));
   if (r.client_gone) s.gone->Increment();
   if (s.cache != nullptr) s.cache->Increment();
   if (s.complexity != nullptr) s.complexity->Increment();
   if (s.degraded != nullptr) s.degraded->Increment();
   if (s.hedges != nullptr) s.hedges->Increment();
   // Whoever asked for a permit, granted or not; others never waited.
-  if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(seconds(r.waited));
+  if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(positive_seconds(r.waited));
   if (s.first_token == nullptr) return;
-  if (r.first_token > duration::zero()) s.first_token->Observe(seconds(r.first_token));
+  if (r.first_token > duration::zero()) s.first_token->Observe(positive_seconds(r.first_token));
   if (r.retries > 0) s.retries->Increment(r.retries);
   if (r.fallback) s.fallbacks->Increment();
 }
@@ -351,7 +351,7 @@ void metrics::attempt_done(const attempt_record& r) {
   if (it == cache.attempts.end()) it = cache.attempts.emplace(cache.key, impl_->find(r)).first;
   const attempt_series& s = it->second;
   s.attempts->Increment();
-  s.duration->Observe(seconds(r.total));
+  s.duration->Observe(positive_seconds(r.total));
   const auto count = [](Counter* counter, std::int64_t n) {
     if (counter != nullptr && n > 0) counter->Increment(static_cast<double>(n));
   };

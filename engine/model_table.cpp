@@ -10,7 +10,6 @@
 namespace millrace::engine {
 namespace {
 
-constexpr double max_usd = 1e6;
 constexpr std::int64_t max_tokens = 1'000'000'000;
 const std::vector<std::string> vendors = {"openai", "anthropic", "gemini"};
 

@@ -20,10 +20,6 @@ constexpr std::int64_t unpaced_part = 50;
 /// Guesses never exceed this; it keeps the arithmetic of times far from overflow.
 constexpr double longest_guess_seconds = 1e6;
 
-double seconds(duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
 duration after(double s) {
   const double bounded = std::clamp(s, 0.0, longest_guess_seconds);
   return std::chrono::ceil<duration>(std::chrono::duration<double>(bounded));
@@ -112,7 +108,7 @@ window_use paced_window::export_use(duration unheard, time_point now) {
   } else {
     // The bucket bounds what goes in any time, whatever expires or is given back meanwhile.
     refresh(1, now);
-    result.soon = static_cast<std::int64_t>(std::max(level_, 0.0) + mean_rate() * seconds(unheard)) + 1;
+    result.soon = static_cast<std::int64_t>(std::max(level_, 0.0) + mean_rate() * seconds_of(unheard)) + 1;
   }
   result.soon = std::clamp<std::int64_t>(result.soon, 0, std::max<std::int64_t>(limit_, 0));
   return result;
@@ -164,7 +160,7 @@ double paced_window::used_fraction(time_point now) {
 }
 
 void paced_window::refresh(std::int64_t need, time_point now) {
-  level_ += mean_rate() * seconds(now - accrued_at_);
+  level_ += mean_rate() * seconds_of(now - accrued_at_);
   accrued_at_ = now;
   next_unit_ = std::max(next_unit_, std::min(need, limit_));
   const bool due = stale_ || now - computed_at_ >= slot_ / computed_per_slot;
@@ -179,12 +175,12 @@ void paced_window::refresh(std::int64_t need, time_point now) {
 void paced_window::recompute(time_point now) {
   stale_ = false;
   computed_at_ = now;
-  const double cycle = seconds(window_.cycle());
+  const double cycle = seconds_of(window_.cycle());
   const double kept = kept_part * mean_rate();
   double due = static_cast<double>(limit_ - window_.total(now)) + static_cast<double>(unit_);
   burst_ = due;
   window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
-    const double in = seconds(expiry - now);
+    const double in = seconds_of(expiry - now);
     // Leases are counted at the end of their life and may be there for longer than a cycle.
     if (in >= cycle) return;
     burst_ = std::min(burst_, due - kept * in);
@@ -208,7 +204,7 @@ double paced_window::full() const {
 }
 
 double paced_window::mean_rate() const {
-  return static_cast<double>(limit_) / seconds(window_.cycle());
+  return static_cast<double>(limit_) / seconds_of(window_.cycle());
 }
 
 }  // namespace millrace::engine

@@ -20,7 +20,7 @@ double price(const target_config& t, std::int64_t input_tokens, std::int64_t out
   return t.input_usd * static_cast<double>(input_tokens) + t.output_usd * static_cast<double>(output_tokens);
 }
 
-std::int64_t output_estimate(const route_request& r) {
+std::int64_t expected_output(const route_request& r) {
   return r.output_tokens >= 0 ? r.output_tokens : target_stats::default_output_tokens;
 }
 
@@ -111,11 +111,11 @@ void router::add_model(const config& c, size_t model, engine::strategy s, const 
     e.tried = std::find(request.tried.begin(), request.tried.end(), target.name) != request.tried.end();
     e.quality = target.quality;
     e.fits = fits_context(target.context_tokens, request.input_tokens, request.output_tokens);
-    e.cost = price(target, request.input_tokens, output_estimate(request));
+    e.cost = price(target, request.input_tokens, expected_output(request));
     e.speed_class = 0;
     if (view.stats != nullptr) {
       e.in_flight = view.stats->in_flight();
-      e.seconds = view.stats->expected_seconds(output_estimate(request));
+      e.seconds = view.stats->expected_seconds(expected_output(request));
       if (view.stats->measured(request.now)) {
         e.speed_class = 1;
       } else if (e.in_flight > 0) {

@@ -5,19 +5,13 @@
 
 namespace millrace::engine {
 
-namespace {
-
-double seconds(duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void target_stats::record(const call_measure& m, time_point now) {
   if (m.total > duration::zero()) {
     const time_point newest = ever_measured_ ? std::max(now, last_) : now;
     if (ever_measured_) {
-      const double factor = std::exp2(-seconds(newest - last_) / seconds(half_life));
+      const double factor = std::exp2(-seconds_of(newest - last_) / seconds_of(half_life));
       first_token_.decay(factor);
       total_.decay(factor);
       generated_tokens_ *= factor;
@@ -33,12 +27,12 @@ void target_stats::record(const call_measure& m, time_point now) {
 }
 
 void target_stats::learn_speed(const call_measure& m) {
-  const double total = seconds(m.total);
+  const double total = seconds_of(m.total);
   total_.add(total);
-  if (m.first_token > duration::zero()) first_token_.add(seconds(m.first_token));
+  if (m.first_token > duration::zero()) first_token_.add(seconds_of(m.first_token));
   if (m.output_tokens <= 0) return;
   // A call that was not streamed waited for its first token as long as others do.
-  const double waited = m.first_token > duration::zero() ? seconds(m.first_token) : first_token_.value();
+  const double waited = m.first_token > duration::zero() ? seconds_of(m.first_token) : first_token_.value();
   generated_tokens_ += static_cast<double>(m.output_tokens);
   generating_seconds_ += std::max(total - waited, 0.0);
 }

@@ -9,4 +9,8 @@ using clock = std::chrono::steady_clock;
 using time_point = clock::time_point;
 using duration = clock::duration;
 
+inline double seconds_of(duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+
 }  // namespace millrace::engine

@@ -6,12 +6,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr window_shape minute{.span = 60s, .slot = 1s, .margin = 0s, .ahead = 0s};
-constexpr window_shape whole_day{.span = 24h, .slot = 30min, .margin = 0s, .ahead = 0s};
+constexpr window_shape metered_minute{.span = 60s, .slot = 1s, .margin = 0s, .ahead = 0s};
+constexpr window_shape metered_day{.span = 24h, .slot = 30min, .margin = 0s, .ahead = 0s};
 
 }  // namespace
 
-use_meter::use_meter() : requests_(minute), input_(minute), output_(minute), day_(whole_day) {}
+use_meter::use_meter()
+    : requests_(metered_minute), input_(metered_minute), output_(metered_minute), day_(metered_day) {}
 
 void use_meter::sent(const token_count& reserved, time_point at, time_point now) {
   requests_.add(1, at, now);

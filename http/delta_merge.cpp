@@ -12,7 +12,7 @@ constexpr std::array<std::string_view, 5> naming_keys = {"\"role\"", "\"id\"", "
                                                          "\"format\""};
 
 /// What is between the quotes or brackets.
-std::string_view inside(std::string_view literal) {
+std::string_view unquoted(std::string_view literal) {
   return literal.substr(1, literal.size() - 2);
 }
 
@@ -46,7 +46,7 @@ bool merged_value::merge_at(json_scanner& piece, arrays how, int depth) {
   const std::string_view literal = piece.value();
   if (literal.empty()) return false;
   if (first == '[') return merge_array(literal, how, depth);
-  if (first == '"') return merge_text(inside(literal));
+  if (first == '"') return merge_text(unquoted(literal));
   if (literal == "null") {
     if (kind_ == kind::none) kind_ = kind::null;
     return true;
@@ -70,7 +70,7 @@ bool merged_value::merge_object(json_scanner& piece, arrays how, int depth) {
 }
 
 bool merged_value::merge_array(std::string_view literal, arrays how, int depth) {
-  const std::string_view elements = json_trim(inside(literal));
+  const std::string_view elements = json_trim(unquoted(literal));
   if (elements.empty()) return kind_ == kind::indexed || become(kind::list);
   if (how == arrays::appended) {
     if (!become(kind::list)) return false;

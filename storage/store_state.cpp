@@ -9,7 +9,7 @@
 namespace millrace::storage {
 namespace {
 
-constexpr std::int64_t version = 1;
+constexpr std::int64_t state_version = 1;
 constexpr std::string_view context = "millrace cache state";
 
 using name = std::optional<std::string>;
@@ -32,7 +32,7 @@ std::string encode_state(const store_state& state) {
   msgpack::sbuffer buffer;
   msgpack::packer out(buffer);
   out.pack_map(3);
-  out.pack("v").pack(version);
+  out.pack("v").pack(state_version);
   out.pack("longest_ttl").pack(static_cast<std::int64_t>(state.longest_ttl.count()));
   out.pack("purged").pack_array(static_cast<std::uint32_t>(state.purged.rules().size()));
   for (const auto& [scope, at] : state.purged.rules()) {
@@ -50,7 +50,7 @@ std::optional<store_state> decode_state(std::string_view record) {
   try {
     const auto handle = parse_map(payload);
     const auto& map = handle.get();
-    if (number_at(map, "v") != version) return std::nullopt;
+    if (number_at(map, "v") != state_version) return std::nullopt;
     store_state state;
     state.longest_ttl = std::chrono::milliseconds(number_at(map, "longest_ttl"));
     for (const auto& rule : at(map, "purged").as<std::vector<msgpack::object>>()) {

@@ -9,7 +9,7 @@
 namespace millrace::storage {
 namespace {
 
-constexpr std::int64_t version = 1;
+constexpr std::int64_t usage_version = 1;
 constexpr unsigned byte_bits = 8;
 
 using engine::usage_counts;
@@ -75,7 +75,7 @@ std::string encode_usage(std::string_view key, const usage_counts& counts) {
   msgpack::sbuffer buffer;
   msgpack::packer out(buffer);
   out.pack_map(fields.size() + 2);
-  out.pack("v").pack(version);
+  out.pack("v").pack(usage_version);
   for (const count_field& f : fields) out.pack(f.name).pack(counts.*f.count);
   out.pack("nano_usd").pack(counts.cost.nano());
   return seal(key, {buffer.data(), buffer.size()});
@@ -87,7 +87,7 @@ bool decode_usage(std::string_view key, std::string_view record, usage_counts& c
   try {
     const auto handle = parse_map(payload);
     const auto& map = handle.get();
-    if (number_at(map, "v") != version) return false;
+    if (number_at(map, "v") != usage_version) return false;
     for (const count_field& f : fields) counts.*f.count = number_at(map, f.name);
     counts.cost = engine::money::of_nano(number_at(map, "nano_usd"));
     return true;

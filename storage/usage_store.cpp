@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t mib = 1UL << 20U;
+constexpr std::uint64_t store_mib = 1UL << 20U;
 
 rocksdb::Options options(rocksdb::Env* env) {
   rocksdb::Options o;
@@ -21,25 +21,25 @@ rocksdb::Options options(rocksdb::Env* env) {
   o.create_if_missing = true;
   o.paranoid_checks = true;
   // The same few rows are written every second, and each version stays in memory until the buffer is flushed.
-  o.write_buffer_size = mib / 4;
+  o.write_buffer_size = store_mib / 4;
   o.max_write_buffer_number = 2;
-  o.max_total_wal_size = 16 * mib;
+  o.max_total_wal_size = 16 * store_mib;
   o.compression = rocksdb::kZSTD;
   o.max_open_files = 64;
   o.max_background_jobs = 2;
   o.info_log_level = rocksdb::WARN_LEVEL;
-  o.max_log_file_size = mib;
+  o.max_log_file_size = store_mib;
   o.keep_log_file_num = 2;
   o.stats_dump_period_sec = 0;
   o.stats_persist_period_sec = 0;
   rocksdb::BlockBasedTableOptions tables;
-  tables.block_cache = rocksdb::NewLRUCache(4 * mib);
+  tables.block_cache = rocksdb::NewLRUCache(4 * store_mib);
   tables.format_version = 5;
   o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(tables));
   return o;
 }
 
-std::string make_private(const std::string& path) {
+std::string make_directory(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return {};
   fs::create_directories(path, error);
@@ -55,7 +55,7 @@ usage_store::~usage_store() = default;
 
 usage_store::opened usage_store::open(const std::string& path, rocksdb::Env* env) {
   opened out;
-  out.note = make_private(path);
+  out.note = make_directory(path);
   if (!out.note.empty()) return out;
   rocksdb::DB* raw = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(options(env), path, &raw);

@@ -12,7 +12,7 @@ namespace {
 using engine::log_event;
 using engine::log_level;
 
-constexpr std::chrono::seconds period{1};
+constexpr std::chrono::seconds write_period{1};
 
 engine::day_number today() {
   return engine::day_of(
@@ -63,7 +63,7 @@ usage_keeper::state usage_keeper::look() const {
 
 void usage_keeper::run() {
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, period, [this] { return closed_; })) {
+  while (!wake_.wait_for(lock, write_period, [this] { return closed_; })) {
     lock.unlock();
     save();
     lock.lock();

@@ -9,7 +9,7 @@
 namespace millrace::http {
 namespace {
 
-const std::string member = ",\"cache_control\":" + std::string(anthropic_cache_mark);
+const std::string mark_member = ",\"cache_control\":" + std::string(anthropic_cache_mark);
 
 /// The last element of an array, as written; empty when there is none.
 json_literal last_element(json_literal array) {
@@ -23,7 +23,7 @@ json_literal last_element(json_literal array) {
 
 /// Puts the mark behind the last member of an object that has some.
 body_edit mark_object(std::string_view body, json_literal object) {
-  return {static_cast<std::size_t>(object.data() - body.data()) + object.size() - 1, 0, member};
+  return {static_cast<std::size_t>(object.data() - body.data()) + object.size() - 1, 0, mark_member};
 }
 
 std::optional<body_edit> mark_tools(std::string_view body, json_literal tools) {
@@ -38,7 +38,7 @@ std::optional<body_edit> mark_system(std::string_view body, json_literal system)
     body_edit edit;
     edit.offset = static_cast<std::size_t>(system.data() - body.data());
     edit.length = system.size();
-    edit.text.append(R"([{"type":"text","text":)").append(system).append(member).append("}]");
+    edit.text.append(R"([{"type":"text","text":)").append(system).append(mark_member).append("}]");
     return edit;
   }
   const json_literal last = last_element(system);

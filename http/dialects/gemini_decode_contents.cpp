@@ -17,10 +17,6 @@ struct gemini_contents_reader::raw_part {
 
 namespace {
 
-bool starts_with(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
 bool is_empty_text(const chat_part& part) {
   return part.kind == part_kind::text && json_is_blank(part.text);
 }
@@ -152,7 +148,7 @@ bool gemini_contents_reader::read_inline_data(chat_part& part, std::string_view 
   if (part.media_type.empty()) return reader_.missing(prefix + "mimeType");
   if (!gemini_media_kind(part.media_type, part.kind)) return reader_.unsupported(prefix + "mimeType");
   std::string text;
-  if (starts_with(part.media_type, "text/") && base64_decode(part.data, text) && valid_utf8(text)) {
+  if (part.media_type.starts_with("text/") && base64_decode(part.data, text) && valid_utf8(text)) {
     std::string literal;
     json_quote(text, literal);
     part.text = reader_.keep(std::move(literal));
@@ -172,7 +168,7 @@ bool gemini_contents_reader::read_file_data(chat_part& part) {
   });
   if (!fine) return false;
   if (part.url.empty()) return reader_.missing("fileData.fileUri");
-  const bool is_web = starts_with(part.url, "https://") || starts_with(part.url, "http://");
+  const bool is_web = part.url.starts_with("https://") || part.url.starts_with("http://");
   // Only Google can read what was uploaded to it.
   if (!is_web || part.url.find("generativelanguage.googleapis.com") != std::string_view::npos)
     return reader_.unsupported("fileData.fileUri");

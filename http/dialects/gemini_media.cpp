@@ -8,10 +8,6 @@
 namespace millrace::http {
 namespace {
 
-bool starts_with(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
 constexpr std::array<std::pair<std::string_view, std::string_view>, 17> endings = {{
     {"png", "image/png"},
     {"jpg", "image/jpeg"},
@@ -35,10 +31,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 17> endings 
 }  // namespace
 
 bool gemini_media_kind(std::string_view media_type, part_kind& kind) {
-  if (starts_with(media_type, "video/")) return false;
-  kind = starts_with(media_type, "image/")   ? part_kind::image
-         : starts_with(media_type, "audio/") ? part_kind::audio
-                                             : part_kind::document;
+  if (media_type.starts_with("video/")) return false;
+  kind = media_type.starts_with("image/")   ? part_kind::image
+         : media_type.starts_with("audio/") ? part_kind::audio
+                                            : part_kind::document;
   return true;
 }
 
@@ -59,8 +55,8 @@ std::string_view media_type_of_url(std::string_view url) {
 bool is_gemini_3(std::string_view model) {
   constexpr std::string_view models = "models/";
   constexpr std::string_view prefix = "gemini-";
-  if (starts_with(model, models)) model.remove_prefix(models.size());
-  if (!starts_with(model, prefix)) return false;
+  if (model.starts_with(models)) model.remove_prefix(models.size());
+  if (!model.starts_with(prefix)) return false;
   model.remove_prefix(prefix.size());
   const size_t digits = std::min(model.find_first_not_of("0123456789"), model.size());
   return digits > 1 || (digits == 1 && model.front() >= '3');

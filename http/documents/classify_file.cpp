@@ -20,7 +20,7 @@ namespace {
 
 using engine::answer;
 using engine::api_error;
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 constexpr std::string_view route = "/classify_file";
 /// A request whose leaders all failed for reasons of their own does the work itself after so many.
@@ -74,16 +74,16 @@ double rounded(double value) {
 
 /// What is the same for whoever sends the document: all of the answer but its last members.
 std::string lasting_part(const classification& k, const document& d) {
-  json out = {{"classification", k.label},
-              {"confidence", rounded(k.confidence)},
-              {"provider_used", k.provider},
-              {"model", k.upstream_model},
-              {"upgraded", k.upgraded},
-              {"industry", d.industry->name},
-              {"document_type", to_string(d.type)},
-              {"pages", k.pages},
-              {"pages_seen", k.pages_seen}};
-  json tokens = {{"input", k.input_tokens}, {"output", k.output_tokens}};
+  ordered_json out = {{"classification", k.label},
+                      {"confidence", rounded(k.confidence)},
+                      {"provider_used", k.provider},
+                      {"model", k.upstream_model},
+                      {"upgraded", k.upgraded},
+                      {"industry", d.industry->name},
+                      {"document_type", to_string(d.type)},
+                      {"pages", k.pages},
+                      {"pages_seen", k.pages_seen}};
+  ordered_json tokens = {{"input", k.input_tokens}, {"output", k.output_tokens}};
   if (k.image_tokens_before > 0) {
     tokens["images_before"] = k.image_tokens_before;
     tokens["images_after"] = k.image_tokens_after;

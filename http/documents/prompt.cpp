@@ -9,7 +9,7 @@ namespace millrace::http::documents {
 
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 std::string joined(const std::vector<std::string>& labels) {
   std::string out;
@@ -32,7 +32,7 @@ std::string instructions(const engine::industry_config& industry, bool again) {
 }
 
 /// Where a provider can hold a model to a schema, there is nothing to go wrong.
-json schema(const engine::industry_config& industry) {
+ordered_json schema(const engine::industry_config& industry) {
   return {{"type", "json_schema"},
           {"json_schema",
            {{"name", "classification"},
@@ -46,7 +46,7 @@ json schema(const engine::industry_config& industry) {
               {"additionalProperties", false}}}}}};
 }
 
-json image_part(const page_image& page) {
+ordered_json image_part(const page_image& page) {
   std::string url = "data:image/jpeg;base64,";
   url.reserve(url.size() + page.jpeg.size() / 3 * 4 + 4);
   base64_encode(page.jpeg, url);
@@ -64,18 +64,18 @@ std::string_view beginning_of(std::string_view text, std::size_t bytes) {
 std::string classification_prompt(const engine::documents_config& d, const engine::industry_config& industry,
                                   std::string_view model, const std::vector<page_image>& pages,
                                   std::string_view text, bool again) {
-  json content = json::array();
+  ordered_json content = ordered_json::array();
   for (const page_image& page : pages) content.push_back(image_part(page));
   if (pages.empty())
     content.push_back({{"type", "text"}, {"text", beginning_of(text, max_prompt_text_bytes)}});
-  const json body = {{"model", model},
-                     {"messages",
-                      {{{"role", "system"}, {"content", instructions(industry, again)}},
-                       {{"role", "user"}, {"content", std::move(content)}}}},
-                     {"max_tokens", d.max_tokens},
-                     {"temperature", d.temperature},
-                     {"response_format", schema(industry)}};
-  return body.dump(-1, ' ', false, json::error_handler_t::replace);
+  const ordered_json body = {{"model", model},
+                             {"messages",
+                              {{{"role", "system"}, {"content", instructions(industry, again)}},
+                               {{"role", "user"}, {"content", std::move(content)}}}},
+                             {"max_tokens", d.max_tokens},
+                             {"temperature", d.temperature},
+                             {"response_format", schema(industry)}};
+  return body.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 }  // namespace millrace::http::documents

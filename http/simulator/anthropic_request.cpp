@@ -267,7 +267,7 @@ void anthropic_reader::read_system() {
 namespace {
 
 /// Versions are dates; newer SDKs send newer ones.
-bool is_version(std::string_view text) {
+bool is_anthropic_version(std::string_view text) {
   constexpr std::string_view form = "dddd-dd-dd";
   if (text.size() != form.size() || text < "2023") return false;
   for (std::size_t i = 0; i < form.size(); ++i) {
@@ -285,7 +285,7 @@ bool read_anthropic_question(route_kind route, const http_request& request, ques
     error = rejected("anthropic-version: header is required").error();
     return false;
   }
-  if (!is_version(request.anthropic_version)) {
+  if (!is_anthropic_version(request.anthropic_version)) {
     error = rejected("anthropic-version: \"" + std::string(request.anthropic_version) +
                      "\" is not a valid version. Use \"2023-06-01\".")
                 .error();

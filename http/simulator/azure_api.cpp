@@ -16,7 +16,7 @@ using engine::route_kind;
 constexpr std::string_view version_form = "dddd-dd-dd";
 
 /// A date, and `-preview` or another word behind it.
-bool is_version(std::string_view text) {
+bool is_azure_version(std::string_view text) {
   if (text.size() < version_form.size()) return false;
   for (size_t i = 0; i < version_form.size(); ++i) {
     const bool digit = text[i] >= '0' && text[i] <= '9';
@@ -119,7 +119,7 @@ class azure_dialect_of_simulator final : public dialect {
 
 bool azure_dialect_of_simulator::read(route_kind route, const http_request& request, question& q,
                                       api_error& error) const {
-  if (!is_version(version_of(request.query))) {
+  if (!is_azure_version(version_of(request.query))) {
     error = gateway_error(404, "404", "Resource not found");
     return false;
   }

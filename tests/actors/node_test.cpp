@@ -266,10 +266,29 @@ TEST(node, TheDirectoryTakesItsHomesWithIt) {
   EXPECT_TRUE(caf::actor_cast<caf::abstract_actor*>(key)->getf(caf::abstract_actor::is_terminated_flag));
 }
 
-TEST(node, AStaleTickIsIgnored) {
+TEST(alarm, OneTickServesForEveryDueTimeThatIsNotBeforeIt) {
+  const engine::time_point start(1h);
   alarm a;
+  const auto far = a.arm(start + 24h);
+  ASSERT_TRUE(far);
+  // Due times move to and fro, as they do with every request: the far tick stays the only one of its kind.
+  for (int i = 1; i <= 1000; ++i) {
+    const auto near = a.arm(start + i * 1s);
+    ASSERT_TRUE(near);
+    EXPECT_FALSE(a.arm(start + i * 1s + 1ms));
+    EXPECT_TRUE(a.rings(*near));
+    EXPECT_FALSE(a.rings(*near));
+    EXPECT_FALSE(a.arm(start + 24h));
+  }
+  EXPECT_TRUE(a.rings(*far));
+  EXPECT_TRUE(a.arm(start + 25h));
+  EXPECT_FALSE(a.arm(engine::time_point::max()));
+}
+
+TEST(alarm, AnothersTickIsIgnored) {
+  alarm a;
+  a.arm(engine::time_point(1h));
   EXPECT_FALSE(a.rings(tick{7}));
-  EXPECT_TRUE(a.rings(tick{0}));
 }
 
 }  // namespace
