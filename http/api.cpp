@@ -143,13 +143,9 @@ bool read_path(route_kind kind, bool streamed, const edge_request& r, engine::re
   return false;
 }
 
-answer complete(api_services& services, route_kind kind, bool streamed, const edge_request& r,
-                engine::yield y) {
-  const auto& thread = services.threads[r.thread];
-  plain_request plain(services, r);
-  engine::call c;
-  c.config = thread.config;
-  c.route = kind;
+/// Fills in what every call has, with its configuration there; the refusal, when the client is unknown or
+/// wishes what there is not.
+std::optional<answer> begin_call(const edge_request& r, plain_request& plain, engine::call& c) {
   c.received = r.received;
   c.gone = &r.gone;
   c.client = authenticate(*c.config, r);
@@ -157,6 +153,20 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
   plain.set_client(*c.client);
   api_error error;
   if (!read_wishes(r, c, error)) return plain.refuse(error);
+  c.id = plain.id();
+  c.body = r.body;
+  return std::nullopt;
+}
+
+answer complete(api_services& services, route_kind kind, bool streamed, const edge_request& r,
+                engine::yield y) {
+  const auto& thread = services.threads[r.thread];
+  plain_request plain(services, r);
+  engine::call c;
+  c.config = thread.config;
+  c.route = kind;
+  if (auto refusal = begin_call(r, plain, c)) return std::move(*refusal);
+  api_error error;
   if (!read_path(kind, streamed, r, c.facts, error)) return plain.refuse(error);
   if (!all_formats().of(kind).read_request(kind, r.body, c.facts, error)) return plain.refuse(error);
   const auto model = engine::find_model(*c.config, c.facts.model);
@@ -173,8 +183,6 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
   c.model = *model;
   if (!apply_model(r, has_prompt(kind), c, error)) return plain.refuse(error);
   if (kind == route_kind::count_tokens && !counts_tokens(c)) return plain.finish(token_count(c.facts));
-  c.id = plain.id();
-  c.body = r.body;
   const std::string chosen = c.model.model == c.asked ? std::string() : question_model(c);
   c.key =
       request_key(kind, c.client->tenant, chosen.empty() ? c.facts.model : chosen, c.private_only, r.body);
@@ -189,20 +197,13 @@ answer classify(api_services& services, const edge_request& r, engine::yield y) 
   plain_request plain(services, r);
   engine::call c;
   c.config = thread.config;
-  c.received = r.received;
-  c.gone = &r.gone;
-  c.client = authenticate(*c.config, r);
-  if (!c.client) return plain.refuse(invalid_key());
-  plain.set_client(*c.client);
-  api_error error;
-  if (!read_wishes(r, c, error)) return plain.refuse(error);
+  if (auto refusal = begin_call(r, plain, c)) return std::move(*refusal);
   c.private_only = c.private_only || c.client->private_data;
   if (const auto model = engine::find_model(*c.config, c.config->documents.model)) {
     c.model = *model;
+    api_error error;
     if (!apply_model(r, false, c, error)) return plain.refuse(error);
   }
-  c.id = plain.id();
-  c.body = r.body;
   if (r.has_header("traceparent")) c.forwarded.emplace_back("traceparent", r.header("traceparent"));
   return documents::classify_file(*thread.pipeline, services.documents, std::move(c),
                                   r.header("content-type"), r.query, y);
