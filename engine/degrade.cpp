@@ -130,8 +130,8 @@ bool is_outage(const api_error& e) {
 degrade_step answer_in_outage(const pipeline::ports& ports, const call& c, const api_error& error,
                               answer& out, answer_source& source, yield y) {
   if (!is_outage(error)) return degrade_step::none;
-  if (give_stale(ports, c, out, source)) return degrade_step::stale;
   if (!keys_refused(error) && give_builtin(ports, c, out, source, y)) return degrade_step::local;
+  if (give_stale(ports, c, out, source)) return degrade_step::stale;
   return give_text(ports, c, out) ? degrade_step::text : degrade_step::none;
 }
 

@@ -45,8 +45,8 @@ degrade_step step_of(const config& c, const model_config& model, std::string_vie
 /// Not because of what the client sent or may use, nor because the configuration names nobody.
 bool is_outage(const api_error& error);
 
-/// The answer of last resort to `c`, which failed with `error`, as its model and its client allow: an expired
-/// one, else one of the builtin provider, else the template. `none`: `error` is no outage or there is
+/// The answer of last resort to `c`, which failed with `error`, as its model and its client allow: one of the
+/// builtin provider, else an expired one, else the template. `none`: `error` is no outage or there is
 /// nothing, and `out` is untouched. `source`: who gave the answer.
 ///
 /// The builtin provider is not asked for embeddings, since vectors of another kind would spoil whatever they

@@ -6,8 +6,10 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "engine/answer_headers.hpp"
+#include "engine/degrade.hpp"
 #include "http/builtin/label_choice.hpp"
 #include "http/dialects/formats.hpp"
 #include "http/documents/answer_reader.hpp"
@@ -108,16 +110,38 @@ void read_headers(const engine::answer& a, classification& out) {
 }
 
 /// No model gave this answer: it is what the model's `degrade` has for an outage, or the builtin provider's,
-/// which sees no pictures. The words of the document say more.
+/// which sees no pictures. The words of the document say more. A fallback's answer is a model's.
 bool is_stand_in(const engine::answer& a, const engine::config& c) {
-  if (!header(a, "x-millrace-degraded").empty()) return true;
-  const auto name = header(a, "x-millrace-provider");
-  return std::any_of(c.providers.begin(), c.providers.end(), [&](const engine::provider_config& p) {
-    return p.kind == engine::provider_kind::builtin && p.name == name;
-  });
+  const auto step = header(a, "x-millrace-degraded");
+  if (step == to_string(engine::degrade_step::stale) || step == to_string(engine::degrade_step::text))
+    return true;
+  const auto found =
+      std::find_if(c.providers.begin(), c.providers.end(),
+                   [name = header(a, "x-millrace-provider")](const auto& p) { return p.name == name; });
+  return found == c.providers.end() || found->kind == engine::provider_kind::builtin;
+}
+
+/// Reads a refusal that is the client's own affair, its budget or its limit, as this node tells it of the
+/// model's call.
+bool read_own_refusal(const engine::answer& a, api_error& error) {
+  if ((a.status != 402 && a.status != 429) || !header(a, "x-millrace-provider").empty()) return false;
+  const auto body = nlohmann::json::parse(a.body, nullptr, false);
+  if (!body.is_object() || !body.contains("error") || !body["error"].is_object()) return false;
+  const auto text = [&told = body["error"]](const char* name) {
+    const auto found = told.find(name);
+    return found != told.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  error = {a.status, text("type"), text("code"), text("message"), {}, {}, false};
+  error.retry_after = std::chrono::seconds(number_in<std::int64_t>(header(a, "retry-after")));
+  error.no_retry = header(a, "x-should-retry") == "false";
+  return is_own_refusal(error.code);
 }
 
 }  // namespace
+
+bool is_own_refusal(std::string_view code) {
+  return code == "budget_exceeded" || code == "rate_limit_exceeded";
+}
 
 bool classifier::run(const document& d, classification& out, api_error& error, engine::yield y) {
   const bool has_model = !config_.model.empty();
@@ -233,6 +257,7 @@ classifier::asked classifier::ask(const document& d, const render_result& opened
       error = engine::deadline_error();
       return asked::ended;
     }
+    if (read_own_refusal(a, error)) return asked::ended;
     if (a.status != 200 || is_stand_in(a, *like_.config)) return asked::no_answer;
     const chat_verdict said = read_classification(a.body, d.industry->labels);
     out.input_tokens += said.input_tokens;

@@ -48,6 +48,10 @@ struct classification {
   engine::duration upstream{};  ///< spent waiting for permits and providers
 };
 
+/// Whether an error's code says that the client's own budget is spent or its own limit reached: of the
+/// model's call, which is made for the client.
+bool is_own_refusal(std::string_view code);
+
 /// Finds the label of a document: opens it in a process of its own, asks the configured model (once more when
 /// its answer is of no use), and in the last resort goes by the words. One request; `gone` is what ends it.
 class classifier {
@@ -57,7 +61,8 @@ class classifier {
              engine::cancellation& gone)
       : pipeline_(pipeline), desk_(desk), like_(like), config_(like.config->documents), gone_(gone) {}
 
-  /// False with `error` for a document that cannot be opened, or a request that ended first.
+  /// False with `error` for a document that cannot be opened, a client that may ask no more, or a request
+  /// that ended first.
   bool run(const document& d, classification& out, engine::api_error& error, engine::yield y);
 
  private:

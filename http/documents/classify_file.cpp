@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/answer_headers.hpp"
+#include "engine/degrade.hpp"
 #include "engine/known_answer.hpp"
 #include "http/dialects/formats.hpp"
 #include "http/documents/document_call.hpp"
@@ -108,7 +109,9 @@ class document_request {
   bool from_others(const engine::shared_answer_ptr& flight, answer& out, engine::yield y);
   answer tell(const engine::cached_answer& entry, std::string_view word, const classification* made);
   answer refuse(const api_error& error);
-  answer finish(answer a, std::string_view outcome);
+  answer finish(answer a, std::string_view outcome,
+                engine::degrade_step counted = engine::degrade_step::none);
+  engine::degrade_step step_of(const engine::cached_answer& entry) const;
   engine::cached_answer_ptr entry_of(std::string body, const classification& k, bool good) const;
   void keep(const engine::cached_answer_ptr& entry);
 
@@ -194,7 +197,8 @@ answer document_request::lead(const std::shared_ptr<document_call>& call, engine
     return tell(*entry, call_.cache_word, &made);
   }
   elsewhere_ += made.upstream;
-  const bool personal = error.code == "deadline_exceeded" || error.code == "client_gone";
+  const bool personal =
+      error.code == "deadline_exceeded" || error.code == "client_gone" || is_own_refusal(error.code);
   answer refused = refuse(error);
   result->status = refused.status;
   for (const auto& h : refused.headers) {
@@ -254,8 +258,22 @@ answer document_request::tell(const engine::cached_answer& entry, std::string_vi
         std::chrono::duration_cast<std::chrono::seconds>(ports_.time.wall() - entry.stored_at).count();
     a.headers.emplace_back("age", std::to_string(std::max<std::int64_t>(0, age)));
   }
+  const auto step = step_of(entry);
+  if (step != engine::degrade_step::none) a.headers.emplace_back("x-millrace-degraded", to_string(step));
   const bool by_words = made && made->provider == "builtin";
-  return finish(std::move(a), !made ? word : by_words ? "builtin" : "model");
+  // A fallback's answer is counted with the model's call.
+  return finish(std::move(a),
+                !made      ? word
+                : by_words ? "builtin"
+                           : "model",
+                by_words ? step : engine::degrade_step::none);
+}
+
+engine::degrade_step document_request::step_of(const engine::cached_answer& entry) const {
+  if (!entry.fallback) return engine::degrade_step::none;
+  if (entry.provider == "builtin") return engine::degrade_step::local;
+  const engine::config& c = *call_.config;
+  return engine::step_of(c, c.models[call_.model.model], entry.provider, entry.fallback);
 }
 
 answer document_request::refuse(const api_error& error) {
@@ -263,7 +281,7 @@ answer document_request::refuse(const api_error& error) {
 }
 
 /// Counts and logs the request. What it cost is in the record of the model's call, a request of its own.
-answer document_request::finish(answer a, std::string_view outcome) {
+answer document_request::finish(answer a, std::string_view outcome, engine::degrade_step counted) {
   const auto total = ports_.time.now() - call_.received;
   const auto overhead = std::chrono::duration_cast<std::chrono::microseconds>(total - elsewhere_);
   a.headers.emplace_back("x-request-id", call_.id);
@@ -284,6 +302,7 @@ answer document_request::finish(answer a, std::string_view outcome) {
   r.overhead = total - elsewhere_;
   r.queue = call_.queue();
   r.cache = call_.cache_word;
+  r.degraded = to_string(counted);
   ports_.watch.request_done(r);
   desk_.metrics.done(to_string(document_.type), outcome, static_cast<std::int64_t>(document_.bytes.size()));
   return a;

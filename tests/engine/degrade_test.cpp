@@ -228,6 +228,18 @@ TEST_F(Degrade, TheBuiltinProviderStandsInButIsNeverKept) {
   EXPECT_EQ(step(streamed), "local");
 }
 
+TEST_F(Degrade, TheBuiltinProviderComesBeforeAnExpiredAnswer) {
+  configure(24h, {}, true);
+  know();
+  w.time.time += 90min;
+  outage();
+  const auto& c = ask();
+  w.feed("{builtin}", 1);
+  w.finish(upstream_failure::none, 1);
+  EXPECT_EQ(c.got, "{builtin}");
+  EXPECT_EQ(step(c), "local");
+}
+
 TEST_F(Degrade, TheBuiltinProviderDoesNotHideKeysThatAreRefused) {
   configure(0h, {}, true);
   outage(verdict::keys_unusable);

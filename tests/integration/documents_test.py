@@ -274,6 +274,40 @@ class WithModel(TestCase):
         self.assertEqual((answer.status, said["classification"], said["provider_used"]), (200, "bank_statement", "builtin"))
         self.assertEqual(answer.header("x-millrace-fallback"), "true")
 
+    def test_the_words_are_told_to_be_a_degraded_answer(self):
+        node = self.node_for(lambda r, c: reply(500, '{"error":{"message":"down"}}'))
+        answer = send(node.port, sample("statement.pdf"))
+        self.assertEqual(answer.header("x-millrace-degraded"), "local")
+        self.assertEqual(node.metric("millrace_degraded_total", model="sorter", step="local"), 1)
+
+    def test_a_fallback_is_a_model(self):
+        down = self.own(RecordingUpstream(lambda r, c: reply(500, '{"error":{"message":"down"}}')))
+        self.upstream = self.own(RecordingUpstream(lambda r, c: verdict("bank_statement")))
+        config = with_model(down)
+        config["providers"]["second"] = provider(self.upstream.base_url, "k2")
+        config["models"]["spare"] = {"targets": [target("second", "other")]}
+        for change in ({"fallbacks": ["spare"]}, {"targets": [target("cloud", "small"), target("second", "other")]}):
+            config["models"]["sorter"] = {**with_model(down)["models"]["sorter"], "strategy": "weighted", **change}
+            with Gateway(config) as node, self.subTest(change):
+                answer = send(node.port, sample("statement.pdf"))
+                said = answer.json()
+                self.assertEqual((said["classification"], said["provider_used"]), ("bank_statement", "second"))
+                if "fallbacks" in change:
+                    self.assertEqual((answer.header("x-millrace-degraded"), said["attempts"]), ("fallback", 2))
+                self.assertTrue(send(node.port, sample("statement.pdf")).json()["cached"])
+
+    def test_a_spent_budget_is_told(self):
+        self.upstream = self.own(RecordingUpstream(lambda r, c: verdict("invoice")))
+        config = with_model(self.upstream)
+        config["auth"] = {"keys": [{"name": n, "secret": n, "tenant": "t", **more} for n, more in (
+            ("poor", {"budget_usd": {"day": 0.000001}}), ("rich", {}))]}
+        node = self.own(Gateway(config))
+        ask = lambda who: send(node.port, b"Total: 7", headers={"Authorization": f"Bearer {who}"})
+        refused = ask("poor")
+        self.assertEqual((refused.status, refused.json()["error"]["code"]), (402, "budget_exceeded"))
+        self.assertEqual(self.upstream.count(), 0)
+        self.assertEqual(ask("rich").json()["provider_used"], "cloud")
+
     def test_a_stand_in_is_no_model(self):
         self.upstream = self.own(RecordingUpstream(lambda r, c: reply(500, '{"error":{"message":"down"}}')))
         config = with_model(self.upstream)
