@@ -181,6 +181,7 @@ struct encode_options {
   bool mark_prompt_cache = false;
   /// OpenAI's own API: `max_completion_tokens`, which many that speak its dialect do not know.
   bool newest_names = false;
+  bool thinks = true;    ///< false: no model of the provider thinks before it answers
   std::int64_t now = 0;  ///< UNIX time, seconds
 };
 
