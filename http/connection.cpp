@@ -29,6 +29,7 @@ constexpr std::string_view no_event = "\n";
 constexpr std::string_view no_event_chunk = "1\r\n\n\r\n";
 
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
+constexpr std::string_view anthropic_routes = "/v1/messages";
 constexpr auto overload_pause = std::chrono::seconds(1);
 
 constexpr fault body_too_large{refusal::request_too_large, "the body is too large; send a smaller one"};
@@ -46,6 +47,15 @@ std::string sentence(std::string_view phrase) {
   std::string out(phrase);
   if (!out.empty() && out[0] >= 'a' && out[0] <= 'z') out[0] = static_cast<char>(out[0] - 'a' + 'A');
   return out += '.';
+}
+
+/// Anthropic's SDKs look for the request's id under another name than OpenAI's.
+void name_request_again(engine::header_list& headers) {
+  std::string id;
+  for (const auto& [name, value] : headers) {
+    if (name == "x-request-id") id = value;
+  }
+  if (!id.empty()) headers.emplace_back("request-id", id);
 }
 
 void clear(std::string& s) {
@@ -371,6 +381,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   bool keep = in_.head.keep_alive && !a.close && !thread_.draining && !(a.stream && old);
   bool written = false;
   if (!cancelled) {
+    if (in_.head.path.starts_with(anthropic_routes)) name_request_again(a.headers);
     add_cors(in_.head.fields, config_->cors_origins, a.headers);
     output out(*this, a, comment_for(a, old), y);
     written = thread_.writer.write(a, {without_body, old, keep, thread_.date()}, out) && socket_.flush(y);

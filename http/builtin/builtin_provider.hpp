@@ -17,7 +17,7 @@ struct reply {
 /// - /chat/completions with a JSON schema that has a property with an `enum` of texts: label_choice.hpp picks
 ///   one for the user's text, and a property `confidence` says how sure that is.
 /// - /chat/completions otherwise: sentences of the request that are most like its last question, and a word
-///   that no model answered. Plain or streamed.
+///   that no model answered. Plain or streamed. Of a request that asks for more, builtin_chat.hpp tells so.
 /// `now`: UNIX time, seconds. Pure; the same request has the same answer.
 reply answer(std::string_view path, std::string_view body, std::int64_t now);
 

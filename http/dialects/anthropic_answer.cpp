@@ -160,6 +160,20 @@ bool decode_anthropic_answer(std::string_view body, chat_answer& out) {
   return true;
 }
 
+/// A stream hands on the text of a call's arguments, whatever it is, and clients see that it is no JSON; here
+/// they must be an object, and any that the model did not write would be run. So such an answer is none, as
+/// it is where a stream is put together, and whoever is asked next may do better. Where the tokens ran out
+/// that would be in vain: `max_tokens` says why the call is missing.
+bool fit_anthropic_answer(chat_answer& answer) {
+  const auto is_broken = [](const chat_part& part) {
+    return part.kind == part_kind::tool_call && !part.arguments.empty() && !is_json_object(part.arguments);
+  };
+  const auto broken = std::remove_if(answer.parts.begin(), answer.parts.end(), is_broken);
+  if (broken != answer.parts.end() && answer.finish != finish_reason::length) return false;
+  answer.parts.erase(broken, answer.parts.end());
+  return true;
+}
+
 void encode_anthropic_answer(const chat_answer& answer, const encode_options& options, std::string& out) {
   out += "{\"id\":";
   json_quote(answer.id.empty() ? "msg_" + std::to_string(options.now) : std::string(answer.id), out);

@@ -10,6 +10,7 @@ class anthropic_format final : public chat_format {
   bool decode_request(std::string_view body, chat_request& out, engine::api_error& error) const override {
     return decode_anthropic_request(body, out, error);
   }
+  bool fit(chat_answer& answer) const override { return fit_anthropic_answer(answer); }
   void encode_answer(const chat_answer& answer, const encode_options& options,
                      std::string& out) const override {
     encode_anthropic_answer(answer, options, out);

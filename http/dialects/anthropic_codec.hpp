@@ -16,6 +16,8 @@ bool decode_anthropic_request(std::string_view body, chat_request& out, engine::
 bool encode_anthropic_request(const chat_request& request, const encode_options& options, std::string& out,
                               std::vector<std::string>& dropped, engine::api_error& error);
 bool decode_anthropic_answer(std::string_view body, chat_answer& out);
+/// See chat_client_format::fit.
+bool fit_anthropic_answer(chat_answer& answer);
 void encode_anthropic_answer(const chat_answer& answer, const encode_options& options, std::string& out);
 std::unique_ptr<delta_source> decode_anthropic_stream();
 std::unique_ptr<delta_sink> encode_anthropic_stream(const encode_options& options);

@@ -44,7 +44,7 @@ struct chat_part {
   std::string_view name;          ///< of a tool; of a document its title or file name
   std::string_view id;            ///< of a tool call; empty where the dialect has none
   std::string_view detail;        ///< of an image: OpenAI's `detail`; empty: not said
-  json_literal arguments;         ///< an object
+  json_literal arguments;         ///< an object; in answers whatever the model wrote
   std::vector<chat_part> result;  ///< text, images, documents
   bool failed = false;
   json_literal signature;      ///< a string
@@ -181,6 +181,7 @@ struct encode_options {
   bool mark_prompt_cache = false;
   /// OpenAI's own API: `max_completion_tokens`, which many that speak its dialect do not know.
   bool newest_names = false;
+  bool thinks = true;    ///< false: no model of the provider thinks before it answers
   std::int64_t now = 0;  ///< UNIX time, seconds
 };
 
@@ -192,6 +193,9 @@ class chat_client_format {
   /// Replaces `out`. False, with a 400 that names the field, for what is malformed or what only this dialect
   /// can say: then no other provider may get the request.
   virtual bool decode_request(std::string_view body, chat_request& out, engine::api_error& error) const = 0;
+  /// Whether the dialect can tell `answer`; where not, it is no answer. Takes out what it has no word for and
+  /// the client does not miss.
+  virtual bool fit(chat_answer& /*answer*/) const { return true; }
   /// Appends the whole answer, under `model` as the client calls it.
   virtual void encode_answer(const chat_answer& answer, const encode_options& options,
                              std::string& out) const = 0;

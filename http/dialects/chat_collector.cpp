@@ -92,9 +92,7 @@ void chat_collector::write(const piece& p) {
   part.id = answer_.keep(p.id);
   part.name = answer_.keep(p.name);
   part.arguments = answer_.keep(p.text.empty() ? "{}" : json_text(literal));
-  json_scanner scanner(part.arguments);
-  const bool object = scanner.peek() == '{' && !scanner.value().empty() && scanner.at_end();
-  failed_ = failed_ || !object;
+  failed_ = failed_ || !is_json_object(part.arguments);
 }
 
 const chat_answer* chat_collector::answer() {

@@ -1,5 +1,6 @@
 #include "http/dialects/formats.hpp"
 
+#include "http/builtin/builtin_chat.hpp"
 #include "http/dialects/answer_gist.hpp"
 #include "http/dialects/answer_text.hpp"
 #include "http/dialects/anthropic_chat.hpp"
@@ -41,6 +42,10 @@ provider_side at_openai() {
             out = without_dialect_headers(q.forwarded);
             add_openai_credentials(q.provider, q.key, out);
           }};
+}
+provider_side at_builtin() {
+  const provider_side openai_side = at_openai();
+  return {builtin_chat(), openai_side.native, openai_side.path, openai_side.add_headers};
 }
 provider_side at_anthropic() {
   return {anthropic_chat(), anthropic_passthrough(),
@@ -92,7 +97,7 @@ class formats final : public engine::wire_formats {
         if (route == route_kind::responses && provider.responses) return &responses_passthrough();
         return for_openai(route);
       case provider_kind::builtin:
-        return route == route_kind::completions ? nullptr : for_openai(route);
+        return for_builtin(route);
       case provider_kind::anthropic:
         return for_anthropic(route);
       case provider_kind::gemini:
@@ -122,6 +127,27 @@ class formats final : public engine::wire_formats {
         return &gemini_embeddings_at_openai();
       default:
         return nullptr;
+    }
+  }
+
+  static const engine::provider_dialect* for_builtin(route_kind route) {
+    static const translation from_openai(openai_clients(), at_builtin());
+    static const translation from_anthropic(anthropic_clients(), at_builtin());
+    static const translation from_gemini(gemini_clients(), at_builtin());
+    static const translation from_responses(responses_clients(), at_builtin());
+    switch (route) {
+      case route_kind::chat:
+        return &from_openai;  // no passthrough, which could not tell what it leaves out
+      case route_kind::messages:
+        return &from_anthropic;
+      case route_kind::generate:
+        return &from_gemini;
+      case route_kind::responses:
+        return &from_responses;
+      case route_kind::completions:
+        return nullptr;
+      default:
+        return for_openai(route);
     }
   }
 

@@ -21,10 +21,10 @@ namespace millrace::http {
 /// `generationConfig` | max tokens, temperature, top p, top k, penalties, seed, stop, JSON and schemas,
 /// candidateCount, logprobs, thinkingConfig (budget 0 off, level as effort) | Dropped: `safetySettings`,
 /// `labels`, `serviceTier`, `store`, `mediaResolution`, `partMetadata`, `enableEnhancedCivicAnswers`,
-/// `tools.functionDeclarations.response`, `...responseJsonSchema`. Without meaning elsewhere and not told:
-/// `propertyOrdering`, signatures of the user's parts. 400 `unsupported_field`: `cachedContent`, every other
-/// tool (`googleSearch`, `codeExecution`, ...), `executableCode` and its like, uploaded files and gs://
-/// addresses, video, audio by address, a `responseMimeType` but text/plain and application/json,
+/// `tools.functionDeclarations.response`, `...responseJsonSchema`, `propertyOrdering` of schemas. Without
+/// meaning elsewhere and not told: signatures of the user's parts. 400 `unsupported_field`: `cachedContent`,
+/// every other tool (`googleSearch`, `codeExecution`, ...), `executableCode` and its like, uploaded files and
+/// gs:// addresses, video, audio by address, a `responseMimeType` but text/plain and application/json,
 /// `responseModalities` but TEXT, `retrievalConfig`, whatever is not known.
 ///
 /// Requests of other clients, to Gemini

@@ -25,12 +25,15 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-/// Consumes a `Schema` and gives it as plain JSON schema.
-bool read_schema(gemini_reader& reader, std::string_view field, json_literal& into) {
+/// Consumes a `Schema` and gives it as plain JSON schema; notes in `out` what that cannot say.
+bool read_schema(gemini_reader& reader, std::string_view field, chat_request& out, json_literal& into) {
   json_literal schema;
   if (!reader.object(field, schema)) return false;
   std::string converted;
-  if (!gemini_schema_to_json_schema(schema, converted)) return reader.wrong_type(field, "a Schema");
+  bool unordered = false;
+  if (!gemini_schema_to_json_schema(schema, converted, unordered))
+    return reader.wrong_type(field, "a Schema");
+  if (unordered) drop(out, "propertyOrdering");
   into = reader.keep(std::move(converted));
   return true;
 }
@@ -93,7 +96,8 @@ bool config_reader::read_member(std::string_view key) {
   if (known) return true;
   if (is_gemini_field(key, "stopSequences")) return read_stops();
   if (is_gemini_field(key, "responseMimeType")) return reader_.text("responseMimeType", mime_type_);
-  if (is_gemini_field(key, "responseSchema")) return read_schema(reader_, "responseSchema", out_.schema);
+  if (is_gemini_field(key, "responseSchema"))
+    return read_schema(reader_, "responseSchema", out_, out_.schema);
   if (is_gemini_field(key, "responseJsonSchema") || key == "_responseJsonSchema")
     return reader_.object("responseJsonSchema", out_.schema);
   if (is_gemini_field(key, "responseModalities")) return read_modalities();
@@ -170,7 +174,7 @@ bool read_function(gemini_reader& reader, chat_request& out) {
   const bool fine = reader.members({}, [&](std::string_view key) {
     if (key == "name") return reader.text("name", tool.name);
     if (key == "description") return reader.string("description", tool.description);
-    if (key == "parameters") return read_schema(reader, "parameters", tool.parameters);
+    if (key == "parameters") return read_schema(reader, "parameters", out, tool.parameters);
     if (is_gemini_field(key, "parametersJsonSchema")) return reader.object("parametersJsonSchema", plain);
     // What it will return is a hint; only live sessions know other behaviours than waiting for it.
     if (key == "response" || is_gemini_field(key, "responseJsonSchema")) {

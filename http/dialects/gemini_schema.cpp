@@ -9,7 +9,8 @@ namespace {
 /// Converts one schema and those inside of it; their depth is bounded by the scanner's.
 class schema_converter {
  public:
-  schema_converter(json_literal schema, std::string& out) : scanner_(schema), out_(out) {}
+  schema_converter(json_literal schema, std::string& out, bool& unordered)
+      : scanner_(schema), out_(out), unordered_(unordered) {}
 
   bool convert() { return write_schema() && scanner_.at_end(); }
 
@@ -23,6 +24,7 @@ class schema_converter {
 
   json_scanner scanner_;
   std::string& out_;
+  bool& unordered_;
 };
 
 /// What JSON schema calls the type; numbers, null and the like are none.
@@ -108,6 +110,7 @@ bool schema_converter::write_member(std::string_view key) {
   const bool is_order = is_gemini_field(key, "propertyOrdering");
   json_literal value = scanner_.value();
   if (value.empty()) return false;
+  unordered_ = unordered_ || is_order;
   // "enum" is a format of Gemini's only.
   if (is_order || (is_format && value == "\"enum\"")) return true;
   if (is_example) {
@@ -178,8 +181,8 @@ void schema_converter::name(std::string_view member) {
 
 }  // namespace
 
-bool gemini_schema_to_json_schema(json_literal schema, std::string& out) {
-  return schema_converter(schema, out).convert();
+bool gemini_schema_to_json_schema(json_literal schema, std::string& out, bool& unordered) {
+  return schema_converter(schema, out, unordered).convert();
 }
 
 }  // namespace millrace::http

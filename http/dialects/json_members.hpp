@@ -52,6 +52,12 @@ inline bool is_string(json_literal literal) {
   return literal.size() >= 2 && literal.front() == '"';
 }
 
+/// Whether `text` is one JSON object and nothing else.
+inline bool is_json_object(std::string_view text) {
+  json_scanner scanner(text);
+  return scanner.peek() == '{' && !scanner.value().empty() && scanner.at_end();
+}
+
 /// A string literal without its quotes, still escaped.
 inline std::string_view inside(json_literal string) {
   return is_string(string) ? string.substr(1, string.size() - 2) : std::string_view();

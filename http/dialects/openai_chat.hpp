@@ -18,9 +18,9 @@
 /// is a 400: logit_bias, functions, audio output, web_search_options, hosted files, custom tools, ...
 ///
 /// Towards providers of this dialect: images in tool results follow in a user message of their own; dropped
-/// and told are thinking of earlier turns, cache_control, top_k, is_error of tool results; a 400 are
-/// documents by URL. A thinking budget becomes reasoning_effort: below 4096 tokens low, below 16384 medium,
-/// else high.
+/// and told are thinking of earlier turns, thinking that was switched off, cache_control, top_k, is_error of
+/// tool results; a 400 are documents by URL. A thinking budget becomes reasoning_effort: below 4096 tokens
+/// low, below 16384 medium, else high.
 namespace millrace::http {
 
 const chat_format& openai_chat();

@@ -26,11 +26,10 @@ bool read_call(json_literal literal, chat_answer& out) {
   part.kind = part_kind::tool_call;
   part.id = text_of(call[0], out);
   part.name = text_of(function[0], out);
-  part.arguments = text_of(function[1], out);
-  json_scanner scanner(part.arguments);
-  // What the model wrote may be no JSON, which only some dialects can say.
-  const bool object = scanner.peek() == '{' && !scanner.value().empty() && scanner.at_end();
-  if (!object) part.arguments = "{}";
+  // Some servers have the object itself here, not its text. What the model wrote may be no JSON: how that is
+  // told is the affair of the client's dialect, since a call that asks for nothing would be another one.
+  part.arguments = is_string(function[1]) ? text_of(function[1], out) : function[1];
+  if (json_trim(part.arguments).empty()) part.arguments = "{}";
   return !part.name.empty();
 }
 

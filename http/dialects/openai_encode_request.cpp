@@ -318,6 +318,9 @@ void request_encoder::write_limits() {
     }
     out_ += ']';
   }
+  // Which models take an effort of `none` or `minimal`, and which of the others think, this API does not
+  // tell.
+  if (r_.thinking == thinking_mode::off && r_.effort != "none" && options_.thinks) drop("thinking");
   if (!r_.effort.empty()) {
     out_ += ",\"reasoning_effort\":";
     json_quote(r_.effort, out_);

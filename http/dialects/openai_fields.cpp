@@ -59,9 +59,7 @@ bool openai_fields::read_flag(json_literal value, std::string_view name, bool& i
 bool openai_fields::read_arguments(json_literal text, const std::string& where, chat_part& call) {
   call.arguments = text_of(text, out_);
   if (json_trim(call.arguments).empty()) call.arguments = "{}";
-  json_scanner scanner(call.arguments);
-  const bool object = scanner.peek() == '{' && !scanner.value().empty() && scanner.at_end();
-  return object || invalid(where, "a JSON object, as text");
+  return is_json_object(call.arguments) || invalid(where, "a JSON object, as text");
 }
 
 bool openai_fields::read_image_url(json_literal url, const std::string& where, chat_part& image) {

@@ -101,7 +101,8 @@ bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, co
   used = {};
   chat_answer answer;
   if (!provider_.format.decode_answer(body, answer)) return false;
-  used = answer.used;
+  used = answer.used;  // billed, whether the client can be told the answer or not
+  if (!client_.format.fit(answer)) return false;
   client_.format.encode_answer(answer, options_for(form.model), out);
   return true;
 }

@@ -6,6 +6,7 @@
 #include "http/builtin/extract.hpp"
 #include "http/builtin/label_choice.hpp"
 #include "http/builtin/text_features.hpp"
+#include "http/dialects/formats.hpp"
 
 /// The provider that needs neither a network nor a model.
 namespace millrace::http::builtin {
@@ -135,6 +136,80 @@ TEST(builtin, a_schema_with_labels_is_a_classification) {
   EXPECT_EQ(said["classification"], "invoice");
   EXPECT_GT(said["confidence"], 0.5);
   EXPECT_EQ(said["note"], "");
+}
+
+using names = std::vector<std::string>;
+
+/// What a client of the route is told that the builtin provider leaves out of its request, in order of name;
+/// the provider gives a whole answer all the same.
+names left_out(engine::route_kind route, const std::string& body) {
+  engine::provider_config p;
+  p.kind = engine::provider_kind::builtin;
+  const auto* wire = all_formats().between(route, p);
+  engine::request_facts facts;
+  engine::api_error error;
+  EXPECT_TRUE(all_formats().of(route).read_request(route, body, facts, error)) << error.message;
+  engine::provider_request sent;
+  EXPECT_TRUE(wire->encode_request({route, body, facts, {}, p, {}, "extract"}, sent, error)) << error.message;
+  const reply r = answer(sent.path, sent.body, 12);
+  EXPECT_EQ(r.status, 200) << r.body;
+  std::string told;
+  engine::usage used;
+  EXPECT_TRUE(wire->rewrite_answer(route, r.body, "mine", told, used)) << r.body;
+  EXPECT_GT(used.output_tokens, 0);
+  std::sort(sent.dropped.begin(), sent.dropped.end());
+  return sent.dropped;
+}
+
+TEST(builtin, what_an_openai_client_asks_for_in_vain_is_told) {
+  const auto told = [](const json& more) {
+    return left_out(engine::route_kind::chat, chat("A. B?", more).dump());
+  };
+  EXPECT_EQ(told(json::object()), names{});
+  EXPECT_EQ(told({{"max_tokens", 9}, {"n", 1}, {"presence_penalty", 0}, {"reasoning_effort", "none"}}),
+            names{})
+      << "it does so";
+  EXPECT_EQ(told({{"n", 2}, {"logprobs", true}, {"top_logprobs", 3}, {"stop", "x"}, {"seed", 1}}),
+            (names{"logprobs", "n", "seed", "stop", "top_logprobs"}));
+  EXPECT_EQ(told({{"temperature", 0.5}, {"top_p", 0.5}, {"presence_penalty", 1}, {"frequency_penalty", 1}}),
+            (names{"frequency_penalty", "presence_penalty", "temperature", "top_p"}));
+  EXPECT_EQ(told({{"reasoning_effort", "high"}, {"user", "u"}, {"metadata", {{"a", "b"}}}}),
+            (names{"metadata", "reasoning_effort", "user"}));
+  const json tools = json::parse(R"([{"type":"function","function":{"name":"f"}}])");
+  EXPECT_EQ(told({{"tools", tools}}), names{"tools"});
+  EXPECT_EQ(told({{"tools", tools}, {"tool_choice", "none"}}), names{});
+  EXPECT_EQ(told({{"tools", tools}, {"tool_choice", "required"}}), (names{"tool_choice", "tools"}));
+  EXPECT_EQ(
+      told({{"messages", json::parse(R"([{"role":"user","content":[{"type":"text","text":"Look. What is it?"},
+      {"type":"image_url","image_url":{"url":"https://h/x.png"}},
+      {"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERg=="}},
+      {"type":"input_audio","input_audio":{"data":"UklGRg==","format":"wav"}}]}])")}}),
+      (names{"file", "image_url", "input_audio"}));
+}
+
+TEST(builtin, what_clients_of_other_dialects_ask_for_in_vain_is_told) {
+  EXPECT_EQ(
+      left_out(
+          engine::route_kind::messages,
+          R"({"model":"m","max_tokens":2000,"messages":[{"role":"user","content":[{"type":"text","text":"x",
+      "cache_control":{"type":"ephemeral"}},{"type":"image","source":{"type":"url","url":"https://h/x.png"}}]}],
+      "temperature":0.5,"top_k":3,"stop_sequences":["y"],"thinking":{"type":"enabled","budget_tokens":1024},
+      "tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"auto"}})"),
+      (names{"cache_control", "image_url", "reasoning_effort", "stop", "temperature", "tools", "top_k"}));
+  EXPECT_EQ(
+      left_out(
+          engine::route_kind::messages,
+          R"({"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}],"thinking":{"type":"disabled"}})"),
+      names{})
+      << "it never thinks";
+  EXPECT_EQ(
+      left_out(engine::route_kind::generate,
+               R"({"contents":[{"role":"user","parts":[{"text":"x"}]}],"generationConfig":{"candidateCount":2,
+      "seed":1,"responseLogprobs":true,"thinkingConfig":{"thinkingBudget":0}}})"),
+      (names{"logprobs", "n", "seed"}));
+  EXPECT_EQ(left_out(engine::route_kind::responses,
+                     R"({"model":"m","input":"x","temperature":1,"reasoning":{"effort":"low"}})"),
+            (names{"reasoning_effort", "temperature"}));
 }
 
 TEST(builtin, other_paths_and_bodies_are_refused) {

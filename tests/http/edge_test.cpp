@@ -239,6 +239,28 @@ TEST_F(edge_test, answers_options_and_cross_origin_requests) {
               Not(HasSubstr("Access-Control-Allow-Origin")));
 }
 
+TEST_F(edge_test, tells_anthropics_sdks_the_id_of_the_request_where_they_look) {
+  const auto named = [](engine::answer a) {
+    a.headers.emplace_back("x-request-id", "mine");
+    return a;
+  };
+  on("POST", "/v1/messages", [&](const edge_request&, engine::yield) { return named(text("hi")); });
+  on("GET", "/v1/messages",
+     [&](const edge_request&, engine::yield) { return named(stream({"data: x\n\n"})); });
+  on("POST", "/v1/chat/completions", [&](const edge_request&, engine::yield) { return named(text("hi")); });
+  start();
+  const auto ask = [this](const std::string& line) {
+    raw_client c(port);
+    c.send(line +
+           " HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    return c.read_all();
+  };
+  EXPECT_THAT(ask("POST /v1/messages"), HasSubstr("\r\nrequest-id: mine\r\n"));
+  EXPECT_THAT(ask("GET /v1/messages"), HasSubstr("\r\nrequest-id: mine\r\n")) << "a stream";
+  EXPECT_THAT(ask("PUT /v1/messages"), HasSubstr("\r\nrequest-id: mine\r\n")) << "a refusal of the edge";
+  EXPECT_THAT(ask("POST /v1/chat/completions"), Not(HasSubstr("\r\nrequest-id:")));
+}
+
 TEST_F(edge_test, applies_a_new_configuration_to_later_requests) {
   start();
   raw_client c(port);

@@ -218,6 +218,23 @@ TEST(gemini_decode, hints_are_listed_and_not_silently_dropped) {
   EXPECT_EQ(d.request.dropped, (std::vector<std::string>{"safetySettings", "labels", "mediaResolution"}));
 }
 
+TEST(gemini_decode, an_order_of_properties_is_told_as_left_out) {
+  const std::string inner =
+      R"({"type":"ARRAY","items":{"type":"OBJECT","properties":{"b":{"type":"STRING"}},"property_ordering":["b"]}})";
+  for (const std::string& rest :
+       {R"(,"tools":[{"functionDeclarations":[{"name":"f","parameters":)" + inner + "}]}]",
+        R"(,"generationConfig":{"responseMimeType":"application/json","responseSchema":)" + inner + "}"}) {
+    const decoded d(hello(rest));
+    ASSERT_TRUE(d.fine) << d.error.message;
+    EXPECT_EQ(d.request.dropped, std::vector<std::string>{"propertyOrdering"}) << rest;
+  }
+  // A property may have that name.
+  const decoded named(hello(
+      R"(,"tools":[{"functionDeclarations":[{"name":"f","parameters":{"type":"OBJECT","properties":{"propertyOrdering":{"type":"STRING"}}}}]}])"));
+  ASSERT_TRUE(named.fine) << named.error.message;
+  EXPECT_TRUE(named.request.dropped.empty());
+}
+
 TEST(gemini_decode, names_what_only_gemini_can_do) {
   refuses(hello(R"(,"cachedContent":"cachedContents/1")"), "unsupported_field", "cachedContent");
   refuses(hello(R"(,"tools":[{"functionDeclarations":[]},{"googleSearch":{}}])"), "unsupported_field",
@@ -272,14 +289,16 @@ TEST(gemini_schema, becomes_plain_json_schema) {
       "u":{"nullable":true,"anyOf":[{"type":"STRING"},{"type":"INTEGER","format":"int32"}]},
       "r":{"ref":"#/$defs/q"}},"defs":{"q":{"type":"BOOLEAN"}},"additionalProperties":false})";
   std::string out;
-  ASSERT_TRUE(gemini_schema_to_json_schema(schema, out));
+  bool unordered = false;
+  ASSERT_TRUE(gemini_schema_to_json_schema(schema, out, unordered));
+  EXPECT_TRUE(unordered);
   EXPECT_EQ(json::parse(out), json::parse(R"({"type":"object","title":"T","description":"d","required":["a"],
       "properties":{"a":{"type":"array","items":{"type":["string","null"],"enum":["x","y",null]},"minItems":1,"maxItems":5},
       "type":{"type":"number","minimum":0.5,"examples":[1],"default":null},
       "u":{"anyOf":[{"type":"string"},{"type":"integer","format":"int32"},{"type":"null"}]},
       "r":{"$ref":"#/$defs/q"}},"$defs":{"q":{"type":"boolean"}},"additionalProperties":false})"));
   std::string wrong;
-  EXPECT_FALSE(gemini_schema_to_json_schema("[1]", wrong));
+  EXPECT_FALSE(gemini_schema_to_json_schema("[1]", wrong, unordered));
 }
 
 }  // namespace

@@ -151,6 +151,26 @@ TEST(openai_chat, a_thinking_budget_becomes_an_effort) {
   }
 }
 
+TEST(openai_chat, thinking_that_cannot_be_switched_off_is_told) {
+  const auto left_out = [](std::string_view effort, bool thinks) {
+    chat_request r;
+    r.messages.push_back({chat_role::user, {}});
+    r.messages[0].parts.emplace_back().text = R"("x")";
+    r.thinking = thinking_mode::off;
+    r.effort = effort;
+    std::string out;
+    std::vector<std::string> dropped;
+    engine::api_error error;
+    EXPECT_TRUE(openai_chat().encode_request(r, {.model = "m", .thinks = thinks}, out, dropped, error));
+    EXPECT_EQ(json::parse(out).value("reasoning_effort", ""), effort);
+    return dropped;
+  };
+  EXPECT_EQ(left_out("", true), std::vector<std::string>{"thinking"});
+  EXPECT_EQ(left_out("low", true), std::vector<std::string>{"thinking"});
+  EXPECT_TRUE(left_out("none", true).empty()) << "it is sent";
+  EXPECT_TRUE(left_out("", false).empty());
+}
+
 const std::string plain_answer = R"({"id":"chatcmpl-1","object":"chat.completion","created":12,"model":"mine",
   "choices":[{"index":0,"message":{"role":"assistant","content":"hi \ud83d\ude00","refusal":null,
   "reasoning_content":"hm","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},

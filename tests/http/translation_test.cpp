@@ -108,6 +108,47 @@ TEST(translation, an_answer_comes_back_in_the_clients_dialect) {
                    .rewrite_answer(route_kind::chat, R"({"ok":true})", "mine", out, used));
 }
 
+/// An answer of OpenAI's whose only call has `arguments`, as JSON.
+std::string calling(const std::string& arguments, const std::string& finish = "tool_calls") {
+  return R"({"id":"c-1","choices":[{"index":0,"message":{"role":"assistant","content":"so","tool_calls":[
+    {"id":"t1","type":"function","function":{"name":"f","arguments":)" +
+         arguments + R"(}}]},"finish_reason":")" + finish +
+         R"("}],"usage":{"prompt_tokens":1,"completion_tokens":5}})";
+}
+
+TEST(translation, a_call_whose_arguments_are_no_object_is_never_one_without_arguments) {
+  const auto told = [](route_kind clients, const std::string& answer) {
+    std::string out;
+    engine::usage used;
+    const bool fine =
+        between(clients, provider_kind::openai).rewrite_answer(clients, answer, "mine", out, used);
+    return fine ? json::parse(out) : json();
+  };
+  for (const char* arguments : {R"("{\"city\": \"Ro")", R"("Rome")", R"("[1]")", "17"}) {
+    const std::string answer = calling(arguments);
+    const json gemini = told(route_kind::generate, answer)["candidates"][0];
+    EXPECT_EQ(gemini["finishReason"], "MALFORMED_FUNCTION_CALL") << arguments;
+    EXPECT_EQ(gemini["content"]["parts"], json::parse(R"([{"text":"so"}])")) << arguments;
+    const json call = told(route_kind::responses, answer)["output"][1];
+    const json written = json::parse(arguments);
+    EXPECT_EQ(call["arguments"], written.is_string() ? written : json("17")) << arguments;
+    std::string out;
+    engine::usage used;
+    EXPECT_FALSE(between(route_kind::messages, provider_kind::openai)
+                     .rewrite_answer(route_kind::messages, answer, "mine", out, used));
+    EXPECT_EQ(used.output_tokens, 5) << "the provider bills it";
+    const json cut = told(route_kind::messages, calling(arguments, "length"));
+    EXPECT_EQ(cut["stop_reason"], "max_tokens") << arguments;
+    EXPECT_EQ(cut["content"], json::parse(R"([{"type":"text","text":"so"}])")) << arguments;
+  }
+  // What says nothing, or the object in place of its text, is no fault.
+  for (const auto& [arguments, input] :
+       {std::pair(R"("")", "{}"), std::pair("null", "{}"), std::pair(R"({"a":1})", R"({"a":1})")}) {
+    const json message = told(route_kind::messages, calling(arguments));
+    EXPECT_EQ(message["content"][1]["input"], json::parse(input)) << arguments;
+  }
+}
+
 /// A whole answer as a stream of its own dialect.
 std::string as_stream(route_kind route, const std::string& answer) {
   std::string out;
