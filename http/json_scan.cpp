@@ -17,12 +17,12 @@ namespace {
 bool is_space(char c) {
   return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
-bool is_digit(char c) {
+bool is_json_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
 int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
+  if (is_json_digit(c)) return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
@@ -241,7 +241,7 @@ bool json_scanner::literal(std::string_view word) {
 
 bool json_scanner::digits() {
   const size_t start = at_;
-  while (at_ < text_.size() && is_digit(text_[at_])) ++at_;
+  while (at_ < text_.size() && is_json_digit(text_[at_])) ++at_;
   return at_ > start || fail();
 }
 
@@ -369,7 +369,7 @@ bool json_integer(std::string_view literal, std::int64_t& out) {
 }
 
 bool json_is_zero(std::string_view literal) {
-  if (literal.empty() || !(is_digit(literal.front()) || literal.front() == '-')) return false;
+  if (literal.empty() || !(is_json_digit(literal.front()) || literal.front() == '-')) return false;
   return literal.substr(0, literal.find_first_of("eE")).find_first_of("123456789") == std::string_view::npos;
 }
 

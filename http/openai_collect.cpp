@@ -14,7 +14,7 @@ namespace {
 
 using engine::route_kind;
 
-constexpr std::string_view finish_reason = "\"finish_reason\"";
+constexpr std::string_view finish_reason_key = "\"finish_reason\"";
 
 class answer_collector {
  public:
@@ -120,7 +120,7 @@ bool answer_collector::read_choice_member(choice& into, std::string_view key, js
   if (name == "\"logprobs\"") return member->merge(scanner, merged_value::arrays::appended);
   if (!chat_ && name == "\"text\"") return member->merge(scanner);
   const std::string_view value = scanner.value();
-  member->set(name == finish_reason && value == "\"\"" ? "null" : value);
+  member->set(name == finish_reason_key && value == "\"\"" ? "null" : value);
   return !value.empty();
 }
 
@@ -136,7 +136,7 @@ answer_collector::choice* answer_collector::choice_at(std::int64_t index) {
 
 bool answer_collector::complete() {
   return !choices_.empty() && std::all_of(choices_.begin(), choices_.end(), [this](choice& c) {
-    const merged_value* const end = c.rest.find(finish_reason);
+    const merged_value* const end = c.rest.find(finish_reason_key);
     if (end == nullptr || end->is_null()) return false;
     return chat_ ? c.message.is_object() : c.rest.find("\"text\"") != nullptr;
   });

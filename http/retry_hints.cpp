@@ -13,7 +13,7 @@ using std::chrono::system_clock;
 
 constexpr double longest_reset_s = 31 * 86400.0;
 
-bool is_digit(char c) {
+bool is_decimal(char c) {
   return c >= '0' && c <= '9';
 }
 
@@ -25,7 +25,7 @@ std::string_view trimmed(std::string_view text) {
 
 /// Reads a number without sign and exponent off the front.
 bool take_number(std::string_view& text, double& out) {
-  if (text.empty() || !is_digit(text.front())) return false;
+  if (text.empty() || !is_decimal(text.front())) return false;
   const auto [end, problem] =
       std::from_chars(text.data(), text.data() + text.size(), out, std::chars_format::fixed);
   if (problem != std::errc{} || !std::isfinite(out)) return false;
@@ -77,7 +77,7 @@ bool take_digits(std::string_view& text, size_t count, int& out) {
   if (text.size() < count) return false;
   out = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (!is_digit(text[i])) return false;
+    if (!is_decimal(text[i])) return false;
     out = out * 10 + (text[i] - '0');
   }
   text.remove_prefix(count);

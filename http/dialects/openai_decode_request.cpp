@@ -168,6 +168,8 @@ bool request_decoder::read_message(json_literal literal, const std::string& wher
   } else if (role != "user") {
     return invalid(where + ".role", "system, developer, user, assistant or tool");
   }
+  if (message.role != chat_role::assistant && !(m[3].empty() && m[5].empty()))
+    return invalid(where + ".role", "assistant, since only that calls tools and refuses");
   if (message.role == chat_role::assistant && !m[6].empty()) drop("messages.reasoning_content");
   if (!m[1].empty() && !read_content(m[1], where + ".content", message.parts)) return false;
   if (!m[5].empty()) {

@@ -15,7 +15,7 @@ namespace millrace::http::simulation {
 namespace {
 
 constexpr std::int64_t least_output_tokens = 16;
-constexpr int not_found = 404;
+constexpr int response_not_found = 404;
 /// Makes a kept thought's id from its number.
 constexpr std::uint64_t thought_seed = 0x7265'6173'6f6e'6564;
 constexpr std::string_view thought_prefix = "rs_";
@@ -181,13 +181,13 @@ void responses_request::judge_what_is_kept() {
     const auto object = as_object(*conversation);
     const std::string_view id =
         object ? want_text(*object, "id", "conversation") : want_text(body_, "conversation", "");
-    throw rejected("Conversation with id '" + std::string(id) + "' not found.", "", "", not_found);
+    throw rejected("Conversation with id '" + std::string(id) + "' not found.", "", "", response_not_found);
   }
   if (find(body_, "prompt"))
     throw rejected("Prompt with id '" +
                        std::string(want_text(want_object(body_, "prompt", ""), "id", "prompt")) +
                        "' not found.",
-                   "prompt", "", not_found);
+                   "prompt", "", response_not_found);
 }
 
 void responses_request::judge_streaming() {
