@@ -6,6 +6,7 @@
 #include "http/dialects/anthropic_chat.hpp"
 #include "http/dialects/gemini_chat.hpp"
 #include "http/dialects/openai_chat.hpp"
+#include "http/dialects/refusals.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai.hpp"
 #include "tests/fuzz/checks.hpp"
@@ -135,6 +136,13 @@ void check_stream(std::string_view bytes) {
   require(end != state::failed && (end == state::done) == done);
 }
 
+void check_refusal(std::string_view body) {
+  using kind = engine::provider_kind;
+  for (const kind provider : {kind::openai, kind::anthropic, kind::gemini}) {
+    for (const int status : {200, 400}) http::refusal_of(provider, status, body);
+  }
+}
+
 void check_gist(route_kind route, std::string_view answer) {
   for (const bool logprobs : {false, true}) {
     const engine::answer_gist gist = http::read_gist(route, answer, {logprobs, "confidence"});
@@ -154,6 +162,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
       break;
     case 1:
       check_answer(spliced(good_answer, input));
+      check_refusal(input);
       break;
     case 2:
       check_stream(spliced(good_stream, input));
