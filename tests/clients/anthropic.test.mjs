@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { before, test } from 'node:test';
 
-import { MODELS, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
+import { IMAGE_TOKENS, MODELS, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
 import { startProvider } from './world.mjs';
 
 const Anthropic = createRequire(new URL('.sdks/', import.meta.url))('@anthropic-ai/sdk');
@@ -60,7 +60,9 @@ for (const model of MODELS) {
   test(`${model}: an image`, async () => {
     const content = [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data: PNG } },
       { type: 'text', text: TEXT }];
-    assert.match((await ask(model, { messages: [{ role: 'user', content }] })).content[0].text, /What is a mill race\?/);
+    const answer = await ask(model, { messages: [{ role: 'user', content }] });
+    assert.match(answer.content[0].text, /What is a mill race\?/);
+    assert.ok(answer.usage.input_tokens > IMAGE_TOKENS);
   });
 
   test(`${model}: tokens are counted`, async () => {

@@ -3,7 +3,7 @@
 import itertools
 import unittest
 
-from dialects import MODELS, PNG, SCHEMA, TEXT, Dialects
+from dialects import IMAGE_TOKENS, MODELS, PNG, SCHEMA, TEXT, Dialects
 
 import anthropic
 
@@ -49,7 +49,9 @@ class AnthropicSdk(Dialects):
         image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
         for model in MODELS:
             messages = [{"role": "user", "content": [image, {"type": "text", "text": TEXT}]}]
-            self.assertIn(TEXT, self.ask(model, messages=messages).content[0].text)
+            answer = self.ask(model, messages=messages)
+            self.assertIn(TEXT, answer.content[0].text)
+            self.assertGreater(answer.usage.input_tokens, IMAGE_TOKENS)
 
     def think(self, model, streamed=False, **fields):
         fields = {"model": model, "max_tokens": 4000, "messages": QUESTION, "thinking": THINKING, **fields}

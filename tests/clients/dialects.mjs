@@ -29,4 +29,5 @@ export async function startDialects(providerUrl) {
 export const TEXT = 'What is a mill race?';
 export const WEATHER = { type: 'object', properties: { city: { type: 'string' }, days: { type: 'integer' } },
   required: ['city', 'days'] };
+export const IMAGE_TOKENS = 500; // the simulator counts more for an image, and some ten for TEXT
 export const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';

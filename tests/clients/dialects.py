@@ -6,6 +6,7 @@ TEXT = "What is a mill race?"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
           "required": ["city", "days"]}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+IMAGE_TOKENS = 500  # the simulator counts more for an image, and some ten for TEXT
 MODELS = ["gpt", "claude", "gem"]
 NATIVE = "native"  # at a provider that has the Responses API
 

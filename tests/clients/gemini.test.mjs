@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { before, test } from 'node:test';
 
-import { MODELS, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
+import { IMAGE_TOKENS, MODELS, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
 import { startProvider } from './world.mjs';
 
 const { ApiError, GoogleGenAI } = createRequire(new URL('.sdks/', import.meta.url))('@google/genai');
@@ -55,7 +55,9 @@ for (const model of MODELS) {
 
   test(`${model}: an image and a schema`, async () => {
     const contents = [{ role: 'user', parts: [{ inlineData: { mimeType: 'image/png', data: PNG } }, { text: TEXT }] }];
-    assert.match((await ask(model, {}, contents)).text, /What is a mill race\?/);
+    const seen = await ask(model, {}, contents);
+    assert.match(seen.text, /What is a mill race\?/);
+    assert.ok(seen.usageMetadata.promptTokenCount > IMAGE_TOKENS);
     const answer = await ask(model, { responseMimeType: 'application/json', responseJsonSchema: WEATHER });
     assert.equal(JSON.parse(answer.text).days, 42);
   });

@@ -4,7 +4,7 @@ import base64
 import json
 import unittest
 
-from dialects import MODELS, PNG, SCHEMA, TEXT, Dialects
+from dialects import IMAGE_TOKENS, MODELS, PNG, SCHEMA, TEXT, Dialects
 
 from google import genai
 from google.genai import errors, types
@@ -49,7 +49,9 @@ class GeminiSdk(Dialects):
     def test_an_image_and_a_schema(self):
         image = types.Part.from_bytes(data=base64.b64decode(PNG), mime_type="image/png")
         for model in MODELS:
-            self.assertIn(TEXT, self.ask(model, contents=[image, TEXT]).text)
+            answer = self.ask(model, contents=[image, TEXT])
+            self.assertIn(TEXT, answer.text)
+            self.assertGreater(answer.usage_metadata.prompt_token_count, IMAGE_TOKENS)
             answer = self.ask(model, response_mime_type="application/json", response_json_schema=SCHEMA)
             self.assertEqual(json.loads(answer.text)["days"], 42)
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
-import { MODELS, NATIVE, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
+import { IMAGE_TOKENS, MODELS, NATIVE, PNG, startDialects, TEXT, WEATHER } from './dialects.mjs';
 import { connect, startProvider } from './world.mjs';
 
 let sdk;
@@ -50,7 +50,9 @@ for (const model of [...MODELS, NATIVE]) {
   test(`${model}: an image and a schema`, async () => {
     const content = [{ type: 'input_text', text: TEXT },
       { type: 'input_image', image_url: `data:image/png;base64,${PNG}`, detail: 'auto' }];
-    assert.match((await ask({ input: [{ role: 'user', content }] })).output_text, /What is a mill race\?/);
+    const answer = await ask({ input: [{ role: 'user', content }] });
+    assert.match(answer.output_text, /What is a mill race\?/);
+    assert.ok(answer.usage.input_tokens > IMAGE_TOKENS);
     const format = { type: 'json_schema', name: 'place', schema: TOOL.parameters, strict: true };
     const parsed = await sdk.responses.parse({ model, input: TEXT, text: { format } });
     assert.equal(parsed.output_parsed.days, 42);

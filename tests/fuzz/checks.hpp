@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -29,6 +30,16 @@ inline std::string canonical(std::string_view text) {
   std::string out;
   require(writer.append(text, {}, out));
   return out;
+}
+
+/// `good` with a piece of it replaced, as `input` says: where (two bytes), how much (one), by what (the
+/// rest). So a fuzzer starts from what is read to its end.
+inline std::string spliced(std::string_view good, std::string_view input) {
+  std::string out(good);
+  if (input.size() < 3) return out;
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(input[i]); };
+  const std::size_t at = (byte(0) | byte(1) << 8U) % (out.size() + 1);
+  return out.replace(at, byte(2), input.substr(3));
 }
 
 /// Whatever `text` is, as an answer or as a stream: what is made of it is JSON, its replay is a stream that

@@ -121,11 +121,11 @@ class Residency(TestCase):
         cls.public, cls.private = cls.shared(Simulator()), cls.shared(Simulator())
 
     def setUp(self):
-        self.private.control(faults=[])
+        self.private.control(faults=[], latency="0ms")
 
     def gateway(self, **models):
         return self.own(Gateway({
-            **CALM,
+            **CALM, "hedge": {"budget": 1},
             "auth": {"keys": [{"name": "plain", "secret": "plain"},
                               {"name": "hidden", "secret": "hidden", "private": True}]},
             "providers": {"public": provider(self.public.base_url, "k"),
@@ -163,6 +163,21 @@ class Residency(TestCase):
                 self.assertNotEqual(answer.header("x-millrace-provider"), "public")
         self.assertEqual(self.public.key("k")["requests"], before, "not one call, whatever failed")
         self.assertEqual(gateway.chat(key="plain").header("x-millrace-provider"), "public")
+
+    def test_a_slow_one_is_not_hedged_outside(self):
+        targets = [target("mine", "slow", input_usd=1), target("public", "fast", input_usd=9)]
+        hedged = {"targets": targets, "hedge": {"after": "20ms"}}
+        gateway = self.gateway(chat=hedged, secret={**hedged, "private": True})
+        self.private.control(latency="300ms")
+        before = self.public.key("k")["requests"]
+        for way in self.WAYS:
+            for stream in (False, True):
+                answer = gateway.chat(stream=stream, **way)
+                told = answer.status, answer.header("x-millrace-provider"), answer.header("x-millrace-attempts")
+                self.assertEqual(told, (200, "mine", "1"), way)
+        self.assertEqual(self.public.key("k")["requests"], before, "not one call, however slow")
+        answer = gateway.chat(key="plain")
+        self.assertEqual((answer.header("x-millrace-hedged"), answer.header("x-millrace-provider")), ("won", "public"))
 
     def test_without_a_private_provider_it_is_refused_and_told_why(self):
         gateway = self.gateway()
