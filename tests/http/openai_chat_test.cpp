@@ -101,6 +101,9 @@ TEST(openai_chat, what_only_this_dialect_can_say_is_refused_by_name) {
   const std::pair<const char*, const char*> messages[] = {
       {R"({"role":"oracle","content":"x"})", "messages[0].role"},
       {R"({"role":"user"})", "messages[0].content"},
+      {R"({"role":"user","content":"x","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]})",
+       "messages[0].role"},
+      {R"({"role":"system","content":"x","refusal":"no"})", "messages[0].role"},
       {R"({"role":"user","content":[{"type":"text"}]})", "messages[0].content[0].text"},
       {R"({"role":"user","content":[{"type":"video"}]})", "messages[0].content[0].type"},
       {R"({"role":"user","content":[{"type":"file","file":{"file_id":"f"}}]})",
