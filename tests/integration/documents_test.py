@@ -286,9 +286,11 @@ class WithModel(TestCase):
         config = with_model(down)
         config["providers"]["second"] = provider(self.upstream.base_url, "k2")
         config["models"]["spare"] = {"targets": [target("second", "other")]}
-        for change in ({"fallbacks": ["spare"]}, {"targets": [target("cloud", "small"), target("second", "other")]}):
-            config["models"]["sorter"] = {**with_model(down)["models"]["sorter"], "strategy": "weighted", **change}
-            with Gateway(config) as node, self.subTest(change):
+        sorter = config["models"]["sorter"]
+        for change in ({"fallbacks": ["spare"]}, {"targets": [*sorter["targets"], target("second", "other")]}):
+            with self.subTest(change):
+                config["models"]["sorter"] = {**sorter, **change}
+                node = self.own(Gateway(config))
                 answer = send(node.port, sample("statement.pdf"))
                 said = answer.json()
                 self.assertEqual((said["classification"], said["provider_used"]), ("bank_statement", "second"))
