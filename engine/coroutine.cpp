@@ -47,7 +47,8 @@ struct started {
 
 void begin(std::shared_ptr<started> s) {
   const auto main = [s](yield::caller_type& caller) {
-    const auto kept = s;  // The lambda ends with the coroutine, and before its stack does.
+    // Boost.Coroutine lets the lambda go when its body is suspended first.
+    const auto kept = s;  // NOLINT(performance-unnecessary-copy-initialization)
     try {
       kept->body(yield(kept->self, caller, kept->handler));
     } catch (const std::exception& e) {
