@@ -93,8 +93,10 @@ void check_answer(std::string_view body) {
   http::encode_options options;
   options.model = "mine";
   for (const http::chat_format* format : {&http::anthropic_chat(), &http::gemini_chat()}) {
+    http::chat_answer told = answer;
     std::string out;
-    format->encode_answer(answer, options, out);
+    if (!format->fit(told)) continue;
+    format->encode_answer(told, options, out);
     require_json(out);
   }
   std::string once;
