@@ -273,7 +273,9 @@ engine::degrade_step document_request::step_of(const engine::cached_answer& entr
   if (!entry.fallback) return engine::degrade_step::none;
   if (entry.provider == "builtin") return engine::degrade_step::local;
   const engine::config& c = *call_.config;
-  return engine::step_of(c, c.models[call_.model.model], entry.provider, entry.fallback);
+  const auto model = engine::find_model(c, c.documents.model);
+  if (!model) return engine::degrade_step::fallback;  // an answer that outlived its model
+  return engine::step_of(c, c.models[model->model], entry.provider, entry.fallback);
 }
 
 answer document_request::refuse(const api_error& error) {

@@ -287,15 +287,14 @@ class WithModel(TestCase):
         config["providers"]["second"] = provider(self.upstream.base_url, "k2")
         config["models"]["spare"] = {"targets": [target("second", "other")]}
         sorter = config["models"]["sorter"]
-        for change in ({"fallbacks": ["spare"]}, {"targets": [*sorter["targets"], target("second", "other")]}):
+        for change in ({"fallbacks": ["spare"]}, {"targets": [*sorter["targets"], target("second", "other", input_usd=2, output_usd=20)]}):
             with self.subTest(change):
                 config["models"]["sorter"] = {**sorter, **change}
                 node = self.own(Gateway(config))
                 answer = send(node.port, sample("statement.pdf"))
                 said = answer.json()
                 self.assertEqual((said["classification"], said["provider_used"]), ("bank_statement", "second"))
-                if "fallbacks" in change:
-                    self.assertEqual((answer.header("x-millrace-degraded"), said["attempts"]), ("fallback", 2))
+                self.assertEqual((answer.header("x-millrace-degraded"), said["attempts"]), ("fallback", 2))
                 self.assertTrue(send(node.port, sample("statement.pdf")).json()["cached"])
 
     def test_a_spent_budget_is_told(self):
