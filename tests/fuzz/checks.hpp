@@ -7,6 +7,7 @@
 
 #include "engine/ports.hpp"
 #include "http/canonical_json.hpp"
+#include "http/dialects/chat.hpp"
 #include "http/json_scan.hpp"
 
 /// What fuzzers demand.
@@ -40,6 +41,24 @@ inline std::string spliced(std::string_view good, std::string_view input) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(input[i]); };
   const std::size_t at = (byte(0) | byte(1) << 8U) % (out.size() + 1);
   return out.replace(at, byte(2), input.substr(3));
+}
+
+/// What `sink` writes of a stream that `source` reads in two pieces. `done`: whether it came to its end.
+inline std::string passed_on(const http::chat_provider_format& source, const http::chat_client_format& sink,
+                             std::string_view bytes, bool& done) {
+  http::encode_options options;
+  options.model = "mine";
+  const auto reader = source.decode_stream();
+  const auto writer = sink.encode_stream(options, true);
+  std::string out;
+  done = false;
+  const auto put = [&](const http::chat_delta& d) {
+    done = done || d.what == http::chat_delta::kind::done;
+    if (d.what != http::chat_delta::kind::error) writer->put(d, out);
+  };
+  const std::size_t half = bytes.size() / 2;
+  if (reader->feed(bytes.substr(0, half), put)) reader->feed(bytes.substr(half), put);
+  return out;
 }
 
 /// Whatever `text` is, as an answer or as a stream: what is made of it is JSON, its replay is a stream that

@@ -111,18 +111,8 @@ void check_answer(std::string_view body) {
 }
 
 void check_stream(std::string_view bytes) {
-  http::encode_options options;
-  options.model = "mine";
-  const auto source = http::openai_chat().decode_stream();
-  const auto sink = http::openai_chat().encode_stream(options, true);
-  std::string out;
   bool done = false;
-  const auto put = [&](const http::chat_delta& d) {
-    done = done || d.what == http::chat_delta::kind::done;
-    if (d.what != http::chat_delta::kind::error) sink->put(d, out);
-  };
-  const std::size_t half = bytes.size() / 2;
-  if (source->feed(bytes.substr(0, half), put)) source->feed(bytes.substr(half), put);
+  const std::string out = passed_on(http::openai_chat(), http::openai_chat(), bytes, done);
   // What the sink wrote is a stream that readers take.
   using state = engine::stream_reader::state;
   std::string passed;

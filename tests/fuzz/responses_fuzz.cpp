@@ -70,18 +70,8 @@ void check_answer(std::string_view body) {
 }
 
 void check_stream(std::string_view bytes, const http::chat_format& format) {
-  http::encode_options options;
-  options.model = "mine";
-  const auto source = format.decode_stream();
-  const auto sink = http::responses_chat().encode_stream(options, true);
-  std::string out;
   bool done = false;
-  const auto put = [&](const http::chat_delta& d) {
-    done = done || d.what == http::chat_delta::kind::done;
-    if (d.what != http::chat_delta::kind::error) sink->put(d, out);
-  };
-  const std::size_t half = bytes.size() / 2;
-  if (source->feed(bytes.substr(0, half), put)) source->feed(bytes.substr(half), put);
+  const std::string out = passed_on(format, http::responses_chat(), bytes, done);
   const auto reader = http::responses_passthrough().read_stream(route_kind::responses, "mine", true);
   std::string passed;
   const state end = reader->feed(out, passed);
