@@ -85,7 +85,7 @@ bool give_builtin(const pipeline::ports& ports, const call& c, answer& out, answ
   std::string told;
   usage used;
   if (c.facts.stream) {
-    const auto reader = wire->read_stream(c.route, c.facts.model, c.facts.include_usage);
+    const auto reader = wire->read_stream(c.route, c.facts, c.facts.include_usage);
     if (reader->feed(body, told) != stream_reader::state::done) return false;
     out.content_type = "text/event-stream; charset=utf-8";
     out.headers.emplace_back("cache-control", "no-cache");

@@ -349,7 +349,11 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
         502,
         "upstream_error",
         "upstream_bad_answer",
-        "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.",
+        json && body.find('{') == body.find_first_not_of(" \t\r\n")
+            ? "The provider's answer is not one of its API, or calls a tool with arguments that are no "
+              "object. "
+              "Check that base_url and kind name the same API; if they do, ask again or ask another model."
+            : "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.",
         "",
         {},
         true};
@@ -364,7 +368,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
 
 /// Reads until there is content worth showing: before it, a failing stream is replaced unseen.
 flight::step flight::start_stream(answer& out, yield y) {
-  reader_ = wire_->read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
+  reader_ = wire_->read_stream(call_.route, call_.facts, call_.facts.include_usage);
   pending_.clear();
   std::string piece;
   std::string raw;  // for those who share the answer

@@ -18,7 +18,7 @@ bool wanted(const upgrade_config& u, double confidence, double random) {
 
 /// Reads a stream to its end before anybody sees any of it: until then it is an attempt like any other.
 flight::step flight::read_stream_whole(answer& out, yield y) {
-  reader_ = wire_->read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
+  reader_ = wire_->read_stream(call_.route, call_.facts, call_.facts.include_usage);
   const auto failed = [this](attempt_failure f) {
     const step s = fail(std::move(f));  // with what the reader saw used
     reader_.reset();
@@ -55,7 +55,7 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
   std::string body;
   usage used;
   plain_.reset();
-  if (wire_->collect_answer(call_.route, raw, call_.facts.model, body, used)) plain_ = std::move(body);
+  if (wire_->collect_answer(call_.route, raw, call_.facts, body, used)) plain_ = std::move(body);
   out.status = 200;
   out.content_type = "text/event-stream; charset=utf-8";
   out.headers = {{"cache-control", "no-cache"}};

@@ -152,7 +152,7 @@ answer known_answer::stream_from(std::unique_ptr<follower> seat, std::string_vie
   a.headers.emplace_back("cache-control", "no-cache");
   a.headers.emplace_back("x-accel-buffering", "no");
   add_headers(a);
-  auto reader = source_.wire->read_stream(call_.route, call_.facts.model, call_.facts.include_usage);
+  auto reader = source_.wire->read_stream(call_.route, call_.facts, call_.facts.include_usage);
   std::string pending;
   reader->feed(raw, pending);
   const route_kind route = call_.route;

@@ -33,7 +33,7 @@ class led_call::client_stream final : public answer_stream {
     auto seat = std::make_unique<follower>(call_, follower::leaders_seat{call_->end_position()}, gone_,
                                            call_->ports_.thread, call_->deadline_);
     auto reader =
-        call_->flight_->source().wire->read_stream(call_->route_, call_->model_, call_->include_usage_);
+        call_->flight_->source().wire->read_stream(call_->route_, call_->form(), call_->include_usage_);
     // The same bytes bring the reader to where the call's own stands; what the client has got is left out.
     std::string so_far;
     reader->feed(call_->transcript().value_or(""), so_far);
@@ -84,6 +84,7 @@ answer led_call::lead(call c, yield y) {
   route_ = c.route;
   tenant_ = c.client->tenant;
   model_ = c.facts.model;
+  input_tokens_ = c.facts.input_tokens;
   include_usage_ = c.facts.include_usage;
   deadline_ = c.deadline;
   c.gone = &stop_;
@@ -231,7 +232,7 @@ void led_call::stream_over() {
   const auto text = broken_ || !wanted ? std::nullopt : transcript();
   std::string body;
   usage used;
-  if (text && flight_->source().wire->collect_answer(route_, *text, model_, body, used)) {
+  if (text && flight_->source().wire->collect_answer(route_, *text, form(), body, used)) {
     auto result = std::make_shared<shared_result>();
     result->answer = make_entry(std::move(body), "application/json", used);
     if (keeps() && !flight_->makeshift()) keep(result->answer);

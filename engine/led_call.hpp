@@ -43,6 +43,7 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   void publish_failure(const api_error& error);
   cached_answer_ptr make_entry(std::string body, std::string_view content_type, const usage& used) const;
   void keep(const cached_answer_ptr& entry);
+  answer_form form() const { return {model_, input_tokens_}; }
   bool keeps() const { return plan_.store || plan_.keep; }
   void leave_table();
   void end_call();
@@ -56,6 +57,7 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   route_kind route_ = route_kind::chat;
   std::string tenant_;
   std::string model_;  ///< as the client calls it
+  std::int64_t input_tokens_ = 0;
   bool include_usage_ = false;
   time_point deadline_;  ///< of the leader's client
 

@@ -183,11 +183,15 @@ struct request_facts {
 
 /// What a client wants its answer to be like.
 struct answer_form {
-  std::string_view model;  ///< its own name of it
-  bool base64 = false;     ///< embeddings
-  answer_form(const request_facts& facts) : model(facts.model), base64(facts.base64) {}
+  std::string_view model;         ///< its own name of it
+  bool base64 = false;            ///< embeddings
+  std::int64_t input_tokens = 0;  ///< reckoned: what it is told where the provider counts none
+  answer_form(const request_facts& facts)
+      : model(facts.model), base64(facts.base64), input_tokens(facts.input_tokens) {}
   template <class Text>
-  requires std::convertible_to<const Text&, std::string_view> answer_form(const Text& m) : model(m) {}
+  requires std::convertible_to<const Text&, std::string_view> answer_form(const Text& m,
+                                                                          std::int64_t tokens = 0)
+      : model(m), input_tokens(tokens) {}
 };
 
 struct usage {
@@ -277,13 +281,13 @@ class provider_dialect {
   /// Puts a refusal that is passed on (400, 404, 413, 422) into the client's dialect.
   virtual void rewrite_refusal(route_kind route, int status, std::string& body,
                                std::string& content_type) const = 0;
-  virtual std::unique_ptr<stream_reader> read_stream(route_kind route, std::string_view client_model,
+  virtual std::unique_ptr<stream_reader> read_stream(route_kind route, const answer_form& form,
                                                      bool client_wants_usage) const = 0;
-  /// All bytes of a provider's event stream as the plain answer that the client would have got, with
-  /// `client_model` as its model. Replaces `out` and `used`. False, with `out` empty, when the stream did not
-  /// come to its proper end, tells of an error, or cannot be put together with certainty: then nothing of it
-  /// may be kept. `out` is never much larger than `stream`, whose length the caller bounds.
-  virtual bool collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
+  /// All bytes of a provider's event stream as the plain answer that the client would have got. Replaces
+  /// `out` and `used`. False, with `out` empty, when the stream did not come to its proper end, tells of an
+  /// error, or cannot be put together with certainty: then nothing of it may be kept. `out` is never much
+  /// larger than `stream`, whose length the caller bounds.
+  virtual bool collect_answer(route_kind route, std::string_view stream, const answer_form& form,
                               std::string& out, usage& used) const = 0;
   /// Limit headers of a provider's answer.
   virtual limit_hint read_limits(const upstream_head& head) const = 0;

@@ -96,14 +96,16 @@ bool openai_dialect::rewrite_answer(route_kind, std::string_view body, const eng
 
 void openai_dialect::rewrite_refusal(route_kind, int, std::string&, std::string&) const {}
 
-std::unique_ptr<engine::stream_reader> openai_dialect::read_stream(route_kind, std::string_view client_model,
+std::unique_ptr<engine::stream_reader> openai_dialect::read_stream(route_kind,
+                                                                   const engine::answer_form& form,
                                                                    bool client_wants_usage) const {
-  return read_openai_stream(client_model, client_wants_usage);
+  return read_openai_stream(form.model, client_wants_usage);
 }
 
-bool openai_dialect::collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
-                                    std::string& out, engine::usage& used) const {
-  return collect_openai_answer(route, stream, client_model, out, used);
+bool openai_dialect::collect_answer(route_kind route, std::string_view stream,
+                                    const engine::answer_form& form, std::string& out,
+                                    engine::usage& used) const {
+  return collect_openai_answer(route, stream, form.model, out, used);
 }
 
 engine::limit_hint openai_dialect::read_limits(const engine::upstream_head& head) const {
@@ -116,6 +118,12 @@ engine::duration openai_dialect::read_retry_after(const engine::upstream_head& h
 
 bool openai_dialect::speaks_of_credit(std::string_view body, std::string_view request) const {
   return http::speaks_of_credit(body, request);
+}
+
+bool is_openai_reasoning_model(std::string_view model) {
+  if (model.starts_with("gpt-5")) return model.find("-chat") == std::string_view::npos;
+  return model.size() > 1 && model[0] == 'o' && model[1] >= '1' && model[1] <= '9' &&
+         (model.size() == 2 || model[2] == '-');
 }
 
 const openai_dialect& openai() {

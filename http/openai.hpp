@@ -32,9 +32,10 @@ class openai_dialect final : public engine::client_dialect, public engine::provi
                       std::string& out, engine::usage& used) const override;
   void rewrite_refusal(engine::route_kind route, int status, std::string& body,
                        std::string& content_type) const override;
-  std::unique_ptr<engine::stream_reader> read_stream(engine::route_kind route, std::string_view client_model,
+  std::unique_ptr<engine::stream_reader> read_stream(engine::route_kind route,
+                                                     const engine::answer_form& form,
                                                      bool client_wants_usage) const override;
-  bool collect_answer(engine::route_kind route, std::string_view stream, std::string_view client_model,
+  bool collect_answer(engine::route_kind route, std::string_view stream, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override;
   engine::limit_hint read_limits(const engine::upstream_head& head) const override;
   engine::duration read_retry_after(const engine::upstream_head& head, std::string_view body) const override;
@@ -51,5 +52,9 @@ void add_openai_credentials(const engine::provider_config& provider, const engin
 /// version behind it.
 std::string openai_path(engine::route_kind route, const engine::provider_config& provider,
                         std::string_view model);
+/// Whether it is one of the models that think before they answer, for which OpenAI refuses `max_tokens`: o1,
+/// o3, o4-mini, gpt-5 and what follows them, but not the chat versions.
+/// https://platform.openai.com/docs/api-reference/chat/create
+bool is_openai_reasoning_model(std::string_view model);
 
 }  // namespace millrace::http

@@ -24,7 +24,10 @@ class unmet_wishes {
     const bool thinks = r.thinking == thinking_mode::on || !r.effort.empty();
     add(thinks && r.effort != "none", "reasoning_effort");
     add(!r.end_user.empty(), "user");
-    for (const chat_message& m : r.messages) add(m.parts);
+    for (const chat_message& m : r.messages) {
+      add(m.role == chat_role::system, "system");
+      add(m.parts);
+    }
   }
 
  private:

@@ -70,14 +70,14 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
     // It is in the client's dialect.
   }
 
-  std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, std::string_view client_model,
+  std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, const engine::answer_form& form,
                                                      bool /*client_wants_usage*/) const override {
-    return read_anthropic_stream(client_model);
+    return read_anthropic_stream(form.model);
   }
 
-  bool collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
+  bool collect_answer(route_kind route, std::string_view stream, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
-    if (route == route_kind::messages) return collect_anthropic_answer(stream, client_model, out, used);
+    if (route == route_kind::messages) return collect_anthropic_answer(stream, form.model, out, used);
     out.clear();
     used = {};
     return false;

@@ -179,7 +179,8 @@ struct encode_options {
   /// Mark long system prompts and tools for the provider's prompt cache (Anthropic), unless the client marked
   /// any itself.
   bool mark_prompt_cache = false;
-  /// OpenAI's own API: `max_completion_tokens`, which many that speak its dialect do not know.
+  /// OpenAI's own API, or a model of its own that refuses the older name: `max_completion_tokens`, which many
+  /// that speak its dialect do not know.
   bool newest_names = false;
   bool thinks = true;    ///< false: no model of the provider thinks before it answers
   std::int64_t now = 0;  ///< UNIX time, seconds

@@ -22,11 +22,11 @@ class embedding_translation : public engine::provider_dialect {
   void rewrite_refusal(route_kind, int status, std::string& body, std::string& content_type) const override {
     tell_refusal(theirs_, clients_, status, body, content_type);
   }
-  std::unique_ptr<engine::stream_reader> read_stream(route_kind route, std::string_view model,
+  std::unique_ptr<engine::stream_reader> read_stream(route_kind route, const engine::answer_form& form,
                                                      bool usage) const override {
-    return native_.read_stream(route, model, usage);
+    return native_.read_stream(route, form, usage);
   }
-  bool collect_answer(route_kind, std::string_view, std::string_view, std::string& out,
+  bool collect_answer(route_kind, std::string_view, const engine::answer_form&, std::string& out,
                       engine::usage& used) const override {
     out.clear();
     used = {};
@@ -68,6 +68,7 @@ class at_gemini final : public embedding_translation {
     embedding_answer a;
     if (!decode_gemini_embeddings(body, a)) return false;
     used = a.used;
+    if (!used.known) a.used.input_tokens = form.input_tokens;
     encode_openai_embeddings(a, form.base64, form.model, out);
     return true;
   }

@@ -167,16 +167,16 @@ class gemini_provider_dialect final : public engine::provider_dialect {
   void rewrite_refusal(route_kind /*route*/, int /*status*/, std::string& /*body*/,
                        std::string& /*content_type*/) const override {}
 
-  std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, std::string_view client_model,
+  std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, const engine::answer_form& form,
                                                      bool /*client_wants_usage*/) const override {
-    return read_gemini_stream(client_model);
+    return read_gemini_stream(form.model);
   }
 
-  bool collect_answer(route_kind route, std::string_view stream, std::string_view client_model,
+  bool collect_answer(route_kind route, std::string_view stream, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
     out.clear();
     used = {};
-    return route == route_kind::generate && collect_gemini_answer(stream, client_model, out, used);
+    return route == route_kind::generate && collect_gemini_answer(stream, form.model, out, used);
   }
 
   /// Gemini's answers tell of no limits.

@@ -70,14 +70,14 @@ class responses_provider_dialect final : public engine::provider_dialect {
     // It is in the client's dialect.
   }
 
-  std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, std::string_view client_model,
+  std::unique_ptr<engine::stream_reader> read_stream(route_kind /*route*/, const engine::answer_form& form,
                                                      bool /*client_wants_usage*/) const override {
-    return read_responses_stream(client_model);
+    return read_responses_stream(form.model);
   }
 
-  bool collect_answer(route_kind /*route*/, std::string_view stream, std::string_view client_model,
+  bool collect_answer(route_kind /*route*/, std::string_view stream, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
-    return collect_responses_answer(stream, client_model, out, used);
+    return collect_responses_answer(stream, form.model, out, used);
   }
 
   engine::limit_hint read_limits(const engine::upstream_head& head) const override {

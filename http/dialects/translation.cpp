@@ -3,8 +3,10 @@
 #include <ctime>
 #include <utility>
 
+#include "engine/output_estimate.hpp"
 #include "http/dialects/chat_collector.hpp"
 #include "http/event_reader.hpp"
+#include "http/openai.hpp"
 
 namespace millrace::http {
 
@@ -20,13 +22,24 @@ encode_options options_for(std::string_view model) {
   return o;
 }
 
+/// What a client is told where the provider counts nothing: what it is billed for.
+engine::usage reckoned(std::int64_t input_tokens, const engine::output_estimate& heard) {
+  engine::usage u;
+  u.input_tokens = input_tokens;
+  u.output_tokens = heard.tokens();
+  u.known = true;
+  return u;
+}
+
 class translated_stream final : public stream_reader {
  public:
-  translated_stream(std::unique_ptr<delta_source> source, std::unique_ptr<delta_sink> sink)
-      : source_(std::move(source)), sink_(std::move(sink)) {}
+  translated_stream(std::unique_ptr<delta_source> source, std::unique_ptr<delta_sink> sink,
+                    const engine::answer_form& form)
+      : source_(std::move(source)), sink_(std::move(sink)), input_tokens_(form.input_tokens) {}
 
   state feed(std::string_view bytes, std::string& out) override {
     if (state_ == state::done || state_ == state::failed) return state_;
+    if (!usage_.known) heard_.feed(bytes);
     const bool good = source_->feed(bytes, [&](const chat_delta& d) { take(d, out); });
     if (!good && state_ != state::done && state_ != state::failed) {
       state_ = state::failed;
@@ -50,7 +63,10 @@ class translated_stream final : public stream_reader {
     }
     if (d.what == kind::usage) usage_ = d.used;
     if (d.what != kind::start && d.what != kind::usage) state_ = state::content;
-    if (d.what == kind::done) state_ = state::done;
+    if (d.what == kind::done) {
+      state_ = state::done;
+      if (!usage_.known) sink_->put({.what = kind::usage, .used = reckoned(input_tokens_, heard_)}, out);
+    }
     sink_->put(d, out);
     if (!sink_->overflowed()) return;
     state_ = state::failed;
@@ -59,8 +75,10 @@ class translated_stream final : public stream_reader {
 
   const std::unique_ptr<delta_source> source_;
   const std::unique_ptr<delta_sink> sink_;
+  const std::int64_t input_tokens_;
   state state_ = state::preamble;
-  engine::usage usage_;
+  engine::usage usage_;  ///< as the provider told it
+  engine::output_estimate heard_;
   std::string failure_;
   int failure_status_ = 0;
 };
@@ -87,7 +105,8 @@ bool translation::encode_request(const question& q, engine::provider_request& ou
   request.stream = q.facts.stream;
   encode_options options = options_for(q.model);
   options.mark_prompt_cache = q.mark_prompt_cache;
-  options.newest_names = q.provider.host.ends_with("openai.com") || q.provider.host.ends_with("azure.com");
+  options.newest_names = q.provider.host.ends_with("openai.com") || q.provider.host.ends_with("azure.com") ||
+                         is_openai_reasoning_model(q.model);
   if (!provider_.format.encode_request(request, options, out.body, out.dropped, error)) return false;
   out.dropped.insert(out.dropped.begin(), request.dropped.begin(), request.dropped.end());
   out.path = provider_.path(q);
@@ -102,6 +121,11 @@ bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, co
   chat_answer answer;
   if (!provider_.format.decode_answer(body, answer)) return false;
   used = answer.used;  // billed, whether the client can be told the answer or not
+  if (!used.known) {
+    engine::output_estimate heard;
+    heard.feed(body);
+    answer.used = reckoned(form.input_tokens, heard);
+  }
   if (!client_.format.fit(answer)) return false;
   client_.format.encode_answer(answer, options_for(form.model), out);
   return true;
@@ -125,15 +149,16 @@ void tell_refusal(const chat_provider_format& theirs, const engine::client_diale
   content_type = "application/json";
 }
 
-std::unique_ptr<stream_reader> translation::read_stream(route_kind /*route*/, std::string_view client_model,
+std::unique_ptr<stream_reader> translation::read_stream(route_kind /*route*/, const engine::answer_form& form,
                                                         bool client_wants_usage) const {
   return std::make_unique<translated_stream>(
       provider_.format.decode_stream(),
-      client_.format.encode_stream(options_for(client_model), client_wants_usage));
+      client_.format.encode_stream(options_for(form.model), client_wants_usage), form);
 }
 
-bool translation::collect_answer(route_kind /*route*/, std::string_view stream, std::string_view client_model,
-                                 std::string& out, engine::usage& used) const {
+bool translation::collect_answer(route_kind /*route*/, std::string_view stream,
+                                 const engine::answer_form& form, std::string& out,
+                                 engine::usage& used) const {
   out.clear();
   used = {};
   chat_collector collector;
@@ -142,7 +167,12 @@ bool translation::collect_answer(route_kind /*route*/, std::string_view stream, 
   const chat_answer* answer = collector.answer();
   if (!answer) return false;
   used = answer->used;
-  client_.format.encode_answer(*answer, options_for(client_model), out);
+  if (!used.known) {
+    engine::output_estimate heard;
+    heard.feed(stream);
+    collector.put({.what = chat_delta::kind::usage, .used = reckoned(form.input_tokens, heard)});
+  }
+  client_.format.encode_answer(*answer, options_for(form.model), out);
   return true;
 }
 

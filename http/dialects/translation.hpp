@@ -38,9 +38,10 @@ class translation final : public engine::provider_dialect {
                       std::string& out, engine::usage& used) const override;
   void rewrite_refusal(engine::route_kind route, int status, std::string& body,
                        std::string& content_type) const override;
-  std::unique_ptr<engine::stream_reader> read_stream(engine::route_kind route, std::string_view client_model,
+  std::unique_ptr<engine::stream_reader> read_stream(engine::route_kind route,
+                                                     const engine::answer_form& form,
                                                      bool client_wants_usage) const override;
-  bool collect_answer(engine::route_kind route, std::string_view stream, std::string_view client_model,
+  bool collect_answer(engine::route_kind route, std::string_view stream, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override;
   engine::limit_hint read_limits(const engine::upstream_head& head) const override;
   engine::duration read_retry_after(const engine::upstream_head& head, std::string_view body) const override;

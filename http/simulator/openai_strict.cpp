@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "http/openai.hpp"
 #include "http/simulator/errors.hpp"
 #include "http/simulator/openai_judging.hpp"
 #include "http/simulator/openai_messages.hpp"
@@ -78,6 +79,12 @@ void judge::everything() {
   judge_integer(body_, "n", 1);
   if (find(body_, "max_tokens") && find(body_, "max_completion_tokens"))
     throw rejected("Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.");
+  if (find(body_, "max_tokens") && route_ == route_kind::chat &&
+      is_openai_reasoning_model(find_text(body_, "model").value_or("")))
+    throw rejected(
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+        "instead.",
+        "max_tokens", "unsupported_parameter");
   bool stream = false;
   const bool streams = !body_.at_key("stream").get(stream) && stream;
   if (find(body_, "stream_options") && !streams)

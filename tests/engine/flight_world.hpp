@@ -227,7 +227,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
     if (tells_usage) used = {10, 20, 0, 0, 0, true};
     return body.starts_with("{");
   }
-  std::unique_ptr<stream_reader> read_stream(route_kind, std::string_view, bool) const override {
+  std::unique_ptr<stream_reader> read_stream(route_kind, const answer_form&, bool) const override {
     return std::make_unique<reader>(failure_status);
   }
   limit_hint read_limits(const upstream_head&) const override { return {}; }
@@ -241,7 +241,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
     out = "replay:" + std::string(answer);
     return true;
   }
-  bool collect_answer(route_kind, std::string_view stream, std::string_view, std::string& out,
+  bool collect_answer(route_kind, std::string_view stream, const answer_form&, std::string& out,
                       usage& used) const override {
     out = "{" + std::string(stream) + "}";
     used = {10, 20, 0, 0, 0, true};

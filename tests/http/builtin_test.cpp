@@ -179,6 +179,9 @@ TEST(builtin, what_an_openai_client_asks_for_in_vain_is_told) {
   EXPECT_EQ(told({{"tools", tools}}), names{"tools"});
   EXPECT_EQ(told({{"tools", tools}, {"tool_choice", "none"}}), names{});
   EXPECT_EQ(told({{"tools", tools}, {"tool_choice", "required"}}), (names{"tool_choice", "tools"}));
+  EXPECT_EQ(told({{"messages", json::parse(R"([{"role":"developer","content":"Be brief."},
+      {"role":"user","content":"x"}])")}}),
+            names{"system"});
   EXPECT_EQ(
       told({{"messages", json::parse(R"([{"role":"user","content":[{"type":"text","text":"Look. What is it?"},
       {"type":"image_url","image_url":{"url":"https://h/x.png"}},

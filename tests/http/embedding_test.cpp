@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "http/base64.hpp"
+#include "http/dialects/embedding_translation.hpp"
 
 namespace millrace::http {
 namespace {
@@ -93,6 +94,16 @@ TEST(embedding, one_content_of_gemini) {
   std::string out;
   encode_gemini_embeddings(route_kind::embed, answer, out);
   EXPECT_EQ(out, R"({"embedding":{"values":[1,2,3]}})");
+}
+
+TEST(embedding, where_gemini_counts_nothing_the_client_is_told_what_is_billed) {
+  std::string out;
+  engine::usage used;
+  ASSERT_TRUE(openai_embeddings_at_gemini().rewrite_answer(route_kind::embeddings,
+                                                           R"({"embeddings":[{"values":[1]}]})",
+                                                           engine::answer_form("mine", 7), out, used));
+  EXPECT_FALSE(used.known) << "the call reckons by itself";
+  EXPECT_EQ(json::parse(out)["usage"], json::parse(R"({"prompt_tokens":7,"total_tokens":7})"));
 }
 
 TEST(embedding, names_what_cannot_be_said) {

@@ -45,6 +45,16 @@ json function(const std::string& name) {
   return {{"type", "function"}, {"function", {{"name", name}, {"parameters", {{"type", "object"}}}}}};
 }
 
+TEST_F(OpenAiSimulator, ModelsThatThinkWantTheNewNameOfTheBound) {
+  for (const char* model : {"gpt-5", "gpt-5-mini-2025-08-07", "o1", "o3-mini", "o4-mini"}) {
+    expect_refused(with(with(chat("x"), "max_tokens", 5), "model", model), "max_tokens",
+                   "unsupported_parameter", "Use 'max_completion_tokens' instead.");
+    EXPECT_EQ(ask(with(with(chat("x"), "max_completion_tokens", 5), "model", model)).status, 200) << model;
+  }
+  for (const char* model : {"gpt-5-chat-latest", "gpt-4o", "omni-1", "o", "open-1"})
+    EXPECT_EQ(ask(with(with(chat("x"), "max_tokens", 5), "model", model)).status, 200) << model;
+}
+
 TEST_F(OpenAiSimulator, RefusesWhatItDoesNotKnow) {
   expect_refused(with(chat("x"), "top_k", 4), "top_k", "unknown_parameter", "Unknown parameter: 'top_k'.");
   expect_refused(conversation(json::array({said("model", "x")})), "messages[0].role", "invalid_value",

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/output_estimate.hpp"
 #include "http/dialects/formats.hpp"
 
 /// Clients of one dialect at providers of another, as the pipeline uses them.
@@ -259,6 +260,49 @@ TEST(translation, a_stream_passes_as_it_comes_and_ends_as_the_clients_dialect_ha
   }
 }
 
+/// What an answer tells of input and output tokens.
+std::pair<int, int> told_usage(route_kind clients, const std::string& text) {
+  const json a = json::parse(text);
+  if (clients == route_kind::chat) return {a["usage"]["prompt_tokens"], a["usage"]["completion_tokens"]};
+  if (clients == route_kind::generate)
+    return {a["usageMetadata"]["promptTokenCount"], a["usageMetadata"]["candidatesTokenCount"]};
+  return {a["usage"]["input_tokens"], a["usage"]["output_tokens"]};
+}
+
+TEST(translation, where_a_provider_counts_nothing_the_client_is_told_what_is_billed) {
+  for (const pair& p : pairs()) {
+    if (p.own == route_kind::messages) continue;  // always tells
+    json uncounted = json::parse(answer_of(p.own));
+    uncounted.erase("usage");
+    uncounted.erase("usageMetadata");
+    const std::string answer = uncounted.dump();
+    const auto& wire = between(p.clients, p.providers);
+    const engine::answer_form form("mine", 12);
+    const auto billed = [](const std::string& heard) {
+      engine::output_estimate estimate;
+      estimate.feed(heard);
+      EXPECT_GT(estimate.tokens(), 0);
+      return std::pair<int, int>(12, estimate.tokens());
+    };
+    std::string out;
+    engine::usage used;
+    ASSERT_TRUE(wire.rewrite_answer(p.clients, answer, form, out, used));
+    EXPECT_FALSE(used.known) << "the call reckons by itself";
+    EXPECT_EQ(told_usage(p.clients, out), billed(answer)) << out;
+
+    const std::string theirs = as_stream(p.own, answer);
+    ASSERT_TRUE(wire.collect_answer(p.clients, theirs, form, out, used));
+    EXPECT_FALSE(used.known);
+    EXPECT_EQ(told_usage(p.clients, out), billed(theirs)) << out;
+    const auto reader = wire.read_stream(p.clients, form, true);
+    std::string streamed;
+    EXPECT_EQ(reader->feed(theirs, streamed), engine::stream_reader::state::done);
+    EXPECT_FALSE(reader->seen_usage().known);
+    ASSERT_TRUE(native_of(p.clients).collect_answer(p.clients, streamed, "mine", out, used)) << streamed;
+    EXPECT_EQ(told_usage(p.clients, out), billed(theirs)) << streamed;
+  }
+}
+
 TEST(translation, before_any_content_a_stream_may_fail_unseen) {
   const auto reader =
       between(route_kind::chat, provider_kind::anthropic).read_stream(route_kind::chat, "mine", false);
@@ -289,6 +333,23 @@ TEST(translation, a_refusal_is_told_in_the_clients_dialect) {
   between(route_kind::messages, provider_kind::openai).rewrite_refusal(route_kind::messages, 404, body, type);
   EXPECT_EQ(json::parse(body)["type"], "error");
   EXPECT_EQ(json::parse(body)["error"]["type"], "not_found_error");
+}
+
+TEST(translation, models_that_think_get_their_bound_under_the_name_they_take) {
+  const std::string body = R"({"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}]})";
+  engine::request_facts facts;
+  engine::api_error error;
+  ASSERT_TRUE(all_formats().of(route_kind::messages).read_request(route_kind::messages, body, facts, error));
+  const auto p = provider_of(provider_kind::openai);
+  const engine::header_list none;
+  const engine::secret key;
+  for (const auto& [model, name] :
+       {std::pair("gpt-5-mini", "max_completion_tokens"), std::pair("llama-3", "max_tokens")}) {
+    engine::provider_request out;
+    const engine::provider_dialect::question q{route_kind::messages, body, facts, none, p, key, model};
+    ASSERT_TRUE(between(route_kind::messages, provider_kind::openai).encode_request(q, out, error));
+    EXPECT_EQ(json::parse(out.body)[name], 9) << out.body;
+  }
 }
 
 TEST(translation, what_the_providers_dialect_cannot_say_is_refused_by_name) {
