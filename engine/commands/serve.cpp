@@ -41,7 +41,8 @@ void forbid_core_files() {
 
 /// A heap for each core, where glibc makes eight: threads that allocate in turn keep as many half empty ones.
 void share_heaps() {
-  mallopt(M_ARENA_MAX, static_cast<int>(std::max(2U, std::thread::hardware_concurrency())));
+  const int heaps = static_cast<int>(std::max(2U, std::thread::hardware_concurrency()));
+  mallopt(M_ARENA_MAX, heaps);  // No other thread runs yet; NOLINT(concurrency-mt-unsafe)
 }
 
 /// Signals are taken by the main thread with sigwait; every thread started later inherits the mask.
