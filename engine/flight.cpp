@@ -20,6 +20,11 @@ bool key_affair(attempt_outcome o) {
          o == attempt_outcome::no_credit;
 }
 
+bool begins_object(std::string_view body) {
+  const size_t first = body.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && body[first] == '{';
+}
+
 bool final_outcome(attempt_outcome o) {
   return o == attempt_outcome::cancelled || o == attempt_outcome::out_of_time;
 }
@@ -349,10 +354,10 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
         502,
         "upstream_error",
         "upstream_bad_answer",
-        json && body.find('{') == body.find_first_not_of(" \t\r\n")
-            ? "The provider's answer is not one of its API, or calls a tool with arguments that are no "
-              "object. "
-              "Check that base_url and kind name the same API; if they do, ask again or ask another model."
+        json && begins_object(body)
+            ? "The provider's answer is not one of its API, or calls a tool with arguments that are not an "
+              "object. Check that base_url and kind name the same API; if they do, ask again or ask another "
+              "model."
             : "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.",
         "",
         {},

@@ -121,7 +121,7 @@ bool openai_dialect::speaks_of_credit(std::string_view body, std::string_view re
 }
 
 bool is_openai_reasoning_model(std::string_view model) {
-  if (model.starts_with("gpt-5")) return model.find("-chat") == std::string_view::npos;
+  if (model.starts_with("gpt-5")) return !model.starts_with("gpt-5-chat");
   return model.size() > 1 && model[0] == 'o' && model[1] >= '1' && model[1] <= '9' &&
          (model.size() == 2 || model[2] == '-');
 }

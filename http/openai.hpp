@@ -53,7 +53,7 @@ void add_openai_credentials(const engine::provider_config& provider, const engin
 std::string openai_path(engine::route_kind route, const engine::provider_config& provider,
                         std::string_view model);
 /// Whether it is one of the models that think before they answer, for which OpenAI refuses `max_tokens`: o1,
-/// o3, o4-mini, gpt-5 and what follows them, but not the chat versions.
+/// o3, o4-mini and the like, and all that begin with gpt-5 but gpt-5-chat.
 /// https://platform.openai.com/docs/api-reference/chat/create
 bool is_openai_reasoning_model(std::string_view model);
 

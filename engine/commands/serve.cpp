@@ -39,10 +39,12 @@ void forbid_core_files() {
     throw std::system_error(errno, std::generic_category(), "RLIMIT_CORE");
 }
 
-/// A heap for each core, where glibc makes eight: threads that allocate in turn keep as many half empty ones.
-void share_heaps() {
-  const int heaps = static_cast<int>(std::max(2U, std::thread::hardware_concurrency()));
-  mallopt(M_ARENA_MAX, heaps);  // No other thread runs yet; NOLINT(concurrency-mt-unsafe)
+/// Of malloc's arenas one for each core, where glibc makes eight: threads that allocate in turn keep as many
+/// half empty. Who runs the node may set another number. To be called before any other thread runs.
+void limit_arenas() {
+  if (std::getenv("MALLOC_ARENA_MAX") != nullptr) return;  // NOLINT(concurrency-mt-unsafe)
+  const int most = static_cast<int>(std::max(2U, std::thread::hardware_concurrency()));
+  mallopt(M_ARENA_MAX, most);  // NOLINT(concurrency-mt-unsafe)
 }
 
 /// Signals are taken by the main thread with sigwait; every thread started later inherits the mask.
@@ -61,7 +63,7 @@ class program {
 
   int run() {
     const sigset_t signals = block_signals();
-    share_heaps();
+    limit_arenas();
     raise_open_file_limit();
     forbid_core_files();
     node n(read(nullptr), [this](std::string_view actor, const std::string& why) { fail(actor, why); });

@@ -12,6 +12,13 @@ namespace {
 
 using engine::route_kind;
 
+/// Where the provider counts nothing the client is told what it is billed for.
+void count_input(embedding_answer& a, const engine::answer_form& form) {
+  if (a.used.known) return;
+  a.used.input_tokens = form.input_tokens;
+  a.used.known = true;
+}
+
 /// What both directions have in common: no streams, and refusals as in conversations.
 class embedding_translation : public engine::provider_dialect {
  public:
@@ -68,7 +75,7 @@ class at_gemini final : public embedding_translation {
     embedding_answer a;
     if (!decode_gemini_embeddings(body, a)) return false;
     used = a.used;
-    if (!used.known) a.used.input_tokens = form.input_tokens;
+    count_input(a, form);
     encode_openai_embeddings(a, form.base64, form.model, out);
     return true;
   }
@@ -88,13 +95,14 @@ class at_openai final : public embedding_translation {
     add_openai_credentials(q.provider, q.key, out.headers);
     return true;
   }
-  bool rewrite_answer(route_kind route, std::string_view body, const engine::answer_form&, std::string& out,
-                      engine::usage& used) const override {
+  bool rewrite_answer(route_kind route, std::string_view body, const engine::answer_form& form,
+                      std::string& out, engine::usage& used) const override {
     out.clear();
     used = {};
     embedding_answer a;
     if (!decode_openai_embeddings(body, a)) return false;
     used = a.used;
+    count_input(a, form);
     encode_gemini_embeddings(route, a, out);
     return true;
   }

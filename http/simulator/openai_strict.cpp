@@ -3,7 +3,6 @@
 #include <optional>
 #include <string>
 
-#include "http/openai.hpp"
 #include "http/simulator/errors.hpp"
 #include "http/simulator/openai_judging.hpp"
 #include "http/simulator/openai_messages.hpp"
@@ -80,7 +79,7 @@ void judge::everything() {
   if (find(body_, "max_tokens") && find(body_, "max_completion_tokens"))
     throw rejected("Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.");
   if (find(body_, "max_tokens") && route_ == route_kind::chat &&
-      is_openai_reasoning_model(find_text(body_, "model").value_or("")))
+      wants_completion_tokens(find_text(body_, "model").value_or("")))
     throw rejected(
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
         "instead.",
@@ -218,6 +217,15 @@ void judge::response_format() {
 }
 
 }  // namespace
+
+bool wants_completion_tokens(std::string_view model) {
+  if (model.starts_with("gpt-5-chat")) return false;
+  for (const std::string_view family : {"o1", "o3", "o4-mini", "gpt-5", "gpt-5.1", "gpt-5.2"}) {
+    if (model.starts_with(family) && (model.size() == family.size() || model[family.size()] == '-'))
+      return true;
+  }
+  return false;
+}
 
 void judge_openai(route_kind route, std::string_view body, size_t padding) {
   thread_local dom::parser parser;

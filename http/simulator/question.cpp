@@ -184,7 +184,7 @@ void read_member(std::string_view name, od::value value, question& q, std::int64
 void judge_combinations(question& q, std::int64_t older_max_tokens) {
   const bool both = q.max_tokens >= 0 && older_max_tokens >= 0;
   const bool tools = !q.tools.empty() || !q.tool_choice.empty() || !q.response_format.empty();
-  const bool outdated = older_max_tokens >= 0 && is_openai_reasoning_model(q.facts.model);
+  const bool outdated = older_max_tokens >= 0 && wants_completion_tokens(q.facts.model);
   if (both || outdated || tools || q.reasons || !q.parallel_calls ||
       (q.facts.stream_options_length > 0 && !q.facts.stream))
     q.plain = false;

@@ -240,6 +240,25 @@ TEST(Flight, AnswersOfTheWrongKindAreFailures) {
   EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
 }
 
+TEST(Flight, WhoeverLooksForTheMistakeInAnAnswerIsToldWhereToLook) {
+  const auto told = [](std::string body, const char* type) {
+    flight_world w;
+    w.permits.script = {w.grant()};
+    scripted_call bad = json_answer(200, std::move(body));
+    bad.headers = {{"content-type", type}};
+    w.upstream.script = {bad};
+    EXPECT_EQ(w.run().body, "error:upstream_bad_answer");
+    return w.format.told.message;
+  };
+  const std::string page = "Check that base_url names an API, not a web page.";
+  for (const auto& [body, type] :
+       {std::pair("<html>", "text/html"), std::pair("{}", "text/html"), std::pair("[]", "application/json"),
+        std::pair("", "application/json"), std::pair(" \n", "application/json")})
+    EXPECT_TRUE(told(body, type).ends_with(page)) << body;
+  EXPECT_NE(told(" {\"no\":\"answer\"}", "application/json").find("base_url and kind name the same API"),
+            std::string::npos);
+}
+
 TEST(Flight, AClientThatLeavesEndsEverything) {
   flight_world w;
   w.permits.script = {w.grant(0), w.grant(1)};

@@ -96,9 +96,14 @@ TEST(embedding, one_content_of_gemini) {
   EXPECT_EQ(out, R"({"embedding":{"values":[1,2,3]}})");
 }
 
-TEST(embedding, where_gemini_counts_nothing_the_client_is_told_what_is_billed) {
+TEST(embedding, where_a_provider_counts_nothing_the_client_is_told_what_is_billed) {
   std::string out;
   engine::usage used;
+  ASSERT_TRUE(gemini_embeddings_at_openai().rewrite_answer(
+      route_kind::embed, R"({"object":"list","data":[{"index":0,"embedding":[1]}]})",
+      engine::answer_form("mine", 7), out, used));
+  EXPECT_FALSE(used.known);
+  EXPECT_EQ(json::parse(out)["usageMetadata"], json::parse(R"({"promptTokenCount":7})"));
   ASSERT_TRUE(openai_embeddings_at_gemini().rewrite_answer(route_kind::embeddings,
                                                            R"({"embeddings":[{"values":[1]}]})",
                                                            engine::answer_form("mine", 7), out, used));

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from harness import Gateway, Simulator, TestCase, provider, request, target
+from harness import Gateway, Simulator, TestCase, provider, request, target, wait_until
 
 AZURE = {"api_version": "2024-10-21"}
 TEXT = "What is a mill race?"
@@ -111,13 +111,26 @@ class WithoutUsage(TestCase):
             self.assertIn(TEXT, stream.content())
             self.assertFalse(any(b'"usage":{' in e for e in stream.events()))
 
-    def test_other_clients_get_numbers_all_the_same(self):
+    def billed(self):
+        rows = request(self.gateway.port, "GET", "/v1/usage").json()["totals"]
+        return rows["input_tokens"], rows["output_tokens"]
+
+    def test_other_clients_are_told_what_is_billed(self):
         body = {"model": "local", "max_tokens": 50, "messages": QUESTION}
-        answer = request(self.gateway.port, "POST", "/v1/messages", json.dumps(body))
-        self.assertEqual(answer.status, 200, answer.body)
-        self.assertIn("output_tokens", answer.json()["usage"])
-        stream = request(self.gateway.port, "POST", "/v1/messages", json.dumps({**body, "stream": True}))
-        self.assertEqual(json.loads(stream.events()[-1])["type"], "message_stop")
+        for stream in (False, True):
+            before = self.billed()
+            answer = request(self.gateway.port, "POST", "/v1/messages", json.dumps({**body, "stream": stream}))
+            self.assertEqual(answer.status, 200, answer.body)
+            if stream:
+                events = [json.loads(e) for e in answer.events()]
+                self.assertEqual(events[-1]["type"], "message_stop")
+                told = next(e["usage"] for e in events if e["type"] == "message_delta")
+            else:
+                told = answer.json()["usage"]
+            self.assertGreater(told["output_tokens"], 0)
+            wait_until(lambda: self.billed() != before, "the call is billed")
+            now = self.billed()
+            self.assertEqual((told["input_tokens"], told["output_tokens"]), (now[0] - before[0], now[1] - before[1]))
 
 
 if __name__ == "__main__":
