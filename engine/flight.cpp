@@ -20,11 +20,6 @@ bool key_affair(attempt_outcome o) {
          o == attempt_outcome::no_credit;
 }
 
-bool begins_object(std::string_view body) {
-  const size_t first = body.find_first_not_of(" \t\r\n");
-  return first != std::string_view::npos && body[first] == '{';
-}
-
 bool final_outcome(attempt_outcome o) {
   return o == attempt_outcome::cancelled || o == attempt_outcome::out_of_time;
 }
@@ -348,21 +343,7 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
   const bool json = content_type.find("json") != std::string_view::npos;
   if (!json || !wire_->rewrite_answer(call_.route, body, call_.facts, out.body, used_)) {
     billing_ = billing::nothing;
-    attempt_failure f;
-    f.reason = json ? "bad_body" : "content_type";
-    f.error = {
-        502,
-        "upstream_error",
-        "upstream_bad_answer",
-        json && begins_object(body)
-            ? "The provider's answer is not one of its API, or calls a tool with arguments that are not an "
-              "object. Check that base_url and kind name the same API; if they do, ask again or ask another "
-              "model."
-            : "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.",
-        "",
-        {},
-        true};
-    return fail(std::move(f));
+    return fail(no_answer(json, body));
   }
   out.content_type = content_type;
   if (!used_.known) heard_.feed(body);

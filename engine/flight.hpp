@@ -128,6 +128,7 @@ class flight {
   bool break_stream(const attempt_failure& failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   attempt_failure stream_failure() const;
+  static attempt_failure no_answer(bool json, std::string_view body);
   std::string without_key(std::string text) const;
   const client_dialect& format() const { return ports_.formats.of(call_.route); }
   api_error route_not_served() const;

@@ -23,7 +23,26 @@ api_error no_private_target(const std::string& model) {
           true};
 }
 
+bool begins_object(std::string_view body) {
+  const size_t first = body.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && body[first] == '{';
+}
+
 }  // namespace
+
+/// What a whole answer means that cannot be told to the client.
+attempt_failure flight::no_answer(bool json, std::string_view body) {
+  attempt_failure f;
+  f.reason = json ? "bad_body" : "content_type";
+  f.error = {502, "upstream_error", "upstream_bad_answer", "", "", {}, true};
+  f.error.message =
+      json && begins_object(body)
+          ? "The provider's answer is not one of its API, or calls a tool with arguments that are not an "
+            "object. Check that base_url and kind name the same API; if they do, ask again or ask another "
+            "model."
+          : "The provider's answer is not a JSON object. Check that base_url names an API, not a web page.";
+  return f;
+}
 
 attempt_failure flight::io_failure(upstream_failure failure, std::string_view phase) const {
   attempt_failure f;
