@@ -22,6 +22,11 @@ bool useless(const cached_answer& a, wall_time now) {
 
 cache_memory::cache_memory(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
+void cache_memory::count_as_miss() {
+  --counters_.hits;
+  ++counters_.misses;
+}
+
 cached_answer_ptr cache_memory::find(const cache_key& key, wall_time now, cached_answer_ptr* stale) {
   const auto it = entries_.find(key);
   if (it == entries_.end()) {

@@ -52,6 +52,8 @@ class cache_memory {
   /// The answer, or null. One that expired goes to `stale`, if that is not null and it is still of use in an
   /// outage; a useless one is erased. O(1), allocates nothing.
   cached_answer_ptr find(const cache_key& key, wall_time now, cached_answer_ptr* stale = nullptr);
+  /// What `find` gave was of no use: it counts as a miss.
+  void count_as_miss();
   /// Takes `answer` (not null) in place of what was there; one that is too large or useless only takes the
   /// old one away. O(1) amortised.
   void insert(const cache_key& key, cached_answer_ptr answer, wall_time now);

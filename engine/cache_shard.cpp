@@ -9,6 +9,8 @@ cache_finding cache_shard::enter(const cache_key& key, const cache_plan& plan, w
   if (plan.look) {
     found.entry = memory_.find(key, now, &found.stale);
     if (found.entry && now - found.entry->stored_at <= plan.max_age) return found;
+    found.too_old = found.entry != nullptr;
+    if (found.too_old) memory_.count_as_miss();
     found.entry = nullptr;
   }
   if (!plan.join || plan.only_if_cached) return found;

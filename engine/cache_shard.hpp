@@ -24,6 +24,7 @@ struct cache_finding {
   shared_answer_ptr flight;  ///< an identical call is under way, or begins here
   bool leads = false;        ///< the flight is the one that was made for this request
   cached_answer_ptr stale;   ///< expired, but of use if no provider answers
+  bool too_old = false;      ///< what is known is older than this client takes
 };
 
 /// Entries that are on their way to the disk.

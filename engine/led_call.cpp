@@ -258,11 +258,24 @@ void led_call::hand_over() {
   ports_.thread.start([self = shared_from_this()](yield y) { self->pump(y); });
 }
 
+/// The slowest follower holds up the others, but not for long.
+void led_call::wait_for_room(yield y) {
+  while (!has_room() && !stop_.cancelled()) {
+    bool too_long = false;
+    const auto patience = ports_.thread.at(ports_.time.now() + longest_wait_for_slow, [&] {
+      too_long = true;
+      room_.wake();
+    });
+    room_.wait(y);
+    if (too_long) part_with_slow();
+  }
+}
+
 void led_call::pump(yield y) {
   try {
     std::string seen;
     do {
-      while (!has_room() && !stop_.cancelled()) room_.wait(y);
+      wait_for_room(y);
       seen.clear();
     } while (flight_->read(seen, y));
     stream_over();

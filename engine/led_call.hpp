@@ -37,6 +37,7 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   void client_stream_dropped();
   void hand_over();
   void pump(yield y);
+  void wait_for_room(yield y);
   bool read_for_leader(std::string& out, yield y);
   void stream_over();
   void publish(const answer& a);

@@ -38,10 +38,12 @@ answer pipeline::run(call c, yield y) {
     if (found.stale) c.stale = std::move(found.stale);
     if (found.flight && !led) {
       if (known.from_flight(found.flight, out, y)) return out;
+      c.cache_word = word_for_call(plan);  // it may come to make the call itself
       continue;
     }
-    // What memory has, expired or not, is never older than what the disk has.
-    if (!found.entry && !c.stale && (led || plan.only_if_cached)) found.entry = find_on_disk(c, y);
+    // What memory has, of use or not, is never older than what the disk has.
+    const bool unknown = !found.entry && !c.stale && !found.too_old;
+    if (unknown && (led || plan.only_if_cached)) found.entry = find_on_disk(c, y);
     if (found.entry) {
       if (led) led->found(found.entry);
       if (!known.admit(out, y) || known.from_entry(*found.entry, out)) return out;

@@ -5,6 +5,22 @@
 
 namespace millrace::engine {
 
+namespace {
+
+api_error too_slow() {
+  return {
+      502,
+      "upstream_error",
+      "slow_reader",
+      "This stream was shared with others, who have read 1 MiB more of it. Read it as it comes, or ask once "
+      "more.",
+      "",
+      {},
+      false};
+}
+
+}  // namespace
+
 // --- the leader's side
 
 shared_answer::~shared_answer() {
@@ -70,7 +86,7 @@ void shared_answer::trim() {
   if (keeps_) return;
   std::size_t first = dropped_ + transcript_.size();
   for (const auto* f : followers_) {
-    if (!f->whole_) first = std::min(first, f->position_);
+    if (!f->whole_ && !f->too_slow_) first = std::min(first, f->position_);
   }
   if (first == dropped_) return;
   const std::size_t bytes = first - dropped_;
@@ -149,6 +165,21 @@ std::size_t shared_answer::end_position() const {
 bool shared_answer::has_room() const {
   const std::lock_guard lock(mutex_);
   return keeps_ || transcript_.size() < max_transcript_bytes;
+}
+
+void shared_answer::part_with_slow() {
+  const std::lock_guard lock(mutex_);
+  const std::size_t end = dropped_ + transcript_.size();
+  const auto is_behind = [end](const follower* f) { return end - f->position_ >= max_transcript_bytes; };
+  const auto reads_on = [&](const follower* f) { return !f->whole_ && !f->too_slow_ && !is_behind(f); };
+  if (keeps_ || std::none_of(followers_.begin(), followers_.end(), reads_on)) return;
+  for (auto* f : followers_) {
+    if (f->whole_ || !is_behind(f)) continue;
+    f->too_slow_ = true;
+    f->point_.wake();
+  }
+  trim();
+  changed();
 }
 
 // --- the followers' side
@@ -240,6 +271,10 @@ std::optional<follower::event> follower::poll(std::string& out) {
     case state::streaming:
     case state::ended:
       break;
+  }
+  if (too_slow_) {
+    failure_ = too_slow();
+    return event::broken;
   }
   // Too long to be put together here: such a follower asks for itself.
   if (whole_ && !a.keeps_) return event::abandoned;

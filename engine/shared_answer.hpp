@@ -19,6 +19,10 @@ namespace millrace::engine {
 /// The most of one stream that is kept for those who join late; a longer one can no longer be joined.
 inline constexpr std::size_t max_transcript_bytes = 1u << 20;
 
+/// How long those who have read all of a stream wait for one who is `max_transcript_bytes` behind. Then it
+/// goes on without him: they would stand still until his connection is given up.
+inline constexpr duration longest_wait_for_slow = std::chrono::seconds(1);
+
 /// Memory that all transcripts of a node may take together. Thread-safe.
 class transcript_budget {
  public:
@@ -108,6 +112,8 @@ class shared_answer {
   std::size_t end_position() const;
   /// False while the slowest follower is more than `max_transcript_bytes` behind.
   bool has_room() const;
+  /// Breaks the streams of those who are so far behind, where somebody else is not.
+  void part_with_slow();
 
  protected:
   /// Followers came, left or caught up: the leader should look. Called with the lock held, from any thread.
@@ -187,6 +193,7 @@ class follower {
   const bool is_leader_ = false;
   std::size_t position_ = 0;
   bool joined_ = false;
+  bool too_slow_ = false;  ///< the others go on without it
   wait_point point_;
   cancellation& gone_;
   cancellation::hook on_gone_;

@@ -108,6 +108,15 @@ void forward_headers(const edge_request& r, engine::header_list& out) {
   }
 }
 
+/// The headers among those that go on which switch on what a provider tries out.
+std::string betas_of(const engine::header_list& forwarded) {
+  std::string out;
+  for (const auto& [name, value] : forwarded) {
+    if (name.ends_with("-beta")) out.append(name).append(":").append(value).append("\n");
+  }
+  return out;
+}
+
 /// Whether a provider of the model counts tokens itself, and may see the request.
 bool counts_tokens(const engine::call& call) {
   const auto& targets = call.config->models[call.model.model].targets;
@@ -184,9 +193,9 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
   if (!apply_model(r, has_prompt(kind), c, error)) return plain.refuse(error);
   if (kind == route_kind::count_tokens && !counts_tokens(c)) return plain.finish(token_count(c.facts));
   const std::string chosen = c.model.model == c.asked ? std::string() : question_model(c);
-  c.key =
-      request_key(kind, c.client->tenant, chosen.empty() ? c.facts.model : chosen, c.private_only, r.body);
   forward_headers(r, c.forwarded);
+  c.key = request_key(kind, c.client->tenant, chosen.empty() ? c.facts.model : chosen, c.private_only, r.body,
+                      betas_of(c.forwarded));
   answer a = thread.pipeline->run(std::move(c), y);
   a.comments = kind != route_kind::generate;
   return a;

@@ -63,7 +63,7 @@ struct key_maker {
 }  // namespace
 
 engine::cache_key request_key(engine::route_kind route, std::string_view tenant, std::string_view model,
-                              bool private_only, std::string_view body) {
+                              bool private_only, std::string_view body, std::string_view betas) {
   thread_local key_maker maker;
   std::string& text = maker.text;
   text.clear();
@@ -72,6 +72,7 @@ engine::cache_key request_key(engine::route_kind route, std::string_view tenant,
   append_text(model, text);
   append_text(engine::to_string(route), text);
   text.push_back(private_only ? 1 : 0);
+  if (!betas.empty()) append_text(betas, text);
   // Canonical forms start with a brace, so other bytes are never taken for one.
   if (!maker.writer.append(body, left_out, text)) text.append("raw ").append(body);
   engine::cache_key key;

@@ -76,7 +76,6 @@ rocksdb::Options answer_store_options(const answer_store::settings& s, rocksdb::
   o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(tables()));
   // RocksDB wants all files open where they have a time to live; merging keeps them few.
   o.max_open_files = -1;
-  o.skip_stats_update_on_db_open = true;
   o.avoid_flush_during_shutdown = true;
   o.max_background_jobs = 2;
   o.max_manifest_file_size = 4 * mib;

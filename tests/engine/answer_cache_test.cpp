@@ -63,8 +63,17 @@ TEST(AnswerCache, CacheControlIsHeeded) {
   w.time.time += 10s;
   EXPECT_EQ(w.ask(with({.only_if_cached = true})).got, "{1}");
   EXPECT_EQ(w.ask(with({.max_age = 10s})).got, "{1}");
+  const auto count = [&w](auto what) {
+    std::uint64_t n = 0;
+    for (std::size_t i = 0; i < w.answers.size(); ++i) n += w.answers.at(i).statistics().memory.*what;
+    return n;
+  };
+  const auto hits = count(&cache_memory::stats::hits);
+  const auto misses = count(&cache_memory::stats::misses);
   EXPECT_EQ(w.ask(with({.max_age = 9s})).status, 0);
   EXPECT_EQ(w.upstream.calls.size(), 3U);
+  EXPECT_EQ(count(&cache_memory::stats::hits), hits) << "what did not serve is none";
+  EXPECT_EQ(count(&cache_memory::stats::misses), misses + 1);
 }
 
 TEST(AnswerCache, ErrorsAreNotKept) {

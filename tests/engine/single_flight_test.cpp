@@ -203,6 +203,8 @@ TEST(SingleFlight, WhatIsTheLeadersOwnAffairMakesAnotherLead) {
   w.finish(upstream_failure::none, 1);
   EXPECT_EQ(second.got, "{2}");
   EXPECT_EQ(third.got, "{2}");
+  EXPECT_EQ(second.header("x-millrace-cache"), "bypass") << "it made this call, and pays for it";
+  EXPECT_EQ(third.header("x-millrace-cache"), "coalesced");
 }
 
 TEST(SingleFlight, ALeaderWhoseWaitForAPermitEndsDoesNotEndTheOthers) {
@@ -321,6 +323,61 @@ TEST(SingleFlight, AStreamTooLongToKeepCanNoLongerBeJoinedButEverybodyGetsAllOfI
   EXPECT_EQ(fast.got, all);
   w.leave(*w.clients.back());
   EXPECT_EQ(w.answers.transcripts().taken(), 0);
+}
+
+TEST(SingleFlight, WhoReadsNothingHoldsUpTheOthersForASecondAtMost) {
+  single_flight_world w;
+  auto& leader = w.ask({.stream = true});
+  w.feed("pc");
+  auto& slow = w.ask({.stream = true});
+  const auto& fast = w.ask({.stream = true});
+  const std::string block(400'000, 'c');
+  const auto after_a_second = [&w] {
+    w.time.time += longest_wait_for_slow;
+    w.thread.ring(w.time.time);
+    w.settle();
+  };
+  slow.paused = leader.paused = true;
+  for (int i = 0; i < 6; ++i) w.feed(block);
+  EXPECT_FALSE(w.upstream.calls[0]->pieces.empty()) << "held back";
+  w.wake(leader);
+  after_a_second();
+  EXPECT_TRUE(w.upstream.calls[0]->pieces.empty());
+  w.feed("d");
+  w.finish();
+  const std::string all = "pc" + block + block + block + block + block + block + "d";
+  EXPECT_EQ(leader.got, all);
+  EXPECT_EQ(fast.got, all);
+  EXPECT_FALSE(leader.broken || fast.broken);
+  w.wake(slow);
+  w.settle();
+  EXPECT_TRUE(slow.over && slow.broken);
+  EXPECT_TRUE(slow.got.starts_with("pcc") && slow.got.ends_with("event:slow_reader")) << slow.got.size();
+  EXPECT_EQ(w.answers.transcripts().taken(), 0);
+}
+
+TEST(SingleFlight, WhereAllReadSlowlyTheProviderWaitsAndNobodyIsCut) {
+  single_flight_world w;
+  auto& leader = w.ask({.stream = true});
+  w.feed("pc");
+  auto& other = w.ask({.stream = true});
+  leader.paused = other.paused = true;
+  const std::string block(400'000, 'c');
+  for (int i = 0; i < 6; ++i) w.feed(block);
+  for (int i = 0; i < 3; ++i) {
+    w.time.time += longest_wait_for_slow;
+    w.thread.ring(w.time.time);
+    w.settle();
+  }
+  EXPECT_FALSE(w.upstream.calls[0]->pieces.empty());
+  w.wake(leader);
+  w.wake(other);
+  w.settle();
+  w.feed("d");
+  w.finish();
+  EXPECT_FALSE(leader.broken || other.broken);
+  EXPECT_EQ(other.got, leader.got);
+  EXPECT_EQ(leader.got.size(), 6 * block.size() + 3);
 }
 
 TEST(SingleFlight, WhoWantsALongStreamInOnePieceAsksForItself) {

@@ -45,6 +45,10 @@ TEST(request_key, tells_apart_who_asks_whom_and_how) {
   EXPECT_TRUE(keys.insert(request_key(route_kind::chat, "other", "gpt", false, question)).second);
   EXPECT_TRUE(keys.insert(request_key(route_kind::chat, "acme", "gpt-2", false, question)).second);
   EXPECT_TRUE(keys.insert(request_key(route_kind::chat, "acme", "gpt", true, question)).second);
+  EXPECT_TRUE(
+      keys.insert(request_key(route_kind::chat, "acme", "gpt", false, question, "openai-beta:a\n")).second);
+  EXPECT_TRUE(
+      keys.insert(request_key(route_kind::chat, "acme", "gpt", false, question, "openai-beta:b\n")).second);
   EXPECT_TRUE(keys.insert(request_key(route_kind::chat, "acmeg", "pt", false, question)).second);
   EXPECT_TRUE(keys.insert(request_key(route_kind::chat, "", "acmegpt", false, question)).second);
 }

@@ -38,6 +38,7 @@ TEST_F(AnswerStore, ARestartKeepsWhatWasFlushed) {
   s = open();
   ASSERT_NE(s, nullptr);
   EXPECT_EQ(note(), "");
+  EXPECT_EQ(s->usage().entries, 100U);
   EXPECT_EQ(count_found(*s, 0, 100), 100U);
 }
 
