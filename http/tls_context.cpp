@@ -101,6 +101,12 @@ tls_stream::tls_stream(SSL_CTX* context, int fd, const std::string& host,
   if (ssl_ && !prepare(fd, host)) ssl_.reset();
 }
 
+/// OpenSSL forbids to resume the session of a connection that ends without a goodbye. HTTP tells by itself
+/// what was cut, and a session that failed is spoilt already.
+tls_stream::~tls_stream() {
+  if (ssl_) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN);
+}
+
 /// Binds the socket and demands a certificate for `host` (RFC 6125; partial wildcards are refused).
 bool tls_stream::prepare(int fd, const std::string& host) {
   BIO* bio = make_socket_bio(fd);

@@ -50,6 +50,9 @@ class tls_stream {
   /// `host` is a name, or an address literal without brackets; the certificate must be its. `slot` may be
   /// null.
   tls_stream(SSL_CTX* context, int fd, const std::string& host, std::shared_ptr<tls_session_slot> slot);
+  ~tls_stream();
+  tls_stream(const tls_stream&) = delete;
+  tls_stream& operator=(const tls_stream&) = delete;
 
   status handshake();
   status read(char* out, size_t size, size_t& bytes);

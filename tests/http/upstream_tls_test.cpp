@@ -154,6 +154,26 @@ TEST_F(upstream_tls_test, resumes_the_session_of_a_host) {
   }
 }
 
+TEST_F(upstream_tls_test, resumes_the_session_of_a_connection_that_is_closed) {
+  for (const int version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
+    SSL_CTX_set_max_proto_version(certificate.server_context().native_handle(), version);
+    std::vector<bool> resumed;
+    auto s = serve_tls([&](peer& p) {
+      resumed.push_back(p.session_reused());
+      p.read_request();
+      p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+      p.wait_closed();
+    });
+    run([&](engine::yield y) {
+      for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(exchange(provider(s.port(), "localhost", true), y).body, "ok");
+        EXPECT_EQ(client().counters().open, 0);
+      }
+    });
+    EXPECT_EQ(resumed, (std::vector<bool>{false, true, true}));
+  }
+}
+
 TEST_F(upstream_tls_test, an_end_without_a_goodbye_is_a_reset) {
   auto s = serve_tls([](peer& p) {
     p.read_request();
