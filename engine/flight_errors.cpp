@@ -35,8 +35,13 @@ attempt_failure flight::no_answer(bool json, std::string_view body) {
   attempt_failure f;
   f.reason = json ? "bad_body" : "content_type";
   f.error = {502, "upstream_error", "upstream_bad_answer", "", "", {}, true};
+  const bool object = json && begins_object(body);
+  if (object && body.find("\"error\"") != std::string_view::npos) {
+    f.error.message = "The provider sent an error with a status of success. Try again later.";
+    return f;
+  }
   f.error.message =
-      json && begins_object(body)
+      object
           ? "The provider's answer is not one of its API, or calls a tool with arguments that are not an "
             "object. Check that base_url and kind name the same API; if they do, ask again or ask another "
             "model."

@@ -255,6 +255,8 @@ TEST(Flight, WhoeverLooksForTheMistakeInAnAnswerIsToldWhereToLook) {
        {std::pair("<html>", "text/html"), std::pair("{}", "text/html"), std::pair("[]", "application/json"),
         std::pair("", "application/json"), std::pair(" \n", "application/json")})
     EXPECT_TRUE(told(body, type).ends_with(page)) << body;
+  EXPECT_EQ(told(" {\"error\":{}}", "application/json"),
+            "The provider sent an error with a status of success. Try again later.");
   EXPECT_NE(told(" {\"no\":\"answer\"}", "application/json").find("base_url and kind name the same API"),
             std::string::npos);
 }

@@ -66,6 +66,18 @@ TEST(openai, an_answer_that_is_no_object_is_refused) {
   }
 }
 
+TEST(openai, an_error_in_place_of_an_answer_is_none_whatever_its_status) {
+  const auto taken = [](const char* body) {
+    std::string out;
+    engine::usage used;
+    return openai().rewrite_answer(engine::route_kind::chat, body, "m", out, used);
+  };
+  EXPECT_FALSE(taken(R"({"error":{"message":"busy"}})"));
+  EXPECT_FALSE(taken(R"({"error":"busy","usage":{"prompt_tokens":1}})"));
+  EXPECT_TRUE(taken(R"({"error":null,"choices":[]})"));
+  EXPECT_TRUE(taken(R"({"choices":[],"error":{"message":"cut"}})")) << "the provider answers, if not well";
+}
+
 TEST(openai, every_model_member_of_an_answer_is_replaced) {
   std::string out;
   engine::usage used;
