@@ -15,6 +15,10 @@ namespace {
 constexpr size_t max_text_bytes = 4096;
 constexpr size_t max_identifier_bytes = 64;
 constexpr size_t max_quoted_bytes = max_identifier_bytes;
+/// No number, duration or size is longer. What is may be a secret in the wrong place, of which little is
+/// shown.
+constexpr size_t longest_plain_value = 16;
+constexpr size_t shown_of_longer = 4;
 
 bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
@@ -121,6 +125,12 @@ std::string config_value::quoted() const {
   return "\"" + excerpt(node_.Scalar()) + "\"";
 }
 
+std::string config_value::beginning() const {
+  const std::string& text = node_.Scalar();
+  return text.size() <= longest_plain_value ? quoted()
+                                            : "\"" + excerpt(text.substr(0, shown_of_longer)) + "...\"";
+}
+
 std::string config_value::scalar(std::string_view expected) const {
   if (node_.IsScalar()) return expand(node_.Scalar());
   const std::string found = node_.IsNull() ? "nothing" : node_.IsSequence() ? "a list" : "a mapping";
@@ -199,7 +209,7 @@ std::int64_t config_value::integer(std::int64_t least, std::int64_t most, std::s
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), out);
   const bool whole = !word.empty() && end == word.data() + word.size();
   if (!whole || error == std::errc::invalid_argument)
-    fail(quoted() + " is not a whole number; write it in digits");
+    fail(beginning() + " is not a whole number; write it in digits");
   if (error != std::errc{} || out < least || out > most) {
     fail(quoted() + " is out of range; it must be from " + std::to_string(least) + " to " +
          std::to_string(most) + std::string(instead));
@@ -212,7 +222,7 @@ double config_value::number(double least, double most, bool above) const {
   double out = 0;
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), out);
   if (word.empty() || end != word.data() + word.size() || error != std::errc{} || !std::isfinite(out)) {
-    fail(quoted() + " is not a number; write it like 0.5");
+    fail(beginning() + " is not a number; write it like 0.5");
   }
   if (out < least || out > most || (above && out <= least)) {
     fail(quoted() + " is out of range; it must be " + (above ? "above " : "from ") + number_text(least) +
@@ -223,14 +233,14 @@ double config_value::number(double least, double most, bool above) const {
 
 bool config_value::boolean() const {
   const std::string word = scalar("true or false");
-  if (word != "true" && word != "false") fail(quoted() + " is neither true nor false");
+  if (word != "true" && word != "false") fail(beginning() + " is neither true nor false");
   return word == "true";
 }
 
 duration config_value::duration(engine::duration least, engine::duration most) const {
   const auto out = parse_duration(scalar("a duration like 30s"));
   if (!out)
-    fail(quoted() + " is not a duration; write a whole number and a unit (" + std::string(duration_units) +
+    fail(beginning() + " is not a duration; write a whole number and a unit (" + std::string(duration_units) +
          "), like 30s");
   if (*out < least || *out > most) {
     fail(quoted() + " is out of range; it must be from " + duration_text(least) + " to " +
@@ -242,7 +252,7 @@ duration config_value::duration(engine::duration least, engine::duration most) c
 std::int64_t config_value::bytes(std::int64_t least, std::int64_t most) const {
   const auto out = parse_size(scalar("a size like 32MiB"));
   if (!out)
-    fail(quoted() + " is not a size; write a whole number and a unit (" + std::string(size_units) +
+    fail(beginning() + " is not a size; write a whole number and a unit (" + std::string(size_units) +
          "), like 32MiB");
   if (*out < least || *out > most) {
     fail(quoted() + " is out of range; it must be from " + size_text(least) + " to " + size_text(most));

@@ -84,6 +84,7 @@ class config_value {
   std::string quoted() const;
 
  private:
+  std::string beginning() const;  ///< `quoted`, of what may be a secret that stands where a number should
   std::string scalar(std::string_view expected) const;
   std::string expand(const std::string& raw) const;
   std::string reference(const std::string& body) const;

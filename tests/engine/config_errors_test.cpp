@@ -173,6 +173,9 @@ INSTANTIATE_TEST_SUITE_P(
                  1, "providers.p.keys[0].tpm: stands for input and output", ""},
         bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a, secret: s, rpm: abc } ] } }\n", 1,
                  "providers.p.keys[0].rpm: \"abc\" is not a whole number", ""},
+        bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a, secret: s, rpm: "
+                 "sk-live-0123456789abcdef } ] } }\n",
+                 1, "providers.p.keys[0].rpm: \"sk-l...\" is not a whole number", ""},
         bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a, secret: s, rpd: 0 } ] } }\n", 1,
                  "providers.p.keys[0].rpd: \"0\" is out of range", "; leave it out for no limit"},
         bad_file{"providers: { p: { base_url: http://h, keys: [ { id: a } ] } }\n", 1,
