@@ -277,31 +277,33 @@ void key_machine::apply(const limit_hint& h, time_point now) {
 duration key_machine::next_permit(const node_state* n, time_point now) {
   if (health_.quarantined()) return std::max(health_.probe_at() - now, duration::zero());
   if (concurrency_room() < 1) return call_guess;
-  portion wanted{.permits = 1, .tokens = {}};
+  portion ahead;
+  portion own{.permits = 1, .tokens = {}};
   bool in_line = false;
   for (const node_state* other : line_) {
     const lease_request& d = other->demand;
     if (other == n) {
       in_line = d.waiting > 0;
-      wanted.tokens.input += d.head.input;
-      wanted.tokens.output += d.head.output;
+      own.tokens = d.head;
       break;
     }
     if (d.waiting == 0 || cooling(*other, now)) continue;
     const double part = static_cast<double>(d.waiting) / static_cast<double>(d.permits);
-    wanted.permits += d.waiting;
-    wanted.tokens.input += static_cast<std::int64_t>(static_cast<double>(d.tokens.input) * part);
-    wanted.tokens.output += static_cast<std::int64_t>(static_cast<double>(d.tokens.output) * part);
+    ahead.permits += d.waiting;
+    ahead.tokens.input += static_cast<std::int64_t>(static_cast<double>(d.tokens.input) * part);
+    ahead.tokens.output += static_cast<std::int64_t>(static_cast<double>(d.tokens.output) * part);
   }
-  time_point when = std::max(when_ready(wanted, now), others_until_);
+  time_point when = std::max(when_ready(ahead, own, now), others_until_);
   if (in_line) when = std::max({when, health_.ready_at(n->demand.target), now + min_wakeup});
   return when == time_point::max() ? no_look : std::max(when - now, duration::zero());
 }
 
-time_point key_machine::when_ready(const portion& wanted, time_point now) {
-  return std::max({requests_.when(wanted.permits, now), day_.when(wanted.permits, now),
-                   input_.when(wanted.tokens.input, now), output_.when(wanted.tokens.output, now),
-                   total_.when(wanted.tokens.total(), now)});
+time_point key_machine::when_ready(const portion& ahead, const portion& next, time_point now) {
+  return std::max({requests_.when(ahead.permits, next.permits, now),
+                   day_.when(ahead.permits, next.permits, now),
+                   input_.when(ahead.tokens.input, next.tokens.input, now),
+                   output_.when(ahead.tokens.output, next.tokens.output, now),
+                   total_.when(ahead.tokens.total(), next.tokens.total(), now)});
 }
 
 time_point key_machine::full_until(const portion& wanted, time_point now) {

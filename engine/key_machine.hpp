@@ -152,7 +152,7 @@ class key_machine {
 
   time_point when_served(const lease_request& d, time_point now);
   time_point full_until(const portion& wanted, time_point now);
-  time_point when_ready(const portion& wanted, time_point now);
+  time_point when_ready(const portion& ahead, const portion& next, time_point now);
   duration next_permit(const node_state* n, time_point now);
   key_notice notice_for(const node_state* n, time_point now);
   void tell_all(time_point now, outbox& out);

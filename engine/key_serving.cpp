@@ -241,7 +241,7 @@ time_point key_machine::when_served(const lease_request& d, time_point now) {
   const duration patience =
       requests_.limit() == unlimited ? longest_guess : duration(60s) / often / looks_per_permit;
   const portion first{.permits = 1, .tokens = d.head};
-  const time_point guess = std::min(when_ready(first, now), now + std::min(patience, longest_guess));
+  const time_point guess = std::min(when_ready({}, first, now), now + std::min(patience, longest_guess));
   const time_point earliest = health_.quarantined() ? std::max(not_before_, health_.probe_at()) : not_before_;
   return std::max({guess, earliest, full_until(first, now)});
 }

@@ -17,6 +17,10 @@ constexpr duration peak_period = 30s;
 constexpr int computed_per_slot = 8;
 /// Of a limit that is not paced: what may have gone since somebody last looked.
 constexpr std::int64_t unpaced_part = 50;
+/// A need larger than any before waits for as long as two exports take.
+constexpr duration told_within = 2s;
+/// What accrues over many small steps may miss a whole number by a rounding error.
+constexpr double rounding = 1e-6;
 /// Guesses never exceed this; it keeps the arithmetic of times far from overflow.
 constexpr double longest_guess_seconds = 1e6;
 
@@ -43,8 +47,10 @@ std::int64_t paced_window::room(std::int64_t need, time_point now) {
   const std::int64_t available = limit_ - window_.total(now);
   if (mode_ == pacing::none) return available;
   refresh(need, now);
-  // What accrues over many small steps may miss a whole number by a rounding error.
-  return std::min(available, static_cast<std::int64_t>(std::floor(std::min(level_, burst_) + 1e-6)));
+  const auto wanted = static_cast<double>(need);
+  const bool whole = wanted > full() && level_ + rounding >= full() && need <= foretold_;
+  const double paced = std::min(whole ? wanted : level_, burst_);
+  return std::min(available, static_cast<std::int64_t>(std::floor(paced + rounding)));
 }
 
 std::int64_t paced_window::spare(time_point now) {
@@ -59,34 +65,44 @@ time_point paced_window::full_until(std::int64_t amount, time_point now) {
   return window_.when_at_most(limit_ - std::min(amount, limit_), now);
 }
 
-time_point paced_window::when(std::int64_t amount, time_point now) {
-  const time_point fits = full_until(amount, now);
-  if (mode_ == pacing::none || limit_ <= 0 || limit_ == unlimited || amount <= 0) return fits;
+time_point paced_window::when(std::int64_t ahead, std::int64_t need, time_point now) {
+  const time_point fits = full_until(ahead + need, now);
+  if (mode_ == pacing::none || limit_ <= 0 || limit_ == unlimited || ahead + need <= 0) return fits;
   refresh(1, now);
-  const auto wanted = static_cast<double>(amount);
-  double wait = (wanted - level_) / mean_rate();
-  // More than the bucket ever holds comes in parts, for which `burst` is no bound.
+  const auto wanted = static_cast<double>(ahead + need);
+  double wait =
+      (static_cast<double>(ahead) + std::min(static_cast<double>(need), full()) - level_) / mean_rate();
+  // More than the bucket ever holds comes in parts, or whole as what cannot be spread: `burst` is no bound.
   if (wanted <= full()) wait = std::max(wait, (wanted - burst_) / (kept_part * mean_rate()));
+  if (static_cast<double>(need) > full() && need > foretold_) wait = std::max(wait, seconds_of(told_within));
   return std::max(fits, now + after(wait));
 }
 
 void paced_window::take(std::int64_t amount, time_point at, time_point now) {
-  note_peak(now);
-  window_.add(amount, at, now);
-  level_ -= static_cast<double>(amount);
-  burst_ -= static_cast<double>(amount);
-  last_used_ = window_.total(now);
-  peak_ = std::max(peak_, last_used_);
+  const auto taken = static_cast<double>(amount);
+  count(amount, at, now);
+  burst_ -= taken;
+  if (mode_ == pacing::none || limit_ == unlimited || taken <= level_ + 2 * rounding) {
+    level_ -= taken;
+    return;
+  }
+  if (!large_) large_.emplace(window_.shape());
+  large_->add(amount, at, now);
+  level_ = 0;
+  stale_ = true;
 }
 
 void paced_window::move(std::int64_t amount, time_point from, time_point to, time_point now) {
-  window_.add(window_.remove(amount, from, now), std::min(from, to), now);
+  const time_point earlier = std::min(from, to);
+  window_.add(window_.remove(amount, from, now), earlier, now);
+  if (large_) large_->add(large_->remove(amount, from, now), earlier, now);
 }
 
 void paced_window::give_back(std::int64_t amount, time_point at, time_point now) {
   const auto returned = static_cast<double>(window_.remove(amount, at, now));
   level_ += returned;
   burst_ += returned;
+  if (large_ && large_->remove(amount, at, now) > 0) stale_ = true;
 }
 
 void paced_window::assume_spent(time_point at, time_point now) {
@@ -108,7 +124,14 @@ window_use paced_window::export_use(duration unheard, time_point now) {
   } else {
     // The bucket bounds what goes in any time, whatever expires or is given back meanwhile.
     refresh(1, now);
-    result.soon = static_cast<std::int64_t>(std::max(level_, 0.0) + mean_rate() * seconds_of(unheard)) + 1;
+    const double accrues = mean_rate() * seconds_of(unheard);
+    double soon = std::max(level_, 0.0) + accrues;
+    // A full bucket lets one need go whole that is larger than it, and the next has to wait until it is
+    // again.
+    if (soon >= full()) soon = std::max(soon, static_cast<double>(largest_) + accrues);
+    result.soon = static_cast<std::int64_t>(soon) + 1;
+    foretold_ = told_ == unlimited ? largest_ : told_;
+    told_ = largest_;
   }
   result.soon = std::clamp<std::int64_t>(result.soon, 0, std::max<std::int64_t>(limit_, 0));
   return result;
@@ -124,9 +147,10 @@ void paced_window::import_use(const window_use& use, time_point now) {
 
 void paced_window::charge(std::int64_t amount, time_point now) {
   if (amount <= 0) return;
-  take(amount, now, now);
+  count(amount, now, now);
   // A large debt delays the others by a quarter of the window at most; the window itself forgets nothing.
-  level_ = std::max(level_, -full());
+  level_ = std::max(level_ - static_cast<double>(amount), -full());
+  burst_ -= static_cast<double>(amount);
 }
 
 void paced_window::observe_remaining(std::int64_t remaining, time_point now) {
@@ -143,6 +167,7 @@ void paced_window::observe_remaining(std::int64_t remaining, time_point now) {
 
 void paced_window::set_limit(std::int64_t limit, duration margin, time_point now) {
   window_.set_margin(margin, now);
+  if (large_) large_->set_margin(margin, now);
   configured_ = limit;
   limit_ = limit;
   stale_ = true;
@@ -159,10 +184,18 @@ double paced_window::used_fraction(time_point now) {
   return limit_ <= 0 ? 1 : static_cast<double>(window_.total(now)) / static_cast<double>(limit_);
 }
 
+void paced_window::count(std::int64_t amount, time_point at, time_point now) {
+  note_peak(now);
+  window_.add(amount, at, now);
+  last_used_ = window_.total(now);
+  peak_ = std::max(peak_, last_used_);
+}
+
 void paced_window::refresh(std::int64_t need, time_point now) {
   level_ += mean_rate() * seconds_of(now - accrued_at_);
   accrued_at_ = now;
   next_unit_ = std::max(next_unit_, std::min(need, limit_));
+  largest_ = std::max(largest_, next_unit_);
   const bool due = stale_ || now - computed_at_ >= slot_ / computed_per_slot;
   if (due || next_unit_ > unit_) {
     unit_ = next_unit_;
@@ -176,7 +209,8 @@ void paced_window::recompute(time_point now) {
   stale_ = false;
   computed_at_ = now;
   const double cycle = seconds_of(window_.cycle());
-  const double kept = kept_part * mean_rate();
+  const auto spread = static_cast<double>(limit_ - (large_ ? large_->total(now) : 0));
+  const double kept = kept_part * std::max(spread, 0.0) / cycle;
   double due = static_cast<double>(limit_ - window_.total(now)) + static_cast<double>(unit_);
   burst_ = due;
   window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
@@ -200,7 +234,7 @@ void paced_window::note_peak(time_point now) {
 }
 
 double paced_window::full() const {
-  return std::max(static_cast<double>(unit_), static_cast<double>(limit_) / 4);
+  return std::max(1.0, static_cast<double>(limit_) / 4);
 }
 
 double paced_window::mean_rate() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/config.hpp"
 #include "engine/key_use.hpp"
@@ -18,25 +19,29 @@ namespace millrace::engine {
 ///
 /// which is what can go at once and still leave three quarters of the mean rate for all times, given when
 /// what the window holds expires. So an idle window gives limit/4 at once, and no later gap is longer than
-/// 4/3 of the mean one, whatever went before. Both allow one `need` more, because the next demand is only due
-/// at the end of its interval. The bound is computed anew a few times a slot, so a take costs a few dozen ns.
-/// Not thread-safe.
+/// 4/3 of the mean one, whatever went before. The bound allows one `need` more, because the next demand is
+/// only due at the end of its interval. It is computed anew a few times a slot, so a take costs a few dozen
+/// ns.
+///
+/// A `need` above limit/4 cannot be spread. It goes whole as soon as the bucket is full and the window holds
+/// it, and empties the bucket; what is left of the limit is paced as if it were all there is, until it
+/// expires. Not thread-safe.
 class paced_window {
  public:
   enum class pacing : std::uint8_t { even, none };
 
   paced_window(std::int64_t limit, const window_shape& shape, pacing mode, time_point now);
 
-  /// How much may be taken now; 0 or less: nothing. `need` is the least that is of use: pacing lets the
-  /// bucket grow to hold it. `unlimited` without a limit.
+  /// How much may be taken now; 0 or less: nothing. `need` is the least that is of use. `unlimited` without a
+  /// limit.
   std::int64_t room(std::int64_t need, time_point now);
   /// How much may be taken to be held ready: it leaves the bucket half as full as after rest.
   std::int64_t spare(time_point now);
   /// Until when the window itself has no room for `amount`, as far as is known now; pacing aside.
   time_point full_until(std::int64_t amount, time_point now);
-  /// When `amount` could be taken, were nothing else to come; `now` when it can be already, time_point::max()
-  /// for never. A guess where pacing decides.
-  time_point when(std::int64_t amount, time_point now);
+  /// When `need` could be taken after `ahead` was, in parts, were nothing else to come; `now` when it can be
+  /// already, time_point::max() for never. A guess where pacing decides.
+  time_point when(std::int64_t ahead, std::int64_t need, time_point now);
 
   /// Counts `amount` <= room() at `at`, the latest moment at which it can be used.
   void take(std::int64_t amount, time_point at, time_point now);
@@ -47,7 +52,8 @@ class paced_window {
   /// Somebody else may have used all that is left until `at`, and nobody can tell.
   void assume_spent(time_point at, time_point now);
   /// What is counted, for another home; `soon` bounds what `take` may be given within `unheard`, and where
-  /// nothing is paced it is a guess. Nothing without a limit.
+  /// nothing is paced it is a guess. Nothing without a limit. Where a window is exported at all, a need that
+  /// is larger than any before waits until the second export from then, so that the one before is kept.
   window_use export_use(duration unheard, time_point now);
   /// Counts what was exported elsewhere; `soon` as if it were used now.
   void import_use(const window_use& use, time_point now);
@@ -72,6 +78,7 @@ class paced_window {
   double used_fraction(time_point now);
 
  private:
+  void count(std::int64_t amount, time_point at, time_point now);
   void refresh(std::int64_t need, time_point now);
   void recompute(time_point now);
   void note_peak(time_point now);
@@ -88,6 +95,10 @@ class paced_window {
   double burst_ = 0;
   std::int64_t unit_ = 1;  ///< the largest `need` since the last but one recomputation
   std::int64_t next_unit_ = 1;
+  std::optional<rate_window> large_;   ///< what the window holds of needs above limit/4; made for the first
+  std::int64_t largest_ = 0;           ///< `need` so far
+  std::int64_t told_ = unlimited;      ///< the largest when last exported
+  std::int64_t foretold_ = unlimited;  ///< likewise, the time before: this much may go
   time_point accrued_at_;
   time_point computed_at_;
   bool stale_ = true;  ///< recompute at the next opportunity

@@ -51,6 +51,7 @@ class rate_window {
 
   /// Another margin from now on; what is counted stays.
   void set_margin(duration margin, time_point now);
+  const window_shape& shape() const { return shape_; }
   /// The longest an amount counted at its true time can stay.
   duration cycle() const { return shape_.span + shape_.margin + shape_.slot; }
 

@@ -213,6 +213,56 @@ TEST(key_machine, a_demand_above_a_quarter_of_the_limit_is_still_served) {
   EXPECT_LE(h.now, start + 61500ms);
 }
 
+TEST(key_machine, an_idle_key_serves_a_demand_above_a_quarter_of_its_limit_at_once) {
+  const token_count small{.input = 50, .output = 50};
+  const token_count large{.input = 5000, .output = 4500};
+  harness h({.tpm = 10000});
+  ASSERT_EQ(h.request(ask("a", 1, small)), 1);
+  h.use_last();
+  h.advance(120s);
+  EXPECT_EQ(h.request(ask("a", 1, large)), 1);
+  h.use_last();
+  EXPECT_EQ(h.used(&key_use::tpm), 9500);
+  EXPECT_EQ(h.request(ask("a", 1, large)), 0);
+  const duration told = h.out.back().notice.next_permit;
+  const time_point asked = h.now;
+  std::int64_t granted = 0;
+  while (granted == 0 && h.now < asked + 70s) granted += h.advance(h.key.next_wakeup(h.now) - h.now);
+  EXPECT_EQ(granted, 1);
+  EXPECT_NEAR(seconds_of(h.now - asked), seconds_of(told), 1);
+}
+
+TEST(key_machine, a_large_demand_leaves_the_rest_of_the_limit_to_small_ones) {
+  harness h({.tpm = 10000});
+  ASSERT_EQ(h.request(ask("a", 1, {.input = 3000, .output = 3000})), 1);
+  h.use_last();
+  const token_count small{.input = 100, .output = 100};
+  const time_point before = h.now;
+  duration longest{};
+  for (int i = 0; i < 20; ++i) {
+    const time_point asked = h.now;
+    std::int64_t granted = h.request(ask("a", 1, small));
+    while (granted == 0 && h.now < before + 90s) granted += h.advance(h.key.next_wakeup(h.now) - h.now);
+    ASSERT_EQ(granted, 1);
+    h.use_last();
+    longest = std::max(longest, h.now - asked);
+  }
+  EXPECT_LT(h.now, before + 61s) << "the large demand is still in the window";
+  EXPECT_LT(longest, 5s);
+}
+
+TEST(key_machine, a_demand_larger_than_any_before_waits_until_that_was_kept) {
+  const token_count large{.input = 3000, .output = 3000};
+  harness h({.tpm = 10000});
+  ASSERT_LE(h.key.export_use(h.now).tpm.soon, 3001);
+  EXPECT_EQ(h.request(ask("a", 1, large)), 0);
+  EXPECT_EQ(h.out.back().notice.next_permit, 2s);
+  EXPECT_GE(h.key.export_use(h.now).tpm.soon, 6000);
+  EXPECT_EQ(h.advance(1s), 0);
+  h.used(&key_use::tpm);
+  EXPECT_EQ(h.advance(1s), 1);
+}
+
 TEST(key_machine, a_demand_that_no_limit_ever_allows_does_not_wait) {
   harness h({.tpm = 1000});
   EXPECT_EQ(h.request(ask("a", 1, {.input = 800, .output = 300})), 0);
