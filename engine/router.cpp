@@ -183,9 +183,11 @@ void router::plan_pass(bool tried, route_plan& out) {
   for (const stretch& m : models_) {
     const iterator begin = entries_.begin() + static_cast<std::ptrdiff_t>(m.begin);
     const iterator end = entries_.begin() + static_cast<std::ptrdiff_t>(m.end);
+    // Those tried before keep their places, so that the plan goes on after a failure where it was.
     const iterator eligible = std::partition(
-        begin, end, [tried](const entry& e) { return e.tried == tried && e.usable && !e.open; });
+        begin, end, [tried](const entry& e) { return (e.usable && !e.open) || (e.tried && !tried); });
     const iterator full = std::partition(begin, eligible, [](const entry& e) { return e.room; });
+    for (iterator e = begin; e != eligible; ++e) e->planned = e->tried != tried;
     plan_part(begin, full, m, out);
     plan_part(full, eligible, m, out);
   }

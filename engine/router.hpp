@@ -71,10 +71,10 @@ struct route_plan {
 
 /// Orders the targets that may serve a request. For the request's own model:
 /// - cost, quality, speed: the strategy's first choice, then the 3 cheapest, the 2 best, the fastest, then
-/// what is
-///   left in the strategy's order; each target once, where it is mentioned first. Cost is the price of the
-///   estimated tokens. Speed is the expected time; a target that is not measured, or not lately, comes first
-///   while no call to it is in flight, and behind the measured ones while one is.
+///   what is left in the strategy's order; each target once, where it is mentioned first. Targets tried
+///   before take their places in this order, too: a plan made after a failure goes on with the next. Cost is
+///   the price of the estimated tokens. Speed is the expected time; a target that is not measured, or not
+///   lately, comes first while no call to it is in flight, and behind the measured ones while one is.
 /// - weighted: random without replacement, chances proportional to weights (see rendezvous.hpp); weight 0
 /// comes last.
 /// - least_busy: calls in flight / weight; equally busy ones as in weighted.
@@ -108,7 +108,7 @@ class router {
     bool usable = true;
     bool room = true;
     bool tried = false;
-    bool planned = false;
+    bool planned = false;  ///< or not to be: of the other pass
     bool fits = true;     ///< into its context
     int speed_class = 0;  ///< 0 to be explored, 1 measured, 2 being explored
     double seconds = 0;

@@ -83,6 +83,17 @@ TEST_F(router_plan_test, SpeedPlanStartsWithTheFastest) {
   EXPECT_THAT(plan(), ElementsAre(7, 0, 1, 2, 5, 6, 3, 4));
 }
 
+TEST_F(router_plan_test, APlanMadeAfterFailuresGoesOnWhereItWas) {
+  const std::vector<int> expected = {5, 0, 1, 2, 6, 7, 3, 4};
+  request.strategy = strategy::quality;
+  std::vector<name_id> tried;
+  for (const int next : expected) {
+    request.tried = tried;
+    ASSERT_EQ(plan().front(), next);
+    tried.push_back(static_cast<name_id>(next));
+  }
+}
+
 TEST_F(router_plan_test, DeadTargetsAreNotAmongTheThreeCheapest) {
   views[0].breaker = breaker_state::open;
   views[1].breaker = breaker_state::half_open;
