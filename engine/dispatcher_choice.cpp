@@ -126,7 +126,7 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
   breakers_only_ = probing && asks_.empty();
   if (asks_.empty() && earliest_ == time_point::max()) return refusal(c, seen, now);
   if (asks_.empty() && !probing) {
-    // Only cooldowns have to end, unless a probe opens another way before.
+    // Only cooldowns have to end, or spent days, unless a probe opens another way before.
     const time_point hope = std::min(seen.probe_at, next_retry(s));
     if (std::min(hope, earliest_) >= c.since + c.ask.patience)
       return {outcome::refused, verdict::no_permit, estimate(asks_, earliest_, now)};
@@ -219,6 +219,10 @@ bool dispatcher_machine::impl::collect_asks(const open_call& c, const snapshot& 
     time_point until;
     if (k.cooling_for(t.name, now, until)) {
       earliest_ = std::min(earliest_, until);
+      continue;
+    }
+    if (k.spent_until > now) {
+      earliest_ = std::min(earliest_, k.spent_until);
       continue;
     }
     const bool asked =

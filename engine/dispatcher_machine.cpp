@@ -168,6 +168,8 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
   }
   k->no_room = n.next_permit > duration{};
   k->room_at = now + n.next_permit;
+  const bool spent = k->spent_until > now;
+  k->spent_until = now + n.spent_for;
   k->probe_at = now + n.probe_in;
   k->used_fraction = n.used_fraction;
   if (n.quarantine != quarantine_reason::none && !k->book.holds_probe()) k->book.drop_all(now);
@@ -177,8 +179,8 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
     if (c.target.empty() || target != no_name) k->cool(target, now + c.remaining);
   }
   pass_needed_ =
-      pass_needed_ ||
-      (k->interested > 0 && (had_room != !k->no_room || quarantine != n.quarantine || !n.cooldowns.empty()));
+      pass_needed_ || (k->interested > 0 && (had_room != !k->no_room || quarantine != n.quarantine ||
+                                             !n.cooldowns.empty() || spent != (k->spent_until > now)));
   touch(*k);
   finish(now, out);
 }

@@ -34,6 +34,7 @@ struct known_key {
   // What its owner said.
   bool no_room = false;  ///< it had no permit, until about `room_at`
   time_point room_at{};
+  time_point spent_until{};  ///< its day's limit
   double used_fraction = 0;
   quarantine_reason quarantine = quarantine_reason::none;       ///< or what this node saw since
   quarantine_reason told_quarantine = quarantine_reason::none;  ///< by its owner alone

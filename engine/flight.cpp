@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/answer_headers.hpp"
+#include "engine/key_health.hpp"
 
 namespace millrace::engine {
 
@@ -467,6 +468,11 @@ flight::step flight::fail_io(upstream_failure failure, std::string_view phase) {
 
 flight::step flight::fail(attempt_failure failure) {
   retry_after_ = failure.retry_after;
+  if (failure.outcome == attempt_outcome::rate_limited && failure.retry_after <= duration::zero()) {
+    // The key rests at least as long as this request's own calls have earned it.
+    strikes_ = std::exchange(limited_key_, grant_.key) == grant_.key ? strikes_ + 1 : 1;
+    failure.error.retry_after = unasked_key_cooldown(strikes_);
+  }
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
     tried_keys_.push_back(grant_.key);

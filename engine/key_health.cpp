@@ -9,19 +9,18 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A 429 that names no time: 5 s, then twice as long each time in a row, up to a minute.
 constexpr duration first_cooldown = 5s;
 constexpr duration longest_cooldown = 60s;
 /// A probe whose call brought no verdict on the key, because the provider failed, is repeated after this.
 constexpr duration verdict_patience = 60s;
+
+}  // namespace
 
 duration unasked_key_cooldown(int strikes) {
   duration d = first_cooldown;
   for (int i = 1; i < strikes && d < longest_cooldown; ++i) d *= 2;
   return std::min(d, longest_cooldown);
 }
-
-}  // namespace
 
 bool key_health::on_event(const key_event& e, duration quarantine_for, time_point now) {
   switch (e.kind) {

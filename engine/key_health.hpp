@@ -9,6 +9,10 @@
 
 namespace millrace::engine {
 
+/// How long a key rests after its `strikes`th (from 1) 429 in a row that names no time: 5 s, then twice as
+/// long each time, up to a minute.
+duration unasked_key_cooldown(int strikes);
+
 /// Why a provider key must not be used although its limits have room: cooldowns after 429, per target, and
 /// quarantine after 401, 403 or a lack of credit. Not thread-safe.
 class key_health {

@@ -114,6 +114,8 @@ void key_machine::report(const lease_report& r, time_point now, outbox& out) {
   for (const limit_hint& h : r.hints) apply(h, now);
   bool changed = false;
   for (const key_event& e : r.events) changed = health_.on_event(e, quarantine_for_, now) || changed;
+  const bool spent = spent_for(now) > duration::zero();
+  changed = std::exchange(told_spent_, spent) != spent || changed;
   if (changed) tell_all(now, out);
   serve(now, out);
 }
@@ -298,6 +300,12 @@ duration key_machine::next_permit(const node_state* n, time_point now) {
   return when == time_point::max() ? no_look : std::max(when - now, duration::zero());
 }
 
+/// Permits that nodes hold may come back, so it is spent only when all were used.
+duration key_machine::spent_for(time_point now) {
+  if (leased_ > 0 || day_.room(1, now) >= 1) return {};
+  return std::min(day_.full_until(1, now) - now, no_look);
+}
+
 time_point key_machine::when_ready(const portion& ahead, const portion& next, time_point now) {
   return std::max({requests_.when(ahead.permits, next.permits, now),
                    day_.when(ahead.permits, next.permits, now),
@@ -346,6 +354,7 @@ key_notice key_machine::notice_for(const node_state* n, time_point now) {
   }
   result.used_fraction = std::clamp(result.used_fraction, 0.0, 1.0);
   result.next_permit = next_permit(n, now);
+  result.spent_for = spent_for(now);
   result.in_flight = in_flight_;
   return result;
 }

@@ -154,6 +154,7 @@ class key_machine {
   time_point full_until(const portion& wanted, time_point now);
   time_point when_ready(const portion& ahead, const portion& next, time_point now);
   duration next_permit(const node_state* n, time_point now);
+  duration spent_for(time_point now);
   key_notice notice_for(const node_state* n, time_point now);
   void tell_all(time_point now, outbox& out);
 
@@ -176,6 +177,7 @@ class key_machine {
   std::uint64_t changes_ = 0;   ///< grants and reports so far
   std::int64_t leased_ = 0;     ///< permits of all leases
   std::int64_t in_flight_ = 0;  ///< calls of all nodes
+  bool told_spent_ = false;     ///< all nodes know that the day's limit is spent
   time_point not_before_;       ///< demand that waits for a window is not looked at again before this
 };
 

@@ -177,11 +177,13 @@ struct key_notice {
   duration probe_in{};       ///< with a quarantine: when the next probe may go
   double used_fraction = 0;  ///< of the tightest limit, 0..1
   duration next_permit{};    ///< an honest guess when a permit will be free; 0: now
+  duration spent_for{};      ///< until its day's limit has room again; 0: it has
   std::int64_t in_flight = 0;
 };
 template <class Inspector>
 auto inspect(Inspector& f, key_notice& x) {
-  return f(x.key, x.cooldowns, x.quarantine, x.probe_in, x.used_fraction, x.next_permit, x.in_flight);
+  return f(x.key, x.cooldowns, x.quarantine, x.probe_in, x.used_fraction, x.next_permit, x.spent_for,
+           x.in_flight);
 }
 
 // --- dispatcher <-> breaker

@@ -70,8 +70,8 @@ auto members(const lease_report& x) {
                     members(events));
 }
 auto members(const key_notice& x) {
-  const auto& [key, cooldowns, quarantine, probe_in, fraction, next, in_flight] = x;
-  return std::tuple(key, members(cooldowns), quarantine, probe_in, fraction, next, in_flight);
+  const auto& [key, cooldowns, quarantine, probe_in, fraction, next, spent, in_flight] = x;
+  return std::tuple(key, members(cooldowns), quarantine, probe_in, fraction, next, spent, in_flight);
 }
 auto members(const breaker_report& x) {
   const auto& [node, successes, failures, probe, probe_unused] = x;
@@ -159,8 +159,14 @@ TEST_F(messages, OfLeasesSurviveTheWire) {
 }
 
 TEST_F(messages, OfKeysSurviveTheWire) {
-  survives(key_notice{
-      "key/p/k1", {{"p/m", odd}, {"p/n", 2 * odd}}, quarantine_reason::no_credit, odd, 0.125, 3 * odd, 4});
+  survives(key_notice{"key/p/k1",
+                      {{"p/m", odd}, {"p/n", 2 * odd}},
+                      quarantine_reason::no_credit,
+                      odd,
+                      0.125,
+                      3 * odd,
+                      5 * odd,
+                      4});
   survives(key_settings{{1, 2, 3, 4, 5, unlimited}, odd, 2 * odd});
 }
 

@@ -101,6 +101,31 @@ TEST(Dispatcher, WaitingRequestsAreRefusedOnceACooldownOutlastsThem) {
   EXPECT_EQ(w.reply(2), nullptr);
 }
 
+TEST(Dispatcher, ASpentDayIsNotWaitedFor) {
+  world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
+  w.acquire(1);
+  key_notice n;
+  n.key = "key/a/k1";
+  n.next_permit = n.spent_for = 2h;
+  w.notice(n);
+  EXPECT_EQ(w.reply(1), nullptr) << "the other key has room";
+  n.key = "key/a/k2";
+  n.next_permit = n.spent_for = 1h;
+  w.notice(n);
+  ASSERT_TRUE(w.refused(1, verdict::no_permit));
+  EXPECT_EQ(w.reply(1)->retry_after, 1h);
+  auto patient = w.request(2);
+  patient.patience = 2h;
+  w.acquire(patient);
+  EXPECT_EQ(w.reply(2), nullptr);
+  w.pass(1h);
+  EXPECT_NE(w.asked("key/a/k2"), nullptr);
+  n.next_permit = n.spent_for = {};
+  w.notice(n);
+  w.acquire(3);
+  EXPECT_EQ(w.reply(3), nullptr) << "somebody gave permits back, or the limit is another one";
+}
+
 TEST(Dispatcher, AProbeThatIsDueInTimeIsWorthWaitingFor) {
   for (const duration probe_in : {10s, 45s}) {
     world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());

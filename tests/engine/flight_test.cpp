@@ -98,6 +98,18 @@ TEST(Flight, ARateLimitGoesBackToTheDispatcherAtMostAsOftenAsConfigured) {
   EXPECT_EQ(w.permits.settled[0].retry_after, 7s);
 }
 
+TEST(Flight, ARateLimitWithoutATimeIsToldAsLongAsTheKeyRests) {
+  for (const int calls : {1, 3}) {
+    flight_world w;
+    w.permits.script.assign(static_cast<size_t>(calls), w.grant());
+    w.permits.script.emplace_back();
+    w.upstream.script.assign(static_cast<size_t>(calls), json_answer(429));
+    const answer a = w.run();
+    EXPECT_EQ(a.status, 429);
+    EXPECT_EQ(header(a, "retry-after"), calls == 1 ? "5" : "20");
+  }
+}
+
 TEST(Flight, AFailedTargetIsLeftForAnother) {
   flight_world w;
   w.permits.script = {w.grant(0), w.grant(1)};

@@ -290,6 +290,24 @@ TEST(key_machine, the_day_is_a_limit_of_its_own_and_not_paced) {
   EXPECT_EQ(h.advance(67min), 80 - 20);
 }
 
+TEST(key_machine, tells_all_nodes_that_the_day_is_spent_and_for_how_long) {
+  harness h({.rpd = 3});
+  ASSERT_EQ(h.request(ask("b", 1)), 1);
+  h.give_back(h.last().lease, 1);
+  ASSERT_EQ(h.request(ask("a", 2)), 2);
+  h.use_last(2);
+  ASSERT_EQ(h.request(ask("a", 1)), 1);
+  EXPECT_EQ(h.key.notice(h.now).spent_for, 0s) << "it may come back";
+  h.use_last(1);
+  ASSERT_EQ(h.out.size(), 2U);
+  for (const auto& o : h.out) {
+    EXPECT_GE(o.notice.spent_for, 24h);
+    EXPECT_LE(o.notice.spent_for, 24h + 7min);
+  }
+  h.advance(25h);
+  EXPECT_EQ(h.key.notice(h.now).spent_for, 0s);
+}
+
 TEST(key_machine, without_limits_it_grants_generously) {
   harness h({});
   EXPECT_EQ(h.request(ask("a", 500, {.input = 100000, .output = 100000})), 500);
