@@ -49,13 +49,19 @@ std::string sentence(std::string_view phrase) {
   return out += '.';
 }
 
-/// Anthropic's SDKs look for the request's id under another name than OpenAI's.
-void name_request_again(engine::header_list& headers) {
+/// Anthropic's SDKs look for the request's id under another name than OpenAI's, and in errors. It is only
+/// here that an error is one client's: those who share a call share its body.
+void name_request_again(engine::answer& a) {
   std::string id;
-  for (const auto& [name, value] : headers) {
+  for (const auto& [name, value] : a.headers) {
     if (name == "x-request-id") id = value;
   }
-  if (!id.empty()) headers.emplace_back("request-id", id);
+  if (id.empty()) return;
+  if (a.status >= 400 && a.body.ends_with(unnamed_request)) {
+    a.body.resize(a.body.size() - unnamed_request.size());
+    a.body.append(R"("request_id":")").append(id).append("\"}");
+  }
+  a.headers.emplace_back("request-id", std::move(id));
 }
 
 void clear(std::string& s) {
@@ -381,7 +387,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   bool keep = in_.head.keep_alive && !a.close && !thread_.draining && !(a.stream && old);
   bool written = false;
   if (!cancelled) {
-    if (in_.head.path.starts_with(anthropic_routes)) name_request_again(a.headers);
+    if (in_.head.path.starts_with(anthropic_routes)) name_request_again(a);
     add_cors(in_.head.fields, config_->cors_origins, a.headers);
     output out(*this, a, comment_for(a, old), y);
     written = thread_.writer.write(a, {without_body, old, keep, thread_.date()}, out) && socket_.flush(y);

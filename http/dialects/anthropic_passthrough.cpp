@@ -10,6 +10,7 @@
 #include "http/dialects/gemini_signature.hpp"
 #include "http/dialects/translation.hpp"
 #include "http/openai_answer.hpp"
+#include "http/request_id.hpp"
 #include "http/retry_hints.hpp"
 
 namespace millrace::http {
@@ -149,7 +150,7 @@ void write_anthropic_error(const engine::api_error& error, std::string& out) {
     json_quote(error.code, out);
     out += '}';
   }
-  out += "},\"request_id\":null}";
+  out.append("},").append(unnamed_request);
 }
 
 std::string anthropic_path(route_kind route, const engine::provider_config& provider) {

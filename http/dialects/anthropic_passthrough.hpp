@@ -11,10 +11,9 @@ namespace millrace::http {
 /// `read_request` accepts exactly one JSON object in valid UTF-8, nested at most 128 deep, without duplicate
 /// top-level keys, and looks only at what Millrace itself needs: model, messages, stream, max_tokens,
 /// temperature, and whatever counts as input by token_estimate.hpp. count_tokens has no stream and no output.
-/// Errors have the type that belongs to their status, `request_id: null` (the edge tells it in the header
-/// `request-id`, where the SDKs read it), and Millrace's own code as `details.error_code`, where the SDKs
-/// look for it. A replayed stream tells usage as the answer does, since clients of this dialect cannot
-/// decline it.
+/// Errors have the type that belongs to their status, `request_id: null` (for the edge to fill in, but within
+/// a stream), and Millrace's own code as `details.error_code`, where the SDKs look for it. A replayed stream
+/// tells usage as the answer does, since clients of this dialect cannot decline it.
 const engine::client_dialect& anthropic_client();
 
 /// Their requests to providers of the same dialect, byte for byte: of a request only the value of `model`

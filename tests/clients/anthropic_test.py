@@ -117,7 +117,9 @@ class AnthropicSdk(Dialects):
         self.ask("claude", small)
         with self.assertRaises(anthropic.RateLimitError) as caught:
             self.ask("claude", small, max_tokens=99)
-        self.assertGreater(int(caught.exception.response.headers["retry-after"]), 0)
+        refusal = caught.exception
+        self.assertGreater(int(refusal.response.headers["retry-after"]), 0)
+        self.assertEqual(refusal.body["request_id"], refusal.response.headers["request-id"])
 
 
 if __name__ == "__main__":

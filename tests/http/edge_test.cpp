@@ -245,6 +245,11 @@ TEST_F(edge_test, tells_anthropics_sdks_the_id_of_the_request_where_they_look) {
     return a;
   };
   on("POST", "/v1/messages", [&](const edge_request&, engine::yield) { return named(text("hi")); });
+  on("DELETE", "/v1/messages", [&](const edge_request&, engine::yield) {
+    auto a = named(text(R"({"type":"error","request_id":null})"));
+    a.status = 404;
+    return a;
+  });
   on("GET", "/v1/messages",
      [&](const edge_request&, engine::yield) { return named(stream({"data: x\n\n"})); });
   on("POST", "/v1/chat/completions", [&](const edge_request&, engine::yield) { return named(text("hi")); });
@@ -259,6 +264,8 @@ TEST_F(edge_test, tells_anthropics_sdks_the_id_of_the_request_where_they_look) {
   EXPECT_THAT(ask("GET /v1/messages"), HasSubstr("\r\nrequest-id: mine\r\n")) << "a stream";
   EXPECT_THAT(ask("PUT /v1/messages"), HasSubstr("\r\nrequest-id: mine\r\n")) << "a refusal of the edge";
   EXPECT_THAT(ask("POST /v1/chat/completions"), Not(HasSubstr("\r\nrequest-id:")));
+  EXPECT_THAT(ask("DELETE /v1/messages"), HasSubstr("Content-Length: 36\r\n"));
+  EXPECT_THAT(ask("DELETE /v1/messages"), HasSubstr(R"({"type":"error","request_id":"mine"})"));
 }
 
 TEST_F(edge_test, applies_a_new_configuration_to_later_requests) {
