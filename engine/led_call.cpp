@@ -99,7 +99,9 @@ answer led_call::lead(call c, yield y) {
   }
   const cancellation::hook on_gone(client_gone, [this] { leader_gone(); });
   if (client_gone.cancelled()) leader_gone();
+  reading_ = true;
   answer a = hedges ? race_->run(y) : flight_->run(y);
+  reading_ = false;
   if (hedges) flight_ = &race_->winner();
   guard.done = true;
   if (flight_->streaming()) {

@@ -1,3 +1,4 @@
+#include <array>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -71,6 +72,26 @@ TEST(SingleFlight, ALateJoinerOfAStreamGetsWhatWasSentSoFarThenTheRest) {
   EXPECT_TRUE(leader.over && late.over && !leader.broken && !late.broken);
   EXPECT_EQ(w.upstream.calls.size(), 1U);
   EXPECT_EQ(w.flights(), 0);
+}
+
+TEST(SingleFlight, WhoJoinsBeforeTheFirstContentWaitsForItLikeTheLeader) {
+  for (const bool leader_leaves : {false, true}) {
+    single_flight_world w;
+    auto& leader = w.ask({.stream = true});
+    w.feed("p");
+    const auto& late = w.ask({.stream = true});
+    EXPECT_EQ(late.status, 0);
+    w.feed("p");
+    if (leader_leaves) w.leave(leader);
+    w.feed("c");
+    w.feed("d");
+    w.finish();
+    EXPECT_EQ(late.got, "ppcd");
+    EXPECT_FALSE(late.broken);
+    EXPECT_TRUE(leader_leaves || leader.got == "ppcd") << leader.got;
+    EXPECT_EQ(w.upstream.calls.size(), 1U);
+    EXPECT_EQ(w.flights(), 0);
+  }
 }
 
 TEST(SingleFlight, PlainAndStreamedRequestsShareACallInBothDirections) {
@@ -438,7 +459,8 @@ class every_order {
   void content(std::size_t n) {
     auto& call = *w_.upstream.calls[n];
     if (call.ended || (!call.stream && !call.pieces.empty())) return;
-    if (call.stream) w_.feed(call.pieces.empty() && pick(2) == 0 ? "pc" : "c", n);
+    constexpr std::array pieces = {"p", "pc", "c"};
+    if (call.stream) w_.feed(call.pieces.empty() ? pieces[static_cast<std::size_t>(pick(3))] : "c", n);
   }
   void end(std::size_t n, bool badly) {
     auto& call = *w_.upstream.calls[n];
