@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/spawn.hpp>
 
 namespace millrace::http {
 
@@ -42,7 +44,13 @@ void client_socket::set_deadline(engine::time_point t) {
 void client_socket::begin_request(engine::cancellation& gone) {
   request_ = &gone;
   expects_nothing_ = false;
-  arm_read(input_buffer::least_room);
+  // Most requests end before the next look; to read at once would find nothing.
+  if (!reading_ && !is_linked()) thread_.watch(*this);
+}
+
+void client_socket::pass_turn(const engine::yield& y) {
+  const bool alone = thread_.counters.serving.get() == 0;
+  if (!alone && usable() && input_.empty() && !reading_) asio::post(thread_.context, y);
 }
 
 void client_socket::end_request(const engine::yield& y) {
@@ -71,7 +79,7 @@ void client_socket::arm_read(size_t want) {
   }
   const auto room = input_.prepare(want, thread_.common.limits.read_ahead_bytes);
   if (room.empty()) {
-    if (!is_linked()) thread_.watch_crowded(*this);
+    if (!is_linked()) thread_.watch(*this);
     return;
   }
   unlink();
@@ -169,7 +177,9 @@ void client_socket::stop_waiting() {
   wake_.wake_later(thread_.context);
 }
 
-void client_socket::check_hangup() {
+void client_socket::look() {
+  arm_read(input_buffer::least_room);
+  if (!is_linked()) return;
   pollfd p{socket_.native_handle(), POLLRDHUP, 0};
   if (poll(&p, 1, 0) != 1) return;
   unlink();

@@ -11,9 +11,10 @@
 
 namespace millrace::http {
 
-/// The socket of one client with buffers and deadlines. One coroutine uses it; beside it a read is under way
-/// nearly always, so that a vanished client is noticed whatever the coroutine waits for, within a request's
-/// handler too. Input beyond `read_ahead_bytes` stays in the kernel; then a hang-up is asked for instead.
+/// The socket of one client with buffers and deadlines. One coroutine uses it; beside it a read is under way,
+/// so that a vanished client is noticed whatever the coroutine waits for: within a request's handler from the
+/// thread's next look at the latest. Input beyond `read_ahead_bytes` stays in the kernel; then a hang-up is
+/// asked for at each look instead.
 class client_socket : public list_hook {
  public:
   client_socket(edge_thread& thread, tcp_socket socket);
@@ -28,6 +29,10 @@ class client_socket : public list_hook {
   void set_deadline(engine::time_point t);
   void clear_deadline() { set_deadline(engine::time_point::max()); }
   bool expired() const { return expired_; }
+
+  /// Before the wait for the next request: lets all that is ready on this thread run first. Under load the
+  /// request is there by then, and one look at the socket finds it.
+  void pass_turn(const engine::yield& y);
 
   // --- a request that is cancelled when the client disappears
   /// `gone` must live until `end_request` returned.
@@ -63,8 +68,9 @@ class client_socket : public list_hook {
   void check(engine::time_point now);
   /// Makes the coroutine stop waiting for input for good. Never resumes it in place.
   void stop_waiting();
-  /// Looks for a hang-up behind unread input; may resume coroutines.
-  void check_hangup();
+  /// Begins the read of a request that lasts, or looks for a hang-up behind unread input; may resume
+  /// coroutines.
+  void look();
   /// Cancels the request and resets the connection; may resume coroutines.
   void abort();
 

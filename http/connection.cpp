@@ -156,7 +156,10 @@ void connection::converse(const engine::yield& y) {
   if (refuse_) {
     refuse(no_connection_left, y);
   } else {
-    while (serve_one(y)) forget_request();
+    while (serve_one(y)) {
+      forget_request();
+      socket_.pass_turn(y);
+    }
   }
 }
 

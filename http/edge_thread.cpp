@@ -48,7 +48,7 @@ struct edge_thread::lists {
   explicit lists(size_t n) : slots(n) {}
   std::vector<linked_list<connection>> slots;  ///< connections by the tick that checks their deadlines
   linked_list<connection> cancelled;
-  linked_list<client_socket> crowded;
+  linked_list<client_socket> watched;
   linked_list<client_socket> overdue;
 };
 
@@ -97,8 +97,8 @@ void edge_thread::ended(connection& c) {
   common.ended.notify_all();
 }
 
-void edge_thread::watch_crowded(client_socket& s) {
-  lists_->crowded.push_back(s);
+void edge_thread::watch(client_socket& s) {
+  lists_->watched.push_back(s);
 }
 
 void edge_thread::cut_soon(client_socket& s) {
@@ -141,7 +141,7 @@ void edge_thread::tick() {
     lists_->overdue.pop_front();
     s.abort();
   }
-  visit(lists_->crowded, lists_->crowded, [](client_socket& s) { s.check_hangup(); });
+  visit(lists_->watched, lists_->watched, [](client_socket& s) { s.look(); });
   start_ticking();
 }
 

@@ -82,9 +82,8 @@ class edge_thread : public std::enable_shared_from_this<edge_thread> {
   /// Ends the ticking; for when no connection is left.
   void quiesce() { timer_.cancel(); }
 
-  /// Until it is unlinked, the socket is asked every 50 ms whether its peer hung up, which its full buffer
-  /// hides.
-  void watch_crowded(client_socket& s);
+  /// Until it is unlinked, the socket looks every 50 ms whether its peer hung up.
+  void watch(client_socket& s);
 
   /// Aborts the socket once all deadlines of this tick were checked.
   void cut_soon(client_socket& s);

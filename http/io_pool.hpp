@@ -40,7 +40,8 @@ class io_pool {
 
  private:
   struct io_thread {
-    boost::asio::io_context context{1};
+    /// Sockets and timers are used by this thread alone; only `post` comes from others.
+    boost::asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{context.get_executor()};
     std::thread thread;
   };

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 
 namespace millrace::http {
 
@@ -76,7 +77,7 @@ void upstream_connection::consume(size_t n) {
 
 bool upstream_connection::usable_again() {
   if (failure_ != upstream_failure::none || at_end_ || begin_ != end_) return false;
-  if (!tls_) return listening_;
+  if (!tls_) return listening_ || listens_soon_;
   // Session tickets may come while nobody reads; OpenSSL takes them here.
   char byte = 0;
   size_t n = 0;
@@ -93,7 +94,15 @@ void upstream_connection::rest() {
   if (capacity_ > initial_buffer_bytes) give_back_buffer();
   head_.clear();
   if (head_.capacity() > resting_head_bytes) head_.shrink_to_fit();
-  if (!tls_) listen();
+  if (tls_ || listening_ || listens_soon_) return;
+  listens_soon_ = true;
+  boost::asio::post(socket_.get_executor(), [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->listens_soon_ = false;
+    self->listen();
+    if (!self->listening_) self->heard_.wake();
+  });
 }
 
 void upstream_connection::listen() {
@@ -230,9 +239,9 @@ void upstream_connection::give_back_buffer() {
 }
 
 upstream_failure upstream_connection::fill_plain(const io_scope& scope) {
-  if (listening_) {
+  if (listening_ || listens_soon_) {
     return suspend(scope, [this](const engine::yield& y) {
-      while (listening_) heard_.wait(y);
+      while (listening_ || listens_soon_) heard_.wait(y);
     });
   }
   error_code error;

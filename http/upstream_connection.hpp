@@ -20,7 +20,8 @@ inline void bump(std::atomic<std::int64_t>& counter, std::int64_t by) {
 /// One established connection: bytes in and out, TLS or not, each wait bounded by a deadline and a
 /// cancellation. Used by one coroutine at a time; not thread-safe. After a failure it is closed. While it
 /// rests, a read is under way: so a peer that closes is noticed at once, and the next answer comes without
-/// another look at the socket.
+/// another look at the socket. The read begins when all that is ready on this thread ran: under load the
+/// connection has been taken again by then, and the look finds the next answer.
 class upstream_connection : public std::enable_shared_from_this<upstream_connection> {
  public:
   /// The read buffer starts with the first size and grows up to the second, which so bounds heads and chunk
@@ -89,6 +90,7 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   bool at_end_ = false;
   bool pauses_ = false;
   bool listening_ = false;  ///< a read that began while it rested is under way
+  bool listens_soon_ = false;
   wake_point heard_;
   engine::upstream_failure failure_ = engine::upstream_failure::none;
   std::optional<tls_stream> tls_;
