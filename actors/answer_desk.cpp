@@ -75,13 +75,13 @@ answer_desk::~answer_desk() {
   caf::actor_cast<caf::actor_companion*>(companion_)->on_enqueue(nullptr);
 }
 
-engine::cached_answer_ptr answer_desk::find(const engine::cache_key& key, engine::cancellation& gone,
-                                            engine::yield y) {
+engine::cached_answer_ptr answer_desk::find(const engine::cache_key& key, engine::duration max_age,
+                                            engine::cancellation& gone, engine::yield y) {
   if (!disk_.on || gone.cancelled()) return nullptr;
   waiter w;
   const engine::ticket id = ++last_ticket_;
   waiters_.emplace(id, &w);
-  const bool sent = send(home_of(engine::shard_of(key, shards_)), disk_question{id, key});
+  const bool sent = send(home_of(engine::shard_of(key, shards_)), disk_question{id, key, max_age});
   const bool answered = sent && wait(w, disk_patience, gone, y);
   waiters_.erase(id);
   if (!answered && !gone.cancelled()) ask_for_homes();

@@ -32,8 +32,8 @@ class answer_desk final : public engine::answer_disk {
   /// After the thread has been joined. No coroutine may be waiting.
   ~answer_desk() override;
 
-  engine::cached_answer_ptr find(const engine::cache_key& key, engine::cancellation& gone,
-                                 engine::yield y) override;
+  engine::cached_answer_ptr find(const engine::cache_key& key, engine::duration max_age,
+                                 engine::cancellation& gone, engine::yield y) override;
   /// Forgets what `tenant` and `model` name; empty means all.
   purge_report purge(const std::string& tenant, const std::string& model, engine::wall_time now,
                      engine::cancellation& gone, engine::yield y);

@@ -38,10 +38,11 @@ namespace millrace::actors {
 struct disk_question {
   engine::ticket id = 0;
   engine::cache_key key;
+  engine::duration max_age{};  ///< an older answer counts as a miss
 };
 template <class Inspector>
 auto inspect(Inspector& f, disk_question& x) {
-  return f(x.id, x.key);
+  return f(x.id, x.key, x.max_age);
 }
 
 struct disk_answer {

@@ -22,15 +22,24 @@ engine::wall_time wall() {
   return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
 }
 
-void measure(store_pointer self, bool always) {
+void measure(store_pointer self) {
   auto& s = self->state;
-  const auto now = wall();
-  if (!always && now - s.measured < measure_every) return;
-  s.measured = now;
+  s.measured = self->clock().now();
   const auto usage = s.store->usage();
   s.seen->bytes = static_cast<std::int64_t>(usage.disk_bytes);
   s.seen->entries = static_cast<std::int64_t>(usage.entries);
-  s.seen->bad_records = static_cast<std::int64_t>(usage.bad_records);
+  const auto bad = static_cast<std::int64_t>(usage.bad_records);
+  if (const auto more = bad - s.seen->bad_records.exchange(bad); more > 0)
+    engine::log_event(engine::log_level::warn, "cache_records_damaged", {{"count", more}});
+}
+
+/// Now, or when the last figures are old enough.
+void measure_soon(store_pointer self) {
+  auto& s = self->state;
+  const auto now = self->clock().now();
+  const auto due = s.measured + measure_every;
+  if (now >= due) return measure(self);
+  s.next.set(self, due, now);
 }
 
 /// Turns the layer off; whoever would ask or write does without.
@@ -41,7 +50,8 @@ void turn_off(store_pointer self, std::string_view why) {
     ++s.seen->failures;
     engine::log_event(engine::log_level::error, "cache_disk_off", {{"why", why}});
   }
-  s.retry.set(self, now + pause_after_failure, now);
+  s.retry_at = now + pause_after_failure;
+  s.next.set(self, s.retry_at, now);
 }
 
 void turn_on(store_pointer self) {
@@ -53,16 +63,30 @@ void judge(store_pointer self, result r) {
   if (r == result::failed) turn_off(self, "the disk does not serve");
 }
 
+/// Tries a disk that did not serve, when its pause is over.
+void retry(store_pointer self) {
+  auto& s = self->state;
+  if (s.seen->on) return;
+  const auto now = self->clock().now();
+  if (now < s.retry_at) return s.next.set(self, s.retry_at, now);
+  const auto r = s.store->resume();
+  if (r == result::ok) return turn_on(self);
+  judge(self, r == result::busy ? result::failed : r);
+}
+
 disk_answer look_up(store_pointer self, const disk_question& q) {
   auto& s = self->state;
   disk_answer answer{q.id, false, {}};
   engine::cached_answer_ptr entry;
   switch (s.store->get(q.key, wall(), entry)) {
-    case answer_store::read_result::found:
-      ++s.seen->hits;
+    case answer_store::read_result::found: {
+      const auto now = wall();
+      const bool serves = entry->expires_at > now && now - entry->stored_at <= q.max_age;
+      ++(serves ? s.seen->hits : s.seen->misses);
       answer.found = true;
       answer.entry = *entry;
       break;
+    }
     case answer_store::read_result::absent:
       ++s.seen->misses;
       break;
@@ -90,35 +114,32 @@ store_actor::behavior_type store(store_pointer self, answer_store* owned, engine
   s.seen = seen;
   s.mailbox = {depths, &mailbox_depths::stores};
   turn_on(self);
-  measure(self, true);
+  measure(self);
   return {
       [=](const disk_question& q) {
         taken(self);
         self->send(caf::actor_cast<answer_desk_actor>(self->current_sender()), look_up(self, q));
+        measure_soon(self);
       },
       [=](const disk_batch_ptr& batch) {
         taken(self);
         write(self, *batch);
-        measure(self, false);
+        measure_soon(self);
         self->send(caf::actor_cast<cache_actor>(self->current_sender()), done_atom_v);
       },
       [=](const purge_order& order) {
         taken(self);
         const auto r = self->state.store->purge(order.scope(), order.at);
         judge(self, r);
-        measure(self, true);
+        measure(self);
         self->send(caf::actor_cast<answer_desk_actor>(self->current_sender()),
                    purge_done{order.id, 0, r == result::ok});
       },
       [=](caf::flush_atom) { return self->state.store->flush() == result::ok; },
       [=](const tick& t) {
-        if (!self->state.retry.rings(t)) return;
-        const auto r = self->state.store->resume();
-        if (r == result::ok) {
-          turn_on(self);
-        } else {
-          judge(self, r == result::busy ? result::failed : r);
-        }
+        if (!self->state.next.rings(t)) return;
+        retry(self);
+        measure_soon(self);
       },
   };
 }

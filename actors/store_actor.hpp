@@ -12,8 +12,9 @@ namespace millrace::actors {
 struct store_state {
   std::unique_ptr<storage::answer_store> store;
   engine::disk_state* seen = nullptr;
-  alarm retry;  ///< while the disk does not serve
-  engine::wall_time measured{};
+  alarm next;
+  engine::time_point retry_at{};  ///< while the disk does not serve
+  engine::time_point measured = engine::time_point::min();
   mailbox_gauge mailbox;
   const char* name = "store";
 };

@@ -68,6 +68,8 @@ class flight {
   bool makeshift() const { return step_ == degrade_step::local && provider_->kind == provider_kind::builtin; }
   /// The client went away, but others want the answer.
   void client_left() { client_gone_ = true; }
+  /// The client is served no more, while others still are: why, for the log.
+  void client_cut(std::string_view why) { client_cut_ = why; }
   /// From here on the client's deadline is watched by whoever reads the stream: others may read it, too.
   void lift_deadline() { call_.deadline = time_point::max(); }
   /// The client's deadline passed, and nobody else wants the stream: cancelled, it says so.
@@ -215,6 +217,7 @@ class flight {
   std::string_view hedge_;  ///< as in x-millrace-hedged
   bool personal_ = false;
   bool client_gone_ = false;
+  std::string_view client_cut_;
   bool late_ = false;
 };
 

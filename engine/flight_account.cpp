@@ -99,7 +99,7 @@ void flight::finish(int status, std::string_view error_code) {
     r.upstream_model = upstream_model_;
     r.key = key_->id;
   }
-  r.error_code = error_code;
+  r.error_code = client_cut_.empty() ? error_code : client_cut_;
   r.status = status;
   r.stream = call_.facts.stream;
   r.fallback = fallback_;

@@ -26,6 +26,8 @@ class followed_stream final : public answer_stream {
   bool broken() const override { return broken_; }
   /// What it ended by, for the log; empty: well, or not yet.
   std::string_view error_code() const { return error_code_; }
+  /// The others went on without it, whether or not its client has read that far.
+  bool left_behind() const { return seat_->left_behind(); }
 
  private:
   bool break_off(const api_error& error, std::string& out);

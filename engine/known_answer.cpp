@@ -7,7 +7,6 @@
 #include "engine/followed_stream.hpp"
 
 namespace millrace::engine {
-namespace {}  // namespace
 
 /// A followed stream that reports its request when it ends. Owns the call.
 class known_answer::recorded_stream final : public answer_stream {
@@ -16,12 +15,13 @@ class known_answer::recorded_stream final : public answer_stream {
       : ports_(ports), call_(std::move(c)), record_(ports_, call_) {
     record_.waited_ = told.waited_;
     record_.first_token_ = told.first_token_;
+    record_.overhead_ = told.overhead_;
     record_.source_ = source;
     record_.step_ = told.step_;
   }
   ~recorded_stream() override {
     if (std::exchange(recorded_, true)) return;
-    record_.record(200, "client_gone");
+    record_.record(200, stream_->left_behind() ? "slow_reader" : "client_gone");
   }
 
   void attach(std::unique_ptr<followed_stream> s) { stream_ = std::move(s); }
@@ -195,10 +195,10 @@ void known_answer::add_headers(answer& a) {
   if (step_ != degrade_step::none) a.headers.emplace_back("x-millrace-degraded", to_string(step_));
   if (model().upgrade) add_upgrade(a, source_.upgraded, source_.confidence);
   a.headers.emplace_back("x-millrace-cost-usd", "0");
-  const auto overhead = ports_.time.now() - call_.received - waited_;
+  overhead_ = ports_.time.now() - call_.received - waited_;
   a.headers.emplace_back(
       "x-millrace-overhead-us",
-      std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead).count()));
+      std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));
   if (call_.counted) add_client_windows(a.headers, *call_.counted);
 }
 
@@ -225,7 +225,8 @@ void known_answer::record(int status, std::string_view error_code) {
   r.fallback = source_.fallback;
   r.client_gone = error_code == "client_gone";
   r.total = ports_.time.now() - call_.received;
-  r.overhead = r.total - waited_;
+  // Of a stream it ends with the head; afterwards it waits for others only.
+  r.overhead = overhead_;
   r.first_token = first_token_;
   r.queue = call_.queue();
   r.cache = call_.cache_word;

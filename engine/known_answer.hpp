@@ -41,6 +41,7 @@ class known_answer {
   call& call_;
   duration waited_{};  ///< for somebody else's call
   duration first_token_{};
+  duration overhead_{};  ///< until the head was there
   answer_source source_;
   degrade_step step_ = degrade_step::none;
 };

@@ -269,7 +269,7 @@ void led_call::wait_for_room(yield y) {
       room_.wake();
     });
     room_.wait(y);
-    if (too_long) part_with_slow();
+    if (too_long && part_with_slow()) flight_->client_cut("slow_reader");
   }
 }
 

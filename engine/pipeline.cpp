@@ -62,7 +62,7 @@ answer pipeline::run(call c, yield y) {
 /// outage.
 cached_answer_ptr pipeline::find_on_disk(call& c, yield y) {
   if (!ports_.disk || !c.plan.look || !c.plan.store) return nullptr;
-  auto entry = ports_.disk->find(c.key, *c.gone, y);
+  auto entry = ports_.disk->find(c.key, c.plan.max_age, *c.gone, y);
   const wall_time now = ports_.time.wall();
   const bool expired = entry && entry->expires_at <= now;
   if (!entry || (expired ? entry->useless_at() <= now : now - entry->stored_at > c.plan.max_age))

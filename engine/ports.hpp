@@ -130,8 +130,9 @@ class thread_port {
 class answer_disk {
  public:
   virtual ~answer_disk() = default;
-  /// The answer kept under `key`, or null. Never fails: a disk that cannot be read knows nothing.
-  virtual cached_answer_ptr find(const cache_key& key, cancellation& gone, yield y) = 0;
+  /// The answer kept under `key`, or null. Never fails: a disk that cannot be read knows nothing. One that is
+  /// older than `max_age`, or expired, may come all the same, and counts as a miss.
+  virtual cached_answer_ptr find(const cache_key& key, duration max_age, cancellation& gone, yield y) = 0;
 };
 
 // --- wire formats (implemented by http/)

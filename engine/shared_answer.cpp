@@ -167,19 +167,22 @@ bool shared_answer::has_room() const {
   return keeps_ || transcript_.size() < max_transcript_bytes;
 }
 
-void shared_answer::part_with_slow() {
+bool shared_answer::part_with_slow() {
   const std::lock_guard lock(mutex_);
   const std::size_t end = dropped_ + transcript_.size();
   const auto is_behind = [end](const follower* f) { return end - f->position_ >= max_transcript_bytes; };
   const auto reads_on = [&](const follower* f) { return !f->whole_ && !f->too_slow_ && !is_behind(f); };
-  if (keeps_ || std::none_of(followers_.begin(), followers_.end(), reads_on)) return;
+  if (keeps_ || std::none_of(followers_.begin(), followers_.end(), reads_on)) return false;
+  bool leader = false;
   for (auto* f : followers_) {
     if (f->whole_ || !is_behind(f)) continue;
     f->too_slow_ = true;
+    leader = leader || f->is_leader_;
     f->point_.wake();
   }
   trim();
   changed();
+  return leader;
 }
 
 // --- the followers' side
@@ -242,6 +245,11 @@ follower::~follower() {
 answer_source follower::source() const {
   const std::lock_guard lock(answer_->mutex_);
   return answer_->source_;
+}
+
+bool follower::left_behind() const {
+  const std::lock_guard lock(answer_->mutex_);
+  return too_slow_;
 }
 
 follower::event follower::next(std::string& out, const clock_port& time, yield y) {

@@ -112,8 +112,9 @@ class shared_answer {
   std::size_t end_position() const;
   /// False while the slowest follower is more than `max_transcript_bytes` behind.
   bool has_room() const;
-  /// Breaks the streams of those who are so far behind, where somebody else is not.
-  void part_with_slow();
+  /// Breaks the streams of those who are so far behind, where somebody else is not. True when the leader's is
+  /// among them.
+  bool part_with_slow();
 
  protected:
   /// Followers came, left or caught up: the leader should look. Called with the lock held, from any thread.
@@ -181,6 +182,8 @@ class follower {
   /// Who answers; known from the first content on.
   answer_source source() const;
   const api_error& failure() const { return *failure_; }
+  /// The others went on without it.
+  bool left_behind() const;
   const shared_result_ptr& result() const { return result_; }
 
  private:

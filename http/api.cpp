@@ -108,11 +108,13 @@ void forward_headers(const edge_request& r, engine::header_list& out) {
   }
 }
 
-/// The headers among those that go on which switch on what a provider tries out.
-std::string betas_of(const engine::header_list& forwarded) {
+/// The headers among those that go on which change what a provider answers: its API's version, and what it
+/// only tries out.
+std::string versions_of(const engine::header_list& forwarded) {
   std::string out;
   for (const auto& [name, value] : forwarded) {
-    if (name.ends_with("-beta")) out.append(name).append(":").append(value).append("\n");
+    if (name.ends_with("-beta") || name == "anthropic-version")
+      out.append(name).append(":").append(value).append("\n");
   }
   return out;
 }
@@ -195,7 +197,7 @@ answer complete(api_services& services, route_kind kind, bool streamed, const ed
   const std::string chosen = c.model.model == c.asked ? std::string() : question_model(c);
   forward_headers(r, c.forwarded);
   c.key = request_key(kind, c.client->tenant, chosen.empty() ? c.facts.model : chosen, c.private_only, r.body,
-                      betas_of(c.forwarded));
+                      versions_of(c.forwarded));
   answer a = thread.pipeline->run(std::move(c), y);
   a.comments = kind != route_kind::generate;
   return a;

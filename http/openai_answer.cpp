@@ -96,7 +96,6 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
   if (!scanner.enter_object()) return false;
   out.reserve(body.size() + client_model.size() + 2);
   size_t copied = 0;
-  bool answers = false;
   bool fails = false;
   std::string_view key;
   while (scanner.next_member(key)) {
@@ -106,16 +105,15 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
     }
     const bool is_model = key == "model";
     const bool is_error = key == "error";
-    answers = answers || key == "choices" || key == "data" || key == "output";
     const std::string_view value = scanner.value();
-    fails = fails || (is_error && !value.empty() && value != "null");
+    fails = fails || (is_error && value != "null");
     if (!is_model || value.empty()) continue;
     const auto offset = static_cast<size_t>(value.data() - body.data());
     out.append(body, copied, offset - copied);
     json_quote(client_model, out);
     copied = offset + value.size();
   }
-  if (!scanner.at_end() || (fails && !answers)) {
+  if (!scanner.at_end() || fails) {
     out.clear();
     used = {};
     return false;

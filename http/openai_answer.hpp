@@ -13,8 +13,8 @@ namespace millrace::http {
 /// only the total and the input are given, the output is their difference.
 void read_openai_usage(json_scanner& scanner, engine::usage& used);
 
-/// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty. An error in place of
-/// choices, data or output is no answer.
+/// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty. With an error
+/// it is no answer, whatever else is there.
 bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
                            engine::usage& used);
 

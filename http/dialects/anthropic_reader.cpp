@@ -154,6 +154,7 @@ bool rewrite_anthropic_answer(std::string_view body, std::string_view client_mod
   if (!scanner.enter_object()) return false;
   out.reserve(body.size() + client_model.size() + 2);
   std::size_t copied = 0;
+  bool fails = false;
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "usage") {
@@ -161,14 +162,16 @@ bool rewrite_anthropic_answer(std::string_view body, std::string_view client_mod
       continue;
     }
     const bool is_model = key == "model";
+    const bool is_error = key == "error";
     const std::string_view value = scanner.value();
+    fails = fails || (is_error && value != "null");
     if (!is_model || value.empty()) continue;
     const auto offset = static_cast<std::size_t>(value.data() - body.data());
     out.append(body, copied, offset - copied);
     json_quote(client_model, out);
     copied = offset + value.size();
   }
-  if (!scanner.at_end()) {
+  if (!scanner.at_end() || fails) {
     out.clear();
     return false;
   }

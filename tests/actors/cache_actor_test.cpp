@@ -108,13 +108,13 @@ TEST(CacheActor, WhatIsOnDiskIsFoundThroughTheShardsHome) {
   cache_world w;
   w.on_disk = entry("t");
   engine::cached_answer_ptr found;
-  w.start([&](engine::yield y) { found = w.desk->find(key(1), w.gone, y); });
+  w.start([&](engine::yield y) { found = w.desk->find(key(1), engine::duration::max(), w.gone, y); });
   ASSERT_TRUE(found);
   EXPECT_EQ(found->tenant, "t");
   w.on_disk = nullptr;
   bool asked = false;
   w.start([&](engine::yield y) {
-    found = w.desk->find(key(1), w.gone, y);
+    found = w.desk->find(key(1), engine::duration::max(), w.gone, y);
     asked = true;
   });
   EXPECT_TRUE(asked);
@@ -126,7 +126,7 @@ TEST(CacheActor, AClientThatLeavesDoesNotWaitForTheDisk) {
   w.silent = true;
   bool over = false;
   w.start([&](engine::yield y) {
-    EXPECT_FALSE(w.desk->find(key(1), w.gone, y));
+    EXPECT_FALSE(w.desk->find(key(1), engine::duration::max(), w.gone, y));
     over = true;
   });
   EXPECT_FALSE(over);
@@ -141,7 +141,7 @@ TEST(CacheActor, ADiskThatIsOffIsNotAsked) {
   w.disk.on = false;
   bool over = false;
   w.start([&](engine::yield y) {
-    EXPECT_FALSE(w.desk->find(key(1), w.gone, y));
+    EXPECT_FALSE(w.desk->find(key(1), engine::duration::max(), w.gone, y));
     over = true;
   });
   EXPECT_TRUE(over);

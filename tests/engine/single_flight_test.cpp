@@ -377,6 +377,30 @@ TEST(SingleFlight, WhoReadsNothingHoldsUpTheOthersForASecondAtMost) {
   EXPECT_EQ(w.answers.transcripts().taken(), 0);
 }
 
+TEST(SingleFlight, WhoIsLeftBehindIsCalledSlowInTheLogWhetherOrNotHeReadsIt) {
+  for (const bool leads : {false, true}) {
+    single_flight_world w;
+    auto& leader = w.ask({.stream = true});
+    w.feed("pc");
+    auto& follower = w.ask({.stream = true});
+    auto& slow = leads ? leader : follower;
+    slow.paused = true;
+    for (int i = 0; i < 6; ++i) w.feed(std::string(400'000, 'c'));
+    w.time.time += longest_wait_for_slow;
+    w.thread.ring(w.time.time);
+    w.settle();
+    w.leave(slow);
+    w.feed("d");
+    w.finish();
+    ASSERT_EQ(w.watch.requests.size(), 2U);
+    const auto& [first, second] = std::tie(w.watch.requests[0], w.watch.requests[1]);
+    const auto& of_slow = (first.cache == "coalesced") != leads ? first : second;
+    const auto& of_other = &of_slow == &first ? second : first;
+    EXPECT_EQ(of_slow.code, "slow_reader");
+    EXPECT_EQ(of_other.code, "");
+  }
+}
+
 TEST(SingleFlight, WhereAllReadSlowlyTheProviderWaitsAndNobodyIsCut) {
   single_flight_world w;
   auto& leader = w.ask({.stream = true});

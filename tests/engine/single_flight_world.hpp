@@ -119,7 +119,7 @@ class fake_disk final : public answer_disk {
  public:
   cached_answer_ptr entry;
   int asked = 0;
-  cached_answer_ptr find(const cache_key&, cancellation&, yield) override {
+  cached_answer_ptr find(const cache_key&, duration, cancellation&, yield) override {
     ++asked;
     return entry;
   }

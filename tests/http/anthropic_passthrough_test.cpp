@@ -196,6 +196,10 @@ TEST(anthropic_passthrough, rewrites_answers) {
   EXPECT_EQ(out, R"({"input_tokens": 14})");
   EXPECT_FALSE(used.known);
   EXPECT_FALSE(anthropic_passthrough().rewrite_answer(route_kind::messages, "<html>", "mine", out, used));
+  EXPECT_FALSE(anthropic_passthrough().rewrite_answer(
+      route_kind::messages, R"({"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}})",
+      "mine", out, used));
+  EXPECT_EQ(out, "");
 }
 
 const std::string start =

@@ -66,7 +66,7 @@ TEST(openai, an_answer_that_is_no_object_is_refused) {
   }
 }
 
-TEST(openai, an_error_in_place_of_an_answer_is_none_whatever_its_status) {
+TEST(openai, an_error_is_no_answer_whatever_its_status) {
   const auto taken = [](const char* body) {
     std::string out;
     engine::usage used;
@@ -75,7 +75,7 @@ TEST(openai, an_error_in_place_of_an_answer_is_none_whatever_its_status) {
   EXPECT_FALSE(taken(R"({"error":{"message":"busy"}})"));
   EXPECT_FALSE(taken(R"({"error":"busy","usage":{"prompt_tokens":1}})"));
   EXPECT_TRUE(taken(R"({"error":null,"choices":[]})"));
-  EXPECT_TRUE(taken(R"({"choices":[],"error":{"message":"cut"}})")) << "the provider answers, if not well";
+  EXPECT_FALSE(taken(R"({"choices":[{"finish_reason":"error"}],"error":{"message":"cut"}})"));
 }
 
 TEST(openai, every_model_member_of_an_answer_is_replaced) {

@@ -333,19 +333,24 @@ class OnDisk(CacheTest):
             "node": {"data_dir": self.data}, "providers": {"p": provider(self.simulator.base_url, "k")},
             "models": {"chat": {"targets": [target("p", "m")]}}}))
 
+    @staticmethod
+    def disk(gateway):
+        return gateway.status()["cache"]["disk"]
+
     def contents(self, gateway):
         return [self.ask(question(f"question {i}"), gateway=gateway).content() for i in range(self.QUESTIONS)]
 
     def test_a_restart_finds_them_again(self):
         gateway = self.node()
         asked = self.contents(gateway)
+        wait_until(lambda: self.disk(gateway)["entries"] == self.QUESTIONS, "all are counted, the last ones too")
         self.assertEqual(gateway.stop(), 0)
         gateway = self.node()
         hit = self.assert_word("hit", question("question 0"), gateway=gateway)
         self.assertRegex(hit.header("age"), r"^\d+$")
         self.assertEqual(self.contents(gateway), asked)
         self.assertEqual(self.simulator.key("k")["requests"], self.QUESTIONS)
-        disk = gateway.status()["cache"]["disk"]
+        disk = self.disk(gateway)
         self.assertEqual((disk["state"], disk["hits"]), ("on", self.QUESTIONS))
         self.assertEqual(gateway.metric("millrace_cache_lookups_total", outcome="hit_disk"), self.QUESTIONS)
         self.assertEqual(gateway.metric("millrace_cache_disk_up"), 1)
@@ -353,6 +358,14 @@ class OnDisk(CacheTest):
         self.assertEqual(gateway.stop(), 0)
         gateway = self.node()
         self.assert_word("miss", question("question 0"), gateway=gateway)
+
+    def test_what_is_too_old_for_its_client_is_a_miss(self):
+        gateway = self.node()
+        self.assert_word("miss", question("old"), gateway=gateway)
+        self.assertEqual(gateway.stop(), 0)
+        gateway = self.node()
+        self.assert_word("miss", question("old"), gateway=gateway, cache_control="max-age=0")
+        self.assertEqual((self.disk(gateway)["hits"], self.disk(gateway)["misses"]), (0, 1))
 
     def test_a_flipped_byte_is_never_an_answer(self):
         gateway = self.node()
