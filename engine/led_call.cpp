@@ -28,18 +28,21 @@ class led_call::client_stream final : public answer_stream {
   }
   bool broken() const override { return followed_ ? followed_->broken() : call_->broken_; }
 
-  /// From now on the pump reads the provider.
-  void follow() {
+  /// From now on the pump reads the provider. False where the stream's beginning is not kept any more.
+  bool follow() {
+    const auto transcript = call_->transcript();
+    if (!transcript) return false;
     auto seat = std::make_unique<follower>(call_, follower::leaders_seat{call_->end_position()}, gone_,
                                            call_->ports_.thread, call_->deadline_);
     auto reader =
         call_->flight_->source().wire->read_stream(call_->route_, call_->form(), call_->include_usage_);
     // The same bytes bring the reader to where the call's own stands; what the client has got is left out.
     std::string so_far;
-    reader->feed(call_->transcript().value_or(""), so_far);
+    reader->feed(*transcript, so_far);
     so_far.erase(0, call_->delivered_);
     followed_ = std::make_unique<followed_stream>(call_->ports_, call_->route_, std::move(seat),
                                                   std::move(reader), std::move(so_far));
+    return true;
   }
 
  private:
@@ -253,10 +256,11 @@ void led_call::end_call() {
   race_.reset();
 }
 
-/// Gives the call to a coroutine that serves all alike.
+/// Gives the call to a coroutine that serves all alike. Where the leader's client cannot be given a seat any
+/// more, it goes on reading for all.
 void led_call::hand_over() {
-  if (std::exchange(pumping_, true)) return;
-  if (client_) client_->follow();
+  if (pumping_ || (client_ && !client_->follow())) return;
+  pumping_ = true;
   ports_.thread.start([self = shared_from_this()](yield y) { self->pump(y); });
 }
 

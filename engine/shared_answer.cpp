@@ -153,7 +153,7 @@ bool shared_answer::wanted_whole() const {
 
 std::optional<std::string> shared_answer::transcript() const {
   const std::lock_guard lock(mutex_);
-  if (!keeps_) return std::nullopt;
+  if (dropped_ > 0) return std::nullopt;
   return transcript_;
 }
 

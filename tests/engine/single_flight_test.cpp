@@ -377,6 +377,39 @@ TEST(SingleFlight, WhoReadsNothingHoldsUpTheOthersForASecondAtMost) {
   EXPECT_EQ(w.answers.transcripts().taken(), 0);
 }
 
+TEST(SingleFlight, WithoutMemoryForTranscriptsEverybodyWhoIsThereGetsEveryByte) {
+  single_flight_world w;
+  auto& budget = w.answers.transcripts();
+  std::int64_t all = 0;
+  while (budget.take(1 << 20)) all += 1 << 20;
+  const auto& leader = w.ask({.stream = true});
+  const auto& follower = w.ask({.stream = true});
+  const std::string content = "p" + std::string(100, 'c');
+  w.feed(content);
+  w.feed("c");
+  w.feed("d");
+  w.finish();
+  EXPECT_EQ(leader.got, content + "cd");
+  EXPECT_EQ(follower.got, leader.got);
+  EXPECT_EQ(budget.taken(), all);
+}
+
+TEST(SingleFlight, WhoJoinsAsTheStreamGetsTooLongToBeKeptTakesNothingFromTheLeader) {
+  single_flight_world w;
+  const auto& leader = w.ask({.stream = true});
+  const std::string content = "p" + std::string(max_transcript_bytes - 100, 'c');
+  w.feed(content);
+  const auto& follower = w.ask({.stream = true});
+  EXPECT_EQ(follower.got, content);
+  const std::string more(200, 'c');
+  w.feed(more);
+  w.feed("d");
+  w.finish();
+  EXPECT_EQ(leader.got, content + more + "d");
+  EXPECT_EQ(follower.got, leader.got);
+  EXPECT_EQ(w.answers.transcripts().taken(), 0);
+}
+
 TEST(SingleFlight, WhoIsLeftBehindIsCalledSlowInTheLogWhetherOrNotHeReadsIt) {
   for (const bool leads : {false, true}) {
     single_flight_world w;
