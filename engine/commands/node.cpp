@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <tuple>
 
 #include "actors/directory_actor.hpp"
 #include "actors/dispatcher_actor.hpp"
@@ -125,15 +126,23 @@ std::uint16_t node::start() {
   return edge_->listen();
 }
 
-std::vector<std::string> node::apply(const engine::config_ptr& c) {
-  engine::require_safe_at(*c, bound_host_);
+std::vector<std::string> node::apply(const engine::config_ptr& wanted) {
+  engine::require_safe_at(*wanted, bound_host_);
   std::vector<std::string> later;
-  if (c->http.host != config_->http.host || c->http.port != config_->http.port)
-    later.emplace_back("http.listen");
-  if (c->http.threads != config_->http.threads) later.emplace_back("http.threads");
-  if (!(c->cache == config_->cache)) later.emplace_back("cache.exact");
-  if (c->node.data_dir != config_->node.data_dir) later.emplace_back("node.data_dir");
-  if (c->node.id != config_->node.id) later.emplace_back("node.id");
+  // What cannot change while the node runs stays as it runs, in all that is shown and compared, too.
+  const auto changed = std::make_shared<engine::config>(*wanted);
+  const auto keep = [&](const char* name, auto& setting, const auto& running) {
+    if (setting == running) return;
+    setting = running;
+    later.emplace_back(name);
+  };
+  auto listen = std::tie(changed->http.host, changed->http.port);
+  keep("http.listen", listen, std::tie(config_->http.host, config_->http.port));
+  keep("http.threads", changed->http.threads, config_->http.threads);
+  keep("cache.exact", changed->cache, config_->cache);
+  keep("node.data_dir", changed->node.data_dir, config_->node.data_dir);
+  keep("node.id", changed->node.id, config_->node.id);
+  const engine::config_ptr c = changed;
   config_ = c;
   log_.apply(c->log);
   metrics_.apply(c);

@@ -43,10 +43,11 @@ class node {
 
   /// Starts serving; returns the port.
   std::uint16_t start();
-  /// From now on new requests use `c`; those in flight keep theirs. Returns the names of changed settings
-  /// that take effect only at the next start. Throws config_error, and changes nothing, when `c` is open and
-  /// the node is not bound to loopback.
-  std::vector<std::string> apply(const engine::config_ptr& c);
+  /// From now on new requests use what is `wanted`; those in flight keep theirs. Returns the names of
+  /// settings that are other than those the node runs with and take effect only at the next start: until then
+  /// the old ones stay. Throws config_error, and changes nothing, when it is open and the node is not bound
+  /// to loopback.
+  std::vector<std::string> apply(const engine::config_ptr& wanted);
   /// Takes no new connections, lets requests in flight finish for at most `patience`, and flushes. False when
   /// some had to be cut.
   bool stop(engine::duration patience);

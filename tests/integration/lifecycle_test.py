@@ -147,6 +147,19 @@ class Reload(TestCase):
                              "the reload is refused")
         return refused[0]["why"]
 
+    def test_what_takes_a_restart_stays_as_it_runs_and_is_named(self):
+        gateway = self.own(Gateway({**self.config("old"), "node": {"id": "first"}}))
+
+        def named():
+            return [r for r in gateway.log_records() if r["event"] == "needs_restart" and r["setting"] == "node.id"]
+        gateway.reload({**self.config("new"), "node": {"id": "second"}})
+        wait_until(named, "the setting is named")
+        self.assertEqual(gateway.status()["node"], "first")
+        self.assertEqual(gateway.chat("new").status, 200)
+        gateway.reload({**self.config("old"), "node": {"id": "first"}})
+        wait_until(lambda: gateway.chat("old").status == 200, "the file is applied")
+        self.assertEqual(len(named()), 1)
+
     def test_a_node_bound_to_more_than_loopback_is_never_opened(self):
         # Not a loopback address for the configuration, and yet nobody outside can reach it.
         address = "[::ffff:127.0.0.1]:0"
