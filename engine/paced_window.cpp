@@ -17,7 +17,9 @@ constexpr duration peak_period = 30s;
 constexpr int computed_per_slot = 8;
 /// Of a limit that is not paced: what may have gone since somebody last looked.
 constexpr std::int64_t unpaced_part = 50;
-/// A need larger than any before waits for as long as two exports take.
+/// Needs that cannot be spread are expected again for this long, and to be up to a quarter larger.
+constexpr duration large_memory = 5min;
+/// A need larger than what is expected waits for as long as two exports take.
 constexpr duration told_within = 2s;
 /// What accrues over many small steps may miss a whole number by a rounding error.
 constexpr double rounding = 1e-6;
@@ -38,6 +40,7 @@ paced_window::paced_window(std::int64_t limit, const window_shape& shape, pacing
       configured_(limit),
       limit_(limit),
       level_(static_cast<double>(limit)),
+      rested_(static_cast<double>(limit)),
       accrued_at_(now),
       computed_at_(now),
       peak_since_(now) {}
@@ -48,7 +51,7 @@ std::int64_t paced_window::room(std::int64_t need, time_point now) {
   if (mode_ == pacing::none) return available;
   refresh(need, now);
   const auto wanted = static_cast<double>(need);
-  const bool whole = wanted > full() && level_ + rounding >= full() && need <= foretold_;
+  const bool whole = wanted > full() && rested_ + rounding >= full() && need <= foretold_;
   const double paced = std::min(whole ? wanted : level_, burst_);
   return std::min(available, static_cast<std::int64_t>(std::floor(paced + rounding)));
 }
@@ -70,11 +73,14 @@ time_point paced_window::when(std::int64_t ahead, std::int64_t need, time_point 
   if (mode_ == pacing::none || limit_ <= 0 || limit_ == unlimited || ahead + need <= 0) return fits;
   refresh(1, now);
   const auto wanted = static_cast<double>(ahead + need);
-  double wait =
-      (static_cast<double>(ahead) + std::min(static_cast<double>(need), full()) - level_) / mean_rate();
-  // More than the bucket ever holds comes in parts, or whole as what cannot be spread: `burst` is no bound.
-  if (wanted <= full()) wait = std::max(wait, (wanted - burst_) / (kept_part * mean_rate()));
-  if (static_cast<double>(need) > full() && need > foretold_) wait = std::max(wait, seconds_of(told_within));
+  double wait = (wanted - level_) / mean_rate();
+  if (static_cast<double>(need) > full()) {
+    wait = (static_cast<double>(ahead) + full() - rested_) / mean_rate();
+    if (need > foretold_) wait = std::max(wait, seconds_of(told_within));
+  } else if (wanted <= full()) {
+    // More than the bucket ever holds comes in parts, for which `burst` is no bound.
+    wait = std::max(wait, (wanted - burst_) / (kept_part * mean_rate()));
+  }
   return std::max(fits, now + after(wait));
 }
 
@@ -84,11 +90,12 @@ void paced_window::take(std::int64_t amount, time_point at, time_point now) {
   burst_ -= taken;
   if (mode_ == pacing::none || limit_ == unlimited || taken <= level_ + 2 * rounding) {
     level_ -= taken;
+    rested_ -= taken;
     return;
   }
   if (!large_) large_.emplace(window_.shape());
   large_->add(amount, at, now);
-  level_ = 0;
+  level_ = rested_ = 0;
   stale_ = true;
 }
 
@@ -101,6 +108,7 @@ void paced_window::move(std::int64_t amount, time_point from, time_point to, tim
 void paced_window::give_back(std::int64_t amount, time_point at, time_point now) {
   const auto returned = static_cast<double>(window_.remove(amount, at, now));
   level_ += returned;
+  rested_ += returned;
   burst_ += returned;
   if (large_ && large_->remove(amount, at, now) > 0) stale_ = true;
 }
@@ -128,7 +136,8 @@ window_use paced_window::export_use(duration unheard, time_point now) {
     double soon = std::max(level_, 0.0) + accrues;
     // A full bucket lets one need go whole that is larger than it, and the next has to wait until it is
     // again.
-    if (soon >= full()) soon = std::max(soon, static_cast<double>(largest_) + accrues);
+    if (now - largest_at_ > large_memory) largest_ = 0;
+    if (rested_ + accrues >= full()) soon = std::max(soon, static_cast<double>(largest_) + accrues);
     result.soon = static_cast<std::int64_t>(soon) + 1;
     foretold_ = told_ == unlimited ? largest_ : told_;
     told_ = largest_;
@@ -150,6 +159,7 @@ void paced_window::charge(std::int64_t amount, time_point now) {
   count(amount, now, now);
   // A large debt delays the others by a quarter of the window at most; the window itself forgets nothing.
   level_ = std::max(level_ - static_cast<double>(amount), -full());
+  rested_ -= static_cast<double>(amount);
   burst_ -= static_cast<double>(amount);
 }
 
@@ -192,10 +202,15 @@ void paced_window::count(std::int64_t amount, time_point at, time_point now) {
 }
 
 void paced_window::refresh(std::int64_t need, time_point now) {
-  level_ += mean_rate() * seconds_of(now - accrued_at_);
+  const double accrued = mean_rate() * seconds_of(now - accrued_at_);
+  level_ += accrued;
+  rested_ = std::clamp(rested_ + accrued, 0.0, full());
   accrued_at_ = now;
   next_unit_ = std::max(next_unit_, std::min(need, limit_));
-  largest_ = std::max(largest_, next_unit_);
+  if (static_cast<double>(need) > full()) {
+    largest_ = std::max(largest_, std::min(need + need / 4, limit_));
+    largest_at_ = now;
+  }
   const bool due = stale_ || now - computed_at_ >= slot_ / computed_per_slot;
   if (due || next_unit_ > unit_) {
     unit_ = next_unit_;

@@ -23,9 +23,9 @@ namespace millrace::engine {
 /// only due at the end of its interval. It is computed anew a few times a slot, so a take costs a few dozen
 /// ns.
 ///
-/// A `need` above limit/4 cannot be spread. It goes whole as soon as the bucket is full and the window holds
-/// it, and empties the bucket; what is left of the limit is paced as if it were all there is, until it
-/// expires. Not thread-safe.
+/// A `need` above limit/4 cannot be spread. It goes whole as soon as the window holds it and as much has gone
+/// unused as fills the bucket, which it empties; what is left of the limit is paced as if it were all there
+/// is, until it expires. Not thread-safe.
 class paced_window {
  public:
   enum class pacing : std::uint8_t { even, none };
@@ -52,8 +52,9 @@ class paced_window {
   /// Somebody else may have used all that is left until `at`, and nobody can tell.
   void assume_spent(time_point at, time_point now);
   /// What is counted, for another home; `soon` bounds what `take` may be given within `unheard`, and where
-  /// nothing is paced it is a guess. Nothing without a limit. Where a window is exported at all, a need that
-  /// is larger than any before waits until the second export from then, so that the one before is kept.
+  /// nothing is paced it is a guess. Nothing without a limit. Where a
+  /// window is exported at all, a need that cannot be spread and is larger than those of late waits until the
+  /// second export from then, so that the one before is kept.
   window_use export_use(duration unheard, time_point now);
   /// Counts what was exported elsewhere; `soon` as if it were used now.
   void import_use(const window_use& use, time_point now);
@@ -91,12 +92,14 @@ class paced_window {
   std::int64_t configured_;
   std::int64_t limit_;
 
-  double level_ = 0;  ///< of the bucket; below 0 after charges
+  double level_ = 0;   ///< of the bucket; below 0 after charges
+  double rested_ = 0;  ///< likewise, but for a bucket that no `burst` bounds, and not below 0
   double burst_ = 0;
   std::int64_t unit_ = 1;  ///< the largest `need` since the last but one recomputation
   std::int64_t next_unit_ = 1;
-  std::optional<rate_window> large_;   ///< what the window holds of needs above limit/4; made for the first
-  std::int64_t largest_ = 0;           ///< `need` so far
+  std::optional<rate_window> large_;  ///< what the window holds of needs above limit/4; made for the first
+  std::int64_t largest_ = 0;          ///< such need of late, and a quarter
+  time_point largest_at_{};
   std::int64_t told_ = unlimited;      ///< the largest when last exported
   std::int64_t foretold_ = unlimited;  ///< likewise, the time before: this much may go
   time_point accrued_at_;
