@@ -68,7 +68,7 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   std::unique_ptr<hedged_call> race_;  ///< instead, where the model hedges
   flight* flight_ = nullptr;           ///< whose answer it is, once that is known
   client_stream* client_ = nullptr;    ///< of the leader, while it reads a stream
-  bool reading_ = false;  ///< the leader's coroutine is inside the flight: nobody else may be
+  bool reading_ = false;               ///< the leader's coroutine is inside the flight: nobody else may be
   bool pumping_ = false;
   std::size_t delivered_ = 0;  ///< bytes that the leader's client got before the pump began
   bool broken_ = false;

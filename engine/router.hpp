@@ -109,8 +109,8 @@ class router {
     bool room = true;
     bool tried = false;
     bool planned = false;  ///< or not to be: of the other pass
-    bool fits = true;     ///< into its context
-    int speed_class = 0;  ///< 0 to be explored, 1 measured, 2 being explored
+    bool fits = true;      ///< into its context
+    int speed_class = 0;   ///< 0 to be explored, 1 measured, 2 being explored
     double seconds = 0;
     double cost = 0;
     double quality = 0;
