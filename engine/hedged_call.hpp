@@ -51,6 +51,9 @@ class hedged_call final : public attempt_watch {
   pipeline::ports& ports_;
   call call_;
   const hedge_config& config_;
+  std::unique_ptr<thread_port::alarm>
+      alarm_;  ///< this and the next outlive the runners, who use them to the end
+  wait_point point_;
   runner first_;
   runner second_;
   runner* winner_ = nullptr;  ///< claimed, or decided in the end
@@ -59,9 +62,7 @@ class hedged_call final : public attempt_watch {
   bool left_ = false;
   time_point started_;
   time_point hedged_at_;
-  name_id target_ = no_name;  ///< that the first one calls
-  std::unique_ptr<thread_port::alarm> alarm_;
-  wait_point point_;
+  name_id target_ = no_name;    ///< that the first one calls
   cancellation::hook on_gone_;  ///< as long as the winner's stream is read
 };
 

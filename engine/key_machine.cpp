@@ -72,9 +72,7 @@ void key_machine::reconfigure(const key_limits& limits, duration margin, duratio
   day_.set_limit(limits.rpd, margin, now);
   assume_spent(now);
   health_.lift_quarantine();
-  for (auto& [name, n] : nodes_) {
-    if (!ever_fits(n.demand.head)) drop_demand(n);
-  }
+  drop_what_never_fits();
   not_before_ = now;
   tell_all(now, out);
   serve(now, out);
@@ -112,6 +110,7 @@ void key_machine::report(const lease_report& r, time_point now, outbox& out) {
   output_.charge(debt.output, now);
   total_.charge(debt.total(), now);
   for (const limit_hint& h : r.hints) apply(h, now);
+  if (!r.hints.empty()) drop_what_never_fits();
   bool changed = false;
   for (const key_event& e : r.events) changed = health_.on_event(e, quarantine_for_, now) || changed;
   const bool spent = spent_for(now) > duration::zero();
@@ -182,8 +181,15 @@ void key_machine::drop_demand(node_state& n) {
 }
 
 bool key_machine::ever_fits(const token_count& head) const {
-  return std::min({limits_.rpm, limits_.rpd, limits_.concurrency}) >= 1 && head.input <= limits_.tpm_input &&
-         head.output <= limits_.tpm_output && head.total() <= limits_.tpm;
+  return std::min({requests_.limit(), day_.limit(), limits_.concurrency}) >= 1 &&
+         head.input <= input_.limit() && head.output <= output_.limit() && head.total() <= total_.limit();
+}
+
+/// It would hold up those behind it for nothing.
+void key_machine::drop_what_never_fits() {
+  for (auto& [name, n] : nodes_) {
+    if (!ever_fits(n.demand.head)) drop_demand(n);
+  }
 }
 
 void key_machine::grant(node_state& n, const portion& p, bool probe, time_point now, outbox& out) {
@@ -200,6 +206,7 @@ void key_machine::grant(node_state& n, const portion& p, bool probe, time_point 
   output_.take(l.output, l.end(), now);
   total_.take(l.total, l.end(), now);
   leased_ += l.permits;
+  told_spent_ = false;
   ++changes_;
   ++n.leases;
   leases_.emplace_hint(leases_.end(), next_lease_, l);

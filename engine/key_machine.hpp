@@ -128,6 +128,7 @@ class key_machine {
   void set_demand(node_state& n, const lease_request& r);
   void drop_demand(node_state& n);
   bool ever_fits(const token_count& head) const;
+  void drop_what_never_fits();
 
   void assume_spent(time_point now);
   void serve(time_point now, outbox& out);

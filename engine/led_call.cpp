@@ -61,6 +61,8 @@ class led_call::ending {
     if (done) return;
     call_.leave_table();
     call_.abandon();
+    // On this thread, whoever holds the call longest. A race's other coroutine may still be in it.
+    if (call_.own_) call_.end_call();
   }
   ending(const ending&) = delete;
   ending& operator=(const ending&) = delete;
@@ -106,16 +108,22 @@ answer led_call::lead(call c, yield y) {
   answer a = hedges ? race_->run(y) : flight_->run(y);
   reading_ = false;
   if (hedges) flight_ = &race_->winner();
-  guard.done = true;
   if (flight_->streaming()) {
     flight_->lift_deadline();
     a.stream = std::make_unique<client_stream>(self, client_gone);
+    guard.done = true;
     look();
   } else {
     publish(a);
+    guard.done = true;
     end_call();
   }
   return a;
+}
+
+void led_call::never_made() {
+  leave_table();
+  abandon();
 }
 
 void led_call::found(const cached_answer_ptr& entry) {
@@ -218,10 +226,12 @@ bool led_call::read_for_leader(std::string& out, yield y) {
   if (!flight_) return false;
   reading_ = true;
   const std::size_t before = out.size();
+  wait_for_room(y);  // for those whom it reads for, if it cannot be one of them
   const bool more = flight_->read(out, y);
   reading_ = false;
   delivered_ += out.size() - before;
-  if (!more) {
+  // A stream that broke has told so; whoever read on would hear of it again.
+  if (!more || flight_->broken()) {
     stream_over();
   } else if (has_followers()) {
     hand_over();
@@ -273,7 +283,7 @@ void led_call::wait_for_room(yield y) {
       room_.wake();
     });
     room_.wait(y);
-    if (too_long && part_with_slow()) flight_->client_cut("slow_reader");
+    if (too_long && part_with_slow(reading_)) flight_->client_cut("slow_reader");
   }
 }
 

@@ -25,6 +25,8 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   answer lead(call c, yield y);
   /// The answer was found on disk, before any call was made.
   void found(const cached_answer_ptr& entry);
+  /// There will be no call; whoever joined asks for itself.
+  void never_made();
 
  private:
   class client_stream;

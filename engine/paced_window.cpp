@@ -69,6 +69,7 @@ time_point paced_window::full_until(std::int64_t amount, time_point now) {
 }
 
 time_point paced_window::when(std::int64_t ahead, std::int64_t need, time_point now) {
+  if (need > limit_) return time_point::max();
   const time_point fits = full_until(ahead + need, now);
   if (mode_ == pacing::none || limit_ <= 0 || limit_ == unlimited || ahead + need <= 0) return fits;
   refresh(1, now);
@@ -93,9 +94,15 @@ void paced_window::take(std::int64_t amount, time_point at, time_point now) {
     rested_ -= taken;
     return;
   }
+  note_large(amount, at, now);
+  level_ = rested_ = 0;
+}
+
+/// What is above a quarter is in nobody's pace: the others are paced by what is left of the limit.
+void paced_window::note_large(std::int64_t amount, time_point at, time_point now) {
+  if (mode_ == pacing::none || limit_ == unlimited || static_cast<double>(amount) <= full()) return;
   if (!large_) large_.emplace(window_.shape());
   large_->add(amount, at, now);
-  level_ = rested_ = 0;
   stale_ = true;
 }
 
@@ -137,9 +144,10 @@ window_use paced_window::export_use(duration unheard, time_point now) {
     // A full bucket lets one need go whole that is larger than it, and the next has to wait until it is
     // again.
     if (now - largest_at_ > large_memory) largest_ = 0;
-    if (rested_ + accrues >= full()) soon = std::max(soon, static_cast<double>(largest_) + accrues);
+    // One that goes whole may do so as soon as what is leased comes back.
+    if (largest_ > 0) soon = std::max(soon, static_cast<double>(largest_) + accrues);
     result.soon = static_cast<std::int64_t>(soon) + 1;
-    foretold_ = told_ == unlimited ? largest_ : told_;
+    foretold_ = std::min(told_, largest_);
     told_ = largest_;
   }
   result.soon = std::clamp<std::int64_t>(result.soon, 0, std::max<std::int64_t>(limit_, 0));
@@ -147,8 +155,16 @@ window_use paced_window::export_use(duration unheard, time_point now) {
 }
 
 void paced_window::import_use(const window_use& use, time_point now) {
-  for (const aged_use& u : use.uses) window_.add(u.amount, now - std::max(u.age, duration::zero()), now);
-  if (limit_ != unlimited) window_.add(std::min(use.soon, limit_ - window_.total(now)), now, now);
+  for (const aged_use& u : use.uses) {
+    const time_point at = now - std::max(u.age, duration::zero());
+    window_.add(u.amount, at, now);
+    note_large(u.amount, at, now);
+  }
+  if (limit_ != unlimited) {
+    const std::int64_t soon = std::min(use.soon, limit_ - window_.total(now));
+    window_.add(soon, now, now);
+    note_large(soon, now, now);
+  }
   last_used_ = window_.total(now);
   peak_ = std::max(peak_, last_used_);
   stale_ = true;
@@ -157,6 +173,7 @@ void paced_window::import_use(const window_use& use, time_point now) {
 void paced_window::charge(std::int64_t amount, time_point now) {
   if (amount <= 0) return;
   count(amount, now, now);
+  note_large(amount, now, now);
   // A large debt delays the others by a quarter of the window at most; the window itself forgets nothing.
   level_ = std::max(level_ - static_cast<double>(amount), -full());
   rested_ -= static_cast<double>(amount);
@@ -170,6 +187,7 @@ void paced_window::observe_remaining(std::int64_t remaining, time_point now) {
   const std::int64_t foreign = std::min(limit_ - remaining - ours, limit_ - window_.total(now));
   if (foreign <= 0) return;
   window_.add(foreign, now, now);
+  note_large(foreign, now, now);
   last_used_ = window_.total(now);
   peak_ = std::max(peak_, last_used_);
   stale_ = true;

@@ -80,6 +80,7 @@ class paced_window {
 
  private:
   void count(std::int64_t amount, time_point at, time_point now);
+  void note_large(std::int64_t amount, time_point at, time_point now);
   void refresh(std::int64_t need, time_point now);
   void recompute(time_point now);
   void note_peak(time_point now);

@@ -43,7 +43,12 @@ answer pipeline::run(call c, yield y) {
     }
     // What memory has, of use or not, is never older than what the disk has.
     const bool unknown = !found.entry && !c.stale && !found.too_old;
-    if (unknown && (led || plan.only_if_cached)) found.entry = find_on_disk(c, y);
+    try {
+      if (unknown && (led || plan.only_if_cached)) found.entry = find_on_disk(c, y);
+    } catch (...) {
+      if (led) led->never_made();
+      throw;
+    }
     if (found.entry) {
       if (led) led->found(found.entry);
       if (!known.admit(out, y) || known.from_entry(*found.entry, out)) return out;

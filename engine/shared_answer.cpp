@@ -167,12 +167,12 @@ bool shared_answer::has_room() const {
   return keeps_ || transcript_.size() < max_transcript_bytes;
 }
 
-bool shared_answer::part_with_slow() {
+bool shared_answer::part_with_slow(bool leader_reads) {
   const std::lock_guard lock(mutex_);
   const std::size_t end = dropped_ + transcript_.size();
   const auto is_behind = [end](const follower* f) { return end - f->position_ >= max_transcript_bytes; };
   const auto reads_on = [&](const follower* f) { return !f->whole_ && !f->too_slow_ && !is_behind(f); };
-  if (keeps_ || std::none_of(followers_.begin(), followers_.end(), reads_on)) return false;
+  if (keeps_ || !(leader_reads || std::any_of(followers_.begin(), followers_.end(), reads_on))) return false;
   bool leader = false;
   for (auto* f : followers_) {
     if (f->whole_ || !is_behind(f)) continue;

@@ -112,9 +112,9 @@ class shared_answer {
   std::size_t end_position() const;
   /// False while the slowest follower is more than `max_transcript_bytes` behind.
   bool has_room() const;
-  /// Breaks the streams of those who are so far behind, where somebody else is not. True when the leader's is
-  /// among them.
-  bool part_with_slow();
+  /// Breaks the streams of those who are so far behind, where somebody else is not: another follower, or the
+  /// leader, who reads for all where `leader_reads`. True when the leader's own is among them.
+  bool part_with_slow(bool leader_reads);
 
  protected:
   /// Followers came, left or caught up: the leader should look. Called with the lock held, from any thread.

@@ -70,6 +70,7 @@ void client_socket::expect_nothing() {
 void client_socket::arm_read(size_t want) {
   if (reading_ || peer_gone_ || closing_) return;
   if (expects_nothing_ && input_.empty()) {
+    unlink();
     input_.release();
     reading_ = true;
     return socket_.async_wait(tcp_socket::wait_read, [this](const error_code& ec) {
@@ -243,6 +244,11 @@ bool client_socket::wait_until_writable(const engine::yield& y) {
   const bool writable = !expired_ && !ec && !(request_ != nullptr && request_->cancelled());
   clear_deadline();
   return writable;
+}
+
+bool client_socket::has_input() {
+  int unread = 0;
+  return !input_.empty() || (ioctl(socket_.native_handle(), FIONREAD, &unread) == 0 && unread > 0);
 }
 
 void client_socket::linger(const engine::yield& y) {

@@ -22,6 +22,8 @@ class client_socket : public list_hook {
   // --- reading
   /// What came in and was not consumed yet.
   input_buffer& input() { return input_; }
+  /// Whether something came in that nobody has read, from the kernel or from us.
+  bool has_input();
   /// Waits for more input, or the deadline. False: there will be none (see `expired`).
   bool wait_for_input(const engine::yield& y, size_t want = input_buffer::least_room);
 

@@ -147,7 +147,7 @@ void connection::run(const engine::yield& y) {
   if (failed) socket_.reset();
   socket_.end_request(y);
   forget_request();
-  if (linger_ || !socket_.input().empty()) socket_.linger(y);
+  if (linger_ || socket_.has_input()) socket_.linger(y);
   socket_.close(y);
 }
 

@@ -139,6 +139,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& wanted) {
   auto listen = std::tie(changed->http.host, changed->http.port);
   keep("http.listen", listen, std::tie(config_->http.host, config_->http.port));
   keep("http.threads", changed->http.threads, config_->http.threads);
+  changed->cache.ttl = config_->cache.ttl;  // the models have taken it over
   keep("cache.exact", changed->cache, config_->cache);
   keep("node.data_dir", changed->node.data_dir, config_->node.data_dir);
   keep("node.id", changed->node.id, config_->node.id);

@@ -308,6 +308,31 @@ TEST(key_machine, tells_all_nodes_that_the_day_is_spent_and_for_how_long) {
   EXPECT_EQ(h.key.notice(h.now).spent_for, 0s);
 }
 
+TEST(key_machine, every_spent_day_is_told) {
+  harness h({.rpd = 1});
+  h.request(ask("b", 1));
+  h.give_back(h.last().lease, 1);
+  for (int day = 0; day < 3; ++day) {
+    ASSERT_EQ(h.request(ask("a", 1)), 1);
+    h.use_last(1);
+    ASSERT_EQ(h.out.size(), 2U) << day;
+    for (const auto& o : h.out) EXPECT_GE(o.notice.spent_for, 24h);
+    h.advance(25h);
+  }
+}
+
+TEST(key_machine, a_demand_above_what_the_provider_says_its_limit_is_holds_nobody_up) {
+  harness h({.tpm = 10000});
+  ASSERT_EQ(h.request(ask("a", 1, {.input = 9000, .output = 0})), 1);
+  h.use_last();
+  EXPECT_EQ(h.request(ask("a", 1, {.input = 9000, .output = 0})), 0);
+  limit_hint lower;
+  lower.limit_tokens = 5000;
+  h.hint(lower);
+  h.advance(61s);
+  EXPECT_EQ(h.request(ask("b", 1, {.input = 100, .output = 0})), 1);
+}
+
 TEST(key_machine, without_limits_it_grants_generously) {
   harness h({});
   EXPECT_EQ(h.request(ask("a", 500, {.input = 100000, .output = 100000})), 500);
