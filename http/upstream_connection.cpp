@@ -89,12 +89,13 @@ void upstream_connection::expect_pauses() {
   std::string().swap(head_);
 }
 
-void upstream_connection::rest() {
+void upstream_connection::rest(bool under_load) {
   pauses_ = false;
   if (capacity_ > initial_buffer_bytes) give_back_buffer();
   head_.clear();
   if (head_.capacity() > resting_head_bytes) head_.shrink_to_fit();
   if (tls_ || listening_ || listens_soon_) return;
+  if (!under_load) return listen();
   listens_soon_ = true;
   boost::asio::post(socket_.get_executor(), [weak = weak_from_this()] {
     const auto self = weak.lock();

@@ -20,8 +20,7 @@ inline void bump(std::atomic<std::int64_t>& counter, std::int64_t by) {
 /// One established connection: bytes in and out, TLS or not, each wait bounded by a deadline and a
 /// cancellation. Used by one coroutine at a time; not thread-safe. After a failure it is closed. While it
 /// rests, a read is under way: so a peer that closes is noticed at once, and the next answer comes without
-/// another look at the socket. The read begins when all that is ready on this thread ran: under load the
-/// connection has been taken again by then, and the look finds the next answer.
+/// another look at the socket.
 class upstream_connection : public std::enable_shared_from_this<upstream_connection> {
  public:
   /// The read buffer starts with the first size and grows up to the second, which so bounds heads and chunk
@@ -58,8 +57,9 @@ class upstream_connection : public std::enable_shared_from_this<upstream_connect
   void expect_pauses();
 
   /// Nobody uses it until it is taken again. Gives back memory that an idle connection does not need, and
-  /// listens.
-  void rest();
+  /// listens: `under_load` only when all that is ready on this thread ran, because by then it has often been
+  /// taken again, and the first look finds the next answer.
+  void rest(bool under_load);
 
   /// A request's head is built here, so that its memory is reused.
   std::string& head_scratch() { return head_; }

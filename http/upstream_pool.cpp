@@ -41,7 +41,9 @@ void upstream_pool::put(upstream_origin& origin, std::shared_ptr<upstream_connec
   if (idle_ >= max_idle_) drop_oldest();
   const auto now = clock::now();
   const auto keep = at_most > engine::duration::zero() ? std::min(at_most, idle_timeout_) : idle_timeout_;
-  connection->rest();
+  const bool others_busy =
+      counters_.open.load(std::memory_order_relaxed) > static_cast<std::int64_t>(idle_) + 1;
+  connection->rest(others_busy);
   origin.idle.push_back({std::move(connection), now, now + keep});
   ++idle_;
   bump(counters_.idle, 1);
