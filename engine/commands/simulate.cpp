@@ -142,7 +142,8 @@ void register_simulate(CLI::App& app, std::function<int()>& chosen) {
   command
       ->add_option("--fault", a->faults,
                    "KIND[=ARG][:PROBABILITY|:xTIMES] (repeatable); kinds: status=CODE quota reset stall "
-                   "stall-stream=N cut=N content-type truncate error-event=N slow-head=TIME slow=TIME")
+                   "stall-stream=N cut=N content-type truncate error-event=N slow-head=TIME slow=TIME "
+                   "pause=TIME")
       ->take_all();
   command
       ->add_option(

@@ -140,7 +140,8 @@ bool connection::stream_some() {
       return true;
     }
     if (out_.size() - out_at_ >= batch_bytes) return true;
-    const auto due = stream_start_ + stream.due();
+    const auto due =
+        stream_start_ + stream.due() + (stream.events_written() > 0 ? reply_.pause : engine::duration{});
     if (due > now) now = engine::clock::now();
     if (due > now) {
       wait_until(due);

@@ -60,6 +60,7 @@ struct reply {
   std::string bytes;
   engine::duration drip{};  ///< above 0: `bytes` goes out in small pieces, so far apart
   std::unique_ptr<event_stream> stream;
+  engine::duration pause{};           ///< of the stream, after its first event
   std::int64_t stop_after = -1;       ///< events of the stream before it breaks off; -1: it does not
   std::string last_event;             ///< of a stream that breaks off: said before its proper end
   ending broken_then = ending::keep;  ///< how a stream that breaks off ends

@@ -156,6 +156,9 @@ void provider::reply_streaming(const http_request& request, reply_choices choice
     case fault_kind::slow_head:
       out.drip = microseconds(f.argument);
       return;
+    case fault_kind::pause:
+      out.pause = microseconds(f.argument);
+      return;
     case fault_kind::stall_stream:
       out.broken_then = reply::ending::stall;
       break;

@@ -45,6 +45,7 @@ constexpr std::array fault_names = {
     fault_name{fault_kind::error_event, "error-event", argument::events, 3},
     fault_name{fault_kind::slow_head, "slow-head", argument::duration, 50'000},
     fault_name{fault_kind::slow, "slow", argument::duration, 5'000'000},
+    fault_name{fault_kind::pause, "pause", argument::duration, 200'000},
 };
 
 std::int64_t microseconds(engine::duration d) {

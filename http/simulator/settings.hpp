@@ -28,6 +28,7 @@ enum class fault_kind : std::uint8_t {
   error_event,   ///< an error event after `argument` events, then a proper end without [DONE]; plain: 500
   slow_head,     ///< drips the head, 16 bytes each `argument` microseconds
   slow,          ///< `argument` microseconds later than usual
+  pause,         ///< a stream that says nothing for `argument` microseconds after its first event
 };
 
 /// One fault with its chance. Copies share the count of `times`.
@@ -97,7 +98,8 @@ engine::duration parse_simulated_duration(std::string_view text);
 latency_model parse_latency(std::string_view text);
 
 /// KIND[=ARGUMENT][:PROBABILITY | :xTIMES], kinds with dashes: `status=500:0.1`, `quota`, `reset`, `stall`,
-/// `stall-stream=3`, `cut=3`, `content-type`, `truncate`, `error-event=2`, `slow-head=50ms`, `slow=5s:x2`.
+/// `stall-stream=3`, `cut=3`, `content-type`, `truncate`, `error-event=2`, `slow-head=50ms`, `slow=5s:x2`,
+/// `pause=200ms`.
 /// Throws std::invalid_argument.
 simulated_fault parse_fault(std::string_view text);
 

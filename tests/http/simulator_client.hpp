@@ -52,6 +52,13 @@ class client {
     return !error;
   }
 
+  /// False where the connection ends before `text` has come.
+  bool reads(const std::string& text) {
+    while (buffer_.find(text) == std::string::npos)
+      if (!read_more()) return false;
+    return true;
+  }
+
   answer read() {
     answer a;
     size_t end;

@@ -89,6 +89,18 @@ TEST_F(Simulator, DripsItsHead) {
   EXPECT_NE(ask(chat("hello")).body.find("hello"), std::string::npos);
 }
 
+TEST_F(Simulator, PausesAfterTheFirstEventOfAStream) {
+  start(R"({"models": {"brief": {"faults": ["pause=1ms"]}, "long": {"faults": ["pause=1h"]}}})");
+  EXPECT_EQ(events(ask(with(chat("x", "brief"), "stream", true)).body).size(), 32U + 3);
+  EXPECT_TRUE(ask(chat("x", "long")).complete) << "a plain answer has no first event";
+  client c(port_);
+  c.write(post(chat_path, with(chat("x", "long"), "stream", true).dump()));
+  EXPECT_TRUE(c.reads(R"("role":"assistant")"));
+  c.close();
+  until([&] { return stats()["in_flight"] == 0; });
+  EXPECT_EQ(stats()["cancelled"], 1);
+}
+
 TEST_F(Simulator, FailsAsOftenAsItsSeedSays) {
   const auto outcomes = [&](const std::string& settings) {
     start(settings);
@@ -152,13 +164,13 @@ TEST(SimulatorSettings, AnUnknownFaultIsAnsweredWithTheKinds) {
   } catch (const std::invalid_argument& e) {
     EXPECT_EQ(std::string(e.what()),
               "'boom:0.5': unknown fault; the kinds are status, quota, reset, stall, stall-stream, cut, "
-              "content-type, truncate, error-event, slow-head, slow");
+              "content-type, truncate, error-event, slow-head, slow, pause");
   }
 }
 
 TEST(SimulatorSettings, WritesWhatItReads) {
   const std::string text =
-      R"({"faults":["status=500:0.1","quota:x2","slow-head=50ms"],"keys":{"a":{"rpm":3,"tpm":0}},"latency":"20ms-80ms",)"
+      R"({"faults":["status=500:0.1","quota:x2","slow-head=50ms","pause=1s"],"keys":{"a":{"rpm":3,"tpm":0}},"latency":"20ms-80ms",)"
       R"("models":{"m":{"faults":["cut=2"],"latency":"1s~0.5","probability":0.5,"say":"a \"b\"","stamp":true,"tokens":7,"tokens_per_second":2.5,"usage":false}},)"
       R"("require_keys":["a","b"],"rpm":10,"seed":4,"stamp":false,"tokens":9,"tokens_per_second":0.0,"tpm":0,"usage":true})";
   simulator_settings s;
