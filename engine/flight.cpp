@@ -13,12 +13,19 @@ namespace {
 
 /// The largest part of a refusal's body that is read and passed on.
 constexpr size_t max_error_bytes = 1u << 20;
-/// The most a stream may send before its first content: role, comments, nothing more.
-constexpr size_t max_preamble_bytes = 1u << 20;
 
 bool key_affair(attempt_outcome o) {
   return o == attempt_outcome::rate_limited || o == attempt_outcome::unauthorized ||
          o == attempt_outcome::no_credit;
+}
+
+/// Whether the media type, whose case means nothing, holds `lower`.
+bool is_type(const upstream_head& head, std::string_view lower) {
+  const std::string_view type = head.header("content-type");
+  const auto same = [](char any, char small) {
+    return any == small || (any >= 'A' && any <= 'Z' && any - 'A' + 'a' == small);
+  };
+  return std::search(type.begin(), type.end(), lower.begin(), lower.end(), same) != type.end();
 }
 
 bool final_outcome(attempt_outcome o) {
@@ -111,7 +118,7 @@ bool flight::give_up() {
 answer flight::conclude(answer out, yield y) {
   if (model_.upgrade && out.status < 300 && !has_one_answer(call_.route)) improve(out, y);
   step_ = step_of(*call_.config, model_, provider_->name, fallback_);
-  if (reads_whole_) client_first_token_ = ports_.time.now() - call_.received;
+  if (call_.facts.stream && !streaming()) client_first_token_ = ports_.time.now() - call_.received;
   add_headers(out, !streaming());
   if (!streaming()) finish(out.status, out.status >= 400 ? "upstream_refused" : "");
   return out;
@@ -282,7 +289,9 @@ flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
   const bool good = head.status >= 200 && head.status < 300;
   billing_ = good ? billing::begun : billing::nothing;
   if (good && call_.facts.stream) {
-    if (head.header("content-type").find("text/event-stream") == std::string_view::npos) {
+    // Some do not stream at all, or not everything: such an answer is told as a stream.
+    if (is_type(head, "json")) return take_whole(head, out, y);
+    if (!is_type(head, "text/event-stream")) {
       billing_ = billing::nothing;  // it is no API
       attempt_failure f;
       f.reason = "content_type";
@@ -341,125 +350,37 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
     settle(attempt_outcome::ok, "client_error");
     return step::answered;
   }
-  const bool json = content_type.find("json") != std::string_view::npos;
-  if (!json || !wire_->rewrite_answer(call_.route, body, call_.facts, out.body, used_)) {
-    billing_ = billing::nothing;
+  const bool json = is_type(head, "json");
+  const bool good = json && rewrite_whole(body, content_type, out);
+  if (json && !used_.known) heard_.feed(body);
+  if (!good) {
+    bill_what_came();
     return fail(no_answer(json, body));
   }
-  out.content_type = content_type;
-  if (!used_.known) heard_.feed(body);
+  if (call_.facts.stream) speaks(ports_.time.now() - attempt_start_);
   if (turn_away(head.status, body, out)) return step::turned_away;
   settle(attempt_outcome::ok, "ok");
   return step::answered;
 }
 
-/// Reads until there is content worth showing: before it, a failing stream is replaced unseen.
-flight::step flight::start_stream(answer& out, yield y) {
-  reader_ = wire_->read_stream(call_.route, call_.facts, call_.facts.include_usage);
-  pending_.clear();
-  std::string piece;
-  std::string raw;  // for those who share the answer
-  auto state = stream_reader::state::preamble;
-  // For all of it: comments and empty events do not buy more time.
-  const time_point latest = until(provider_->timeouts.first_token, ports_.time.now());
-  while (state == stream_reader::state::preamble) {
-    const time_point start = ports_.time.now();
-    const upstream_failure failure = exchange_->read(piece, latest, y);
-    upstream_time_ += ports_.time.now() - start;
-    if (failure != upstream_failure::none || piece.empty()) {
-      used_ = reader_->seen_usage();
-      reader_.reset();
-      return fail_io(failure != upstream_failure::none ? failure : upstream_failure::reset,
-                     "starting its stream");
-    }
-    if (call_.share || looks_for_refusals()) raw += piece;
-    heard_.feed(piece);
-    state = reader_->feed(piece, pending_);
-    if (state == stream_reader::state::preamble && pending_.size() > max_preamble_bytes) {
-      reader_.reset();
-      return fail_io(upstream_failure::too_large, "starting its stream");
-    }
-  }
-  if (state == stream_reader::state::failed) {
-    billing_ = billing::nothing;
-    auto failure = stream_failure();
-    reader_.reset();
-    return fail(std::move(failure));
-  }
-  if (turn_away(200, raw, out)) return step::turned_away;
-  if (call_.watch && !call_.watch->claims(*this)) {
-    used_ = reader_->seen_usage();
-    reader_.reset();
-    return fail_io(upstream_failure::cancelled, "starting its stream");
-  }
-  const time_point now = ports_.time.now();
-  speaks(now - attempt_start_);
-  client_first_token_ = now - call_.received;
-  stream_over_ = state == stream_reader::state::done;
-  if (call_.share) call_.share->begin_stream(source(), raw);
-  out.status = 200;
-  out.content_type = "text/event-stream; charset=utf-8";
-  out.headers.emplace_back("cache-control", "no-cache");
-  out.headers.emplace_back("x-accel-buffering", "no");
-  return step::answered;
-}
-
-bool flight::read(std::string& out, yield y) {
-  if (!pending_.empty()) {
-    out += std::exchange(pending_, {});
+/// False where it is no answer, or none that can be told as a stream to a client that asked for one.
+bool flight::rewrite_whole(std::string_view body, std::string_view content_type, answer& out) {
+  plain_.reset();
+  std::string rewritten;
+  if (!wire_->rewrite_answer(call_.route, body, call_.facts, rewritten, used_)) return false;
+  if (!call_.facts.stream) {
+    out.body = std::move(rewritten);
+    out.content_type = content_type;
     return true;
   }
-  if (finished_) return false;
-  std::string piece;
-  while (!stream_over_) {
-    const time_point latest = until(provider_->timeouts.idle, ports_.time.now());
-    const upstream_failure failure = exchange_->read(piece, latest, y);
-    if (failure == upstream_failure::cancelled && late_) {
-      return break_stream({attempt_outcome::out_of_time, "timeout", deadline_error(), {}}, out);
-    }
-    if (failure == upstream_failure::cancelled) {
-      settle(attempt_outcome::cancelled, "cancelled");
-      broken_ = true;
-      finish(200, "client_gone");
-      return false;
-    }
-    if (failure != upstream_failure::none)
-      return break_stream(io_failure(failure, "sending its stream"), out);
-    if (piece.empty()) return break_stream(io_failure(upstream_failure::reset, "sending its stream"), out);
-    if (call_.share) call_.share->append(piece);
-    heard_.feed(piece);
-    const auto state = reader_->feed(piece, out);
-    if (state == stream_reader::state::failed) {
-      auto failed = io_failure(upstream_failure::protocol, "sending its stream");
-      if (!reader_->failure().empty())
-        failed.error.message =
-            "The provider ended the stream with an error: " + without_key(reader_->failure());
-      return break_stream(failed, out);
-    }
-    stream_over_ = state == stream_reader::state::done;
-    if (!out.empty()) return true;
-  }
-  read_trailer(y);
-  settle(attempt_outcome::ok, "ok");
-  finish(200, "");
-  return false;
+  plain_ = std::move(rewritten);
+  return give_whole(format(), call_.route, call_.facts, *plain_, content_type, out);
 }
 
-/// What may follow the stream's terminal marker; without a proper end the connection is not used again.
-void flight::read_trailer(yield y) {
-  std::string piece;
-  const upstream_failure rest = exchange_->read(piece, ports_.time.now() + trailer_patience, y);
-  if (rest != upstream_failure::none || !piece.empty()) exchange_.reset();
-}
-
-/// Tells the client inside the stream that it is not whole; what was received before stands.
-bool flight::break_stream(const attempt_failure& failure, std::string& out) {
-  out += format().error_event(failure.error);
-  settle(failure.outcome, "cut");
-  broken_ = true;
-  finish(200, failure.error.code);
-  last_failure_ = failure;
-  return true;
+/// Of an attempt that failed: nothing, where the provider neither told that it used any nor said anything.
+void flight::bill_what_came() {
+  if (reader_) used_ = reader_->seen_usage();
+  if (!used_.known && heard_.tokens() == 0) billing_ = billing::nothing;
 }
 
 flight::step flight::fail_io(upstream_failure failure, std::string_view phase) {

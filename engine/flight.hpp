@@ -51,6 +51,8 @@ class flight {
   bool streaming() const { return reader_ != nullptr; }
   bool read(std::string& out, yield y);
   bool broken() const { return broken_; }
+  /// Nothing more comes from the provider; what there is may not all have been read.
+  bool stream_over() const { return stream_over_; }
   /// Why the stream broke, as it was told in the stream.
   api_error failure() const;
   /// After `run`: what was answered is this client's own affair (its limits, its deadline, its end), and says
@@ -117,6 +119,8 @@ class flight {
   upstream_failure open_and_send(upstream_head& head, yield y);
   step judge(const upstream_head& head, answer& out, yield y);
   step take_whole(const upstream_head& head, answer& out, yield y);
+  bool rewrite_whole(std::string_view body, std::string_view content_type, answer& out);
+  void bill_what_came();
   step start_stream(answer& out, yield y);
   step read_stream_whole(answer& out, yield y);
   bool read_body(std::string& body, yield y);

@@ -37,15 +37,17 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
         exchange_->read(piece, begun ? until(provider_->timeouts.idle, start) : first, y);
     upstream_time_ += ports_.time.now() - start;
     if (failure != upstream_failure::none) return failed(io_failure(failure, phase));
-    if (piece.empty()) return failed(io_failure(upstream_failure::reset, phase));
+    const bool ended = piece.empty();
     raw += piece;
     heard_.feed(piece);
     if (raw.size() > max_answer_bytes) return failed(io_failure(upstream_failure::too_large, phase));
-    state = reader_->feed(piece, told);
+    state = ended ? reader_->end(told) : reader_->feed(piece, told);
     if (state == stream_reader::state::failed) {
-      if (!begun) billing_ = billing::nothing;
+      bill_what_came();
       return failed(stream_failure());
     }
+    if (ended && state != stream_reader::state::done)
+      return failed(io_failure(upstream_failure::reset, phase));
     if (!begun && state != stream_reader::state::preamble) speaks(ports_.time.now() - attempt_start_);
   }
   read_trailer(y);
@@ -64,8 +66,8 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
 }
 
 const std::string* flight::whole(const answer& a) const {
-  if (!reads_whole_) return &a.body;
-  return plain_ ? &*plain_ : nullptr;
+  if (plain_) return &*plain_;
+  return reads_whole_ ? nullptr : &a.body;
 }
 
 void flight::improve(answer& out, yield y) {

@@ -29,6 +29,9 @@ bool followed_stream::read(std::string& out, yield y) {
         break;
       case follower::event::end:
       case follower::event::whole:
+        over_ = true;
+        reader_->end(out);
+        return !out.empty();
       case follower::event::abandoned:
         over_ = true;
         break;

@@ -32,7 +32,7 @@ std::optional<attempt_failure> judge_status(const upstream_head& head, std::stri
         "The provider says that the account of this key has no credit left. Top it up or add "
         "another key, then reload the configuration.");
   }
-  if (status == 401 || status == 403) {
+  if (status == 401 || status == 403 || (status == 400 && format.refuses_key(body))) {
     return upstream_error(
         attempt_outcome::unauthorized, "unauthorized", "upstream_unauthorized",
         "The provider refused Millrace's key. Your own key is fine; the operator must correct the "

@@ -39,6 +39,7 @@ class led_call::client_stream final : public answer_stream {
     // The same bytes bring the reader to where the call's own stands; what the client has got is left out.
     std::string so_far;
     reader->feed(*transcript, so_far);
+    if (call_->flight_->stream_over()) reader->end(so_far);
     so_far.erase(0, call_->delivered_);
     followed_ = std::make_unique<followed_stream>(call_->ports_, call_->route_, std::move(seat),
                                                   std::move(reader), std::move(so_far));

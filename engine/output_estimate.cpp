@@ -8,16 +8,21 @@ namespace {
 
 /// Text, arguments of calls, and thoughts: in OpenAI's chat, completions and Responses, Anthropic's Messages
 /// and Gemini's candidates.
-constexpr std::array<std::string_view, 9> content_names = {"content",   "text",         "delta",
-                                                           "arguments", "partial_json", "thinking",
-                                                           "reasoning", "refusal",      "reasoning_content"};
+constexpr std::array<std::string_view, 8> content_names = {
+    "content", "text", "arguments", "partial_json", "thinking", "reasoning", "refusal", "reasoning_content"};
 
 }  // namespace
 
 void output_estimate::end_string() {
-  counting_ = false;
+  in_ = content::none;
   const std::string_view name(name_.data(), name_size_);
-  name_is_content_ = std::find(content_names.begin(), content_names.end(), name) != content_names.end();
+  // Elsewhere a member of this name is an object, or an argument of a call.
+  if (depth_ == 1 && name == "delta") {
+    named_ = content::piece;
+  } else {
+    const bool known = std::find(content_names.begin(), content_names.end(), name) != content_names.end();
+    named_ = known ? content::text : content::none;
+  }
   at_ = place::after_string;
 }
 
@@ -30,8 +35,8 @@ void output_estimate::feed(std::string_view bytes) {
           break;
         }
         if (c == '\\') at_ = place::escape;
-        if (counting_) {
-          ++bytes_;
+        if (in_ != content::none) {
+          ++(in_ == content::piece ? piece_bytes_ : text_bytes_);
         } else if (name_size_ < max_name_bytes) {
           name_[name_size_++] = c;
         }
@@ -44,10 +49,12 @@ void output_estimate::feed(std::string_view bytes) {
       case place::outside:
         if (c == ' ') break;
         if (c == '"') {
-          counting_ = at_ == place::after_colon && name_is_content_;
+          in_ = at_ == place::after_colon ? named_ : content::none;
           name_size_ = 0;
           at_ = place::string;
         } else {
+          if (c == '{') ++depth_;
+          if (c == '}') --depth_;
           at_ = c == ':' && at_ == place::after_string ? place::after_colon : place::outside;
         }
         break;

@@ -220,12 +220,16 @@ class stream_reader {
   enum class state : std::uint8_t {
     preamble,  ///< nothing yet that a client would miss: failing over is invisible
     content,   ///< content, a tool call, or a finish reason passed
-    done,      ///< the terminal marker passed
+    done,      ///< the terminal marker passed, or the body ended where there is none
     failed,    ///< the provider sent an error event, or bytes that are not the dialect's
   };
   virtual ~stream_reader() = default;
   /// Takes bytes as they came and appends to `out` what the client shall get (whole events only).
   virtual state feed(std::string_view bytes, std::string& out) = 0;
+  /// The body has ended in good order, with `feed` in state preamble or content. Done, where this dialect has
+  /// no terminal marker and everything has come to its end; `out` gets what is left to say. Otherwise the
+  /// stream was cut.
+  virtual state end(std::string& out) { return feed({}, out); }
   virtual const usage& seen_usage() const = 0;
   /// In state failed: what the provider said, for the error event and the log.
   virtual const std::string& failure() const = 0;
@@ -276,7 +280,7 @@ class provider_dialect {
   /// False, with a 400 that names the field, for a request that this provider's dialect cannot say.
   virtual bool encode_request(const question& q, provider_request& out, api_error& error) const = 0;
   /// A whole 2xx answer as the client shall get it: under its own name of the model. Reads usage. False when
-  /// it is no answer.
+  /// it is no answer; it may tell of usage nevertheless.
   virtual bool rewrite_answer(route_kind route, std::string_view body, const answer_form& form,
                               std::string& out, usage& used) const = 0;
   /// Puts a refusal that is passed on (400, 404, 413, 422) into the client's dialect.
@@ -297,6 +301,8 @@ class provider_dialect {
   /// True when an error body says that the account has no credit, in words that are not quoted from
   /// `request`.
   virtual bool speaks_of_credit(std::string_view body, std::string_view request) const = 0;
+  /// True when the body of a 400 says that the key is none: not all tell so by 401 or 403.
+  virtual bool refuses_key(std::string_view /*body*/) const { return false; }
 };
 
 /// What matters of an answer when it is weighed against another one.

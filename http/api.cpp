@@ -73,15 +73,16 @@ bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
     return bad("invalid_strategy",
                "x-millrace-strategy must be cost, quality, speed, weighted or least_busy.");
   }
-  if (const auto text = r.header("x-millrace-private"); r.has_header("x-millrace-private")) {
-    if (text != "true" && text != "false")
-      return bad("invalid_private", "x-millrace-private must be true or false.");
-    c.private_only = text == "true";
-  }
   if (r.has_header("x-millrace-priority") && !read_queue(r.header("x-millrace-priority"), c.asked_queue)) {
     return bad("invalid_priority", "x-millrace-priority must be priority, standard or batch.");
   }
   for (const auto& h : r.headers) {
+    if (h.name == "x-millrace-private") {
+      if (h.value != "true" && h.value != "false")
+        return bad("invalid_private", "x-millrace-private must be true or false.");
+      // A proxy may mark what its client said is not: whoever wants it private is heard.
+      c.private_only = c.private_only || h.value == "true";
+    }
     if (h.name == "cache-control" && !read_cache_control(h.value, c.cache))
       return bad("invalid_cache_control",
                  "max-age and stale-if-error in Cache-Control must be whole numbers of seconds.");

@@ -4,7 +4,7 @@
 
 namespace millrace::http {
 
-event_reader::event_reader(std::string_view client_model, after_end then) : then_(then) {
+event_reader::event_reader(std::string_view client_model) {
   json_quote(client_model, model_);
 }
 
@@ -27,7 +27,7 @@ engine::stream_reader::state event_reader::feed(std::string_view bytes, std::str
 }
 
 bool event_reader::over() const {
-  return state_ == state::failed || (state_ == state::done && then_ == after_end::ignores);
+  return state_ == state::failed || state_ == state::done;
 }
 
 void event_reader::fail(std::string_view message, int status) {

@@ -15,11 +15,7 @@ inline constexpr size_t max_failure_bytes = 1024;
 /// them to `take` one by one, until the stream is over. Not thread-safe.
 class event_reader : public engine::stream_reader {
  public:
-  enum class after_end : std::uint8_t {
-    ignores,  ///< bytes behind the end do not count
-    goes_on   ///< events behind it are taken, too, until one fails
-  };
-  explicit event_reader(std::string_view client_model, after_end then = after_end::ignores);
+  explicit event_reader(std::string_view client_model);
 
   state feed(std::string_view bytes, std::string& out) final;
   const engine::usage& seen_usage() const final { return used_; }
@@ -43,7 +39,6 @@ class event_reader : public engine::stream_reader {
  private:
   bool over() const;
 
-  const after_end then_;
   sse_splitter splitter_;
   std::string failure_;
   int failure_status_ = 0;

@@ -425,4 +425,20 @@ bool valid_utf8(std::string_view text) {
   return simdjson::validate_utf8(text);
 }
 
+void repair_utf8(std::string& text, size_t from) {
+  const std::string_view rest = std::string_view(text).substr(from);
+  if (valid_utf8(rest)) return;
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";
+  std::string repaired;
+  for (size_t at = 0; at < rest.size();) {
+    // A character has four bytes at most, and no valid one begins another.
+    size_t length = 1;
+    while (length <= 4 && at + length <= rest.size() && !valid_utf8(rest.substr(at, length))) ++length;
+    const bool good = length <= 4 && at + length <= rest.size();
+    repaired += good ? rest.substr(at, length) : replacement;
+    at += good ? length : 1;
+  }
+  text.replace(from, std::string::npos, repaired);
+}
+
 }  // namespace millrace::http

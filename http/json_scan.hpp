@@ -120,6 +120,9 @@ bool json_is_blank(std::string_view literal);
 
 bool valid_utf8(std::string_view text);
 
+/// Bytes of `text` from `from` on that are not UTF-8 become U+FFFD.
+void repair_utf8(std::string& text, size_t from);
+
 /// Index of the first quote, backslash or control character at or behind `at`; `text.size()` when there is
 /// none.
 size_t find_special(std::string_view text, size_t at);

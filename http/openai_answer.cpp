@@ -113,9 +113,9 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
     json_quote(client_model, out);
     copied = offset + value.size();
   }
+  if (!scanner.at_end()) used = {};
   if (!scanner.at_end() || fails) {
     out.clear();
-    used = {};
     return false;
   }
   out.append(body, copied);

@@ -67,7 +67,11 @@ class builtin_format final : public chat_provider_format {
                       std::vector<std::string>& dropped, engine::api_error& error) const override {
     encode_options never_thinks = options;
     never_thinks.thinks = false;
-    if (!openai_chat().encode_request(request, never_thinks, out, dropped, error)) return false;
+    chat_request asked = request;
+    asked.choices = 1;
+    asked.logprobs = false;
+    asked.top_logprobs = -1;
+    if (!openai_chat().encode_request(asked, never_thinks, out, dropped, error)) return false;
     unmet_wishes(dropped).add(request);
     return true;
   }

@@ -171,12 +171,12 @@ bool rewrite_anthropic_answer(std::string_view body, std::string_view client_mod
     json_quote(client_model, out);
     copied = offset + value.size();
   }
+  if (scanner.at_end()) used = counts.total();
   if (!scanner.at_end() || fails) {
     out.clear();
     return false;
   }
   out.append(body, copied);
-  used = counts.total();
   return true;
 }
 

@@ -15,6 +15,7 @@ class anthropic_sink final : public delta_sink {
   }
 
   void put(const chat_delta& d, std::string& out) override;
+  bool overflowed() const override { return overflowed_; }
 
  private:
   enum class open : std::uint8_t { none, text, thinking, call };
@@ -33,6 +34,7 @@ class anthropic_sink final : public delta_sink {
   std::string model_;  ///< as a literal
   bool started_ = false;
   bool ended_ = false;
+  bool overflowed_ = false;
   open open_ = open::none;
   std::int64_t next_block_ = 0;
   std::vector<std::int64_t> call_blocks_;  ///< the block of each call
@@ -42,7 +44,7 @@ class anthropic_sink final : public delta_sink {
 };
 
 void anthropic_sink::put(const chat_delta& d, std::string& out) {
-  if (ended_) return;
+  if (ended_ || overflowed_) return;
   if (d.what == kind::usage) {
     used_ = d.used;
     return;
@@ -128,9 +130,10 @@ void anthropic_sink::seal(json_literal data, std::string& out) {
   out.append(index).append("}\n\n");
 }
 
-/// Calls are numbered from 0 on without gaps; those above the bound are not told.
+/// Calls are numbered from 0 on without gaps.
 void anthropic_sink::begin_call(const chat_delta& d, std::string& out) {
-  if (call_blocks_.size() == max_merged_parts) return;
+  overflowed_ = call_blocks_.size() == max_merged_parts;
+  if (overflowed_) return;
   close(out);
   open_ = open::call;
   out.append("event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":");

@@ -159,6 +159,8 @@ class delta_source {
   /// Takes bytes as they came, whatever the pieces, and calls `sink` for what is in them. False when they are
   /// not the dialect's (malformed, or above a bound): nothing more is read then.
   virtual bool feed(std::string_view bytes, const std::function<void(const chat_delta&)>& sink) = 0;
+  /// The body has ended in good order: what only this tells is said now.
+  virtual void end(const std::function<void(const chat_delta&)>& /*sink*/) {}
 };
 
 /// Puts a stream together. One per stream; not thread-safe.

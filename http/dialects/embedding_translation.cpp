@@ -48,6 +48,7 @@ class embedding_translation : public engine::provider_dialect {
   bool speaks_of_credit(std::string_view body, std::string_view request) const override {
     return native_.speaks_of_credit(body, request);
   }
+  bool refuses_key(std::string_view body) const override { return native_.refuses_key(body); }
 
  private:
   const chat_format& theirs_;

@@ -195,8 +195,7 @@ void encode_gemini_answer(const chat_answer& answer, const encode_options& optio
   }
   out += R"(],"role":"model"})";
   const std::string_view finish = malformed ? "MALFORMED_FUNCTION_CALL" : gemini_finish_name(answer.finish);
-  if (!finish.empty()) out.append(",\"finishReason\":\"").append(finish).append("\"");
-  out += ",\"index\":0}],";
+  out.append(",\"finishReason\":\"").append(finish).append("\",\"index\":0}],");
   if (answer.used.known) {
     write_gemini_usage(answer.used, out);
     out += ',';

@@ -133,8 +133,7 @@ finish_reason read_gemini_finish(std::string_view name) {
 
 std::string_view gemini_finish_name(finish_reason finish) {
   switch (finish) {
-    case finish_reason::none:
-      return {};
+    case finish_reason::none:  // its clients take an answer without a reason for one that goes on
     case finish_reason::stop:
     case finish_reason::tool_calls:
       return "STOP";

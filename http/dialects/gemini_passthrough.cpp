@@ -150,8 +150,9 @@ class gemini_provider_dialect final : public engine::provider_dialect {
     out.clear();
     used = {};
     gemini_chunk chunk;
-    if (!read_gemini_chunk(body, chunk) || !chunk.error.empty()) return false;
+    if (!read_gemini_chunk(body, chunk)) return false;
     used = chunk.used;
+    if (!chunk.error.empty()) return false;
     if (chunk.model_version.empty()) {
       out = body;
       return true;
@@ -192,6 +193,11 @@ class gemini_provider_dialect final : public engine::provider_dialect {
   bool speaks_of_credit(std::string_view body, std::string_view request) const override {
     gemini_error e;
     return read_gemini_error_body(body, e) && gemini_speaks_of_credit(e, request);
+  }
+
+  bool refuses_key(std::string_view body) const override {
+    gemini_error e;
+    return read_gemini_error_body(body, e) && gemini_refuses_key(e);
   }
 
  private:

@@ -18,9 +18,9 @@ const engine::client_dialect& gemini_client();
 
 /// - Of a request only the value of `model` in the body is replaced, by the full name of the target's.
 /// - Of an answer only `modelVersion` is replaced.
-/// - A stream is `done` when every candidate that was seen has its finishReason, or the prompt was blocked.
-///   Events behind that still pass and their usage counts.
-/// - `speaks_of_credit` is true for keys that do not work at all, too: Gemini says so by a 400.
+/// - A stream is `done` when its body ends and every candidate that was seen has a finishReason, or the
+/// prompt
+///   was blocked.
 const engine::provider_dialect& gemini_passthrough();
 
 /// The model as Gemini names it in bodies and paths: "models/x", "tunedModels/y".

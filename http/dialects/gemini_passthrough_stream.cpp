@@ -21,13 +21,10 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-bool is_key_failure(const gemini_error& e) {
-  return e.reason == "API_KEY_INVALID" || e.reason == "API_KEY_EXPIRED";
-}
-
 class gemini_stream final : public event_reader {
  public:
-  explicit gemini_stream(std::string_view client_model) : event_reader(client_model, after_end::goes_on) {}
+  using event_reader::event_reader;
+  state end(std::string& /*out*/) override;
 
  private:
   void take(std::string& out) override;
@@ -36,7 +33,7 @@ class gemini_stream final : public event_reader {
   void write(std::string_view payload, std::string& out) const;
 
   std::vector<gemini_candidate> candidates_;  ///< by the order they came in
-
+  bool blocked_ = false;
   gemini_chunk chunk_;  ///< of the event being read
 };
 
@@ -65,6 +62,7 @@ void gemini_stream::take_bare(std::string& out) {
 
 void gemini_stream::follow() {
   if (chunk_.any_usage) used_ = chunk_.used;
+  blocked_ = blocked_ || chunk_.blocked;
   bool says = chunk_.blocked;
   for (const gemini_candidate& c : chunk_.candidates) {
     says = says || c.says || c.ended;
@@ -79,9 +77,15 @@ void gemini_stream::follow() {
     }
   }
   if (says && state_ == state::preamble) state_ = state::content;
+}
+
+/// Some models give a reason to finish in every chunk, and usage may come behind it: the last one is not
+/// known before.
+gemini_stream::state gemini_stream::end(std::string& /*out*/) {
   const bool all_ended = !candidates_.empty() && std::all_of(candidates_.begin(), candidates_.end(),
                                                              [](const auto& c) { return c.ended; });
-  if (all_ended || chunk_.blocked) state_ = state::done;
+  if (state_ == state::content && (all_ended || blocked_)) state_ = state::done;
+  return state_;
 }
 
 void gemini_stream::write(std::string_view payload, std::string& out) const {
@@ -100,14 +104,18 @@ std::unique_ptr<engine::stream_reader> read_gemini_stream(std::string_view clien
   return std::make_unique<gemini_stream>(client_model);
 }
 
+bool gemini_refuses_key(const gemini_error& e) {
+  return e.reason == "API_KEY_INVALID" || e.reason == "API_KEY_EXPIRED";
+}
+
 int status_of_gemini_error(const gemini_error& e) {
-  if (is_key_failure(e)) return 401;
+  if (gemini_refuses_key(e)) return 401;
   if (gemini_speaks_of_credit(e, {})) return 402;
   return e.code >= 400 && e.code < 600 ? static_cast<int>(e.code) : 0;
 }
 
 bool gemini_speaks_of_credit(const gemini_error& e, std::string_view request) {
-  if (is_key_failure(e) || e.reason == "BILLING_DISABLED") return true;
+  if (e.reason == "BILLING_DISABLED") return true;
   // Rate limits name their quota and advise to look at billing; they pass by themselves.
   if (e.quota_failure || !e.retry_delay.empty()) return false;
   constexpr std::array<std::string_view, 5> wordings = {"credits are depleted", "spending cap",

@@ -14,7 +14,8 @@ namespace millrace::http {
 inline constexpr size_t max_gemini_failure_bytes = 1024;
 
 /// See `engine::stream_reader`. Every byte but the value of `modelVersion` passes as it came. Content starts
-/// with the first part that is more than an empty text, with a finishReason, or with a blocked prompt.
+/// with the first part that is more than an empty text, with a finishReason, or with a blocked prompt. The
+/// stream is done when its body ends and every candidate has a finishReason, or the prompt was blocked.
 std::unique_ptr<engine::stream_reader> read_gemini_stream(std::string_view client_model);
 
 /// See `engine::provider_dialect::collect_answer`. Texts that follow each other and are all thought or all
@@ -29,7 +30,9 @@ bool replay_gemini_answer(std::string_view answer, std::string& out);
 /// The status that an error means for the pipeline: 402 without credit, 401 for a key that does not work.
 int status_of_gemini_error(const gemini_error& e);
 
-/// Whether the account has no credit or the key is none; `request` as in `provider_dialect`.
+bool gemini_refuses_key(const gemini_error& e);
+
+/// Whether the account has no credit; `request` as in `provider_dialect`.
 bool gemini_speaks_of_credit(const gemini_error& e, std::string_view request);
 
 }  // namespace millrace::http

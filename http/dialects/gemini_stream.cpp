@@ -14,11 +14,11 @@ using part_type = gemini_answer_part::kind;
 
 class stream_decoder final : public delta_source {
  public:
-  bool feed(std::string_view bytes, const std::function<void(const chat_delta&)>& sink) override;
+  using sink_type = std::function<void(const chat_delta&)>;
+  bool feed(std::string_view bytes, const sink_type& sink) override;
+  void end(const sink_type& sink) override;
 
  private:
-  using sink_type = std::function<void(const chat_delta&)>;
-
   bool take(const sink_type& sink);
   bool fail(const gemini_error& e, const sink_type& sink);
   void tell(const sink_type& sink);
@@ -26,12 +26,13 @@ class stream_decoder final : public delta_source {
   void tell_call(const gemini_answer_part& part, const sink_type& sink);
   void sign(json_literal signature, const sink_type& sink);
   void tell_text(delta what, json_literal text, const sink_type& sink);
-  void tell_end(const sink_type& sink);
 
   sse_splitter splitter_;
   bool broken_ = false;
   bool started_ = false;
-  bool done_ = false;
+  bool failed_ = false;
+  bool blocked_ = false;
+  std::string finish_;       ///< as a literal; empty: none yet
   bool in_thought_ = false;  ///< the last thing told was a thought without signature
   std::int64_t calls_ = 0;
   std::string id_;
@@ -71,6 +72,7 @@ bool stream_decoder::take(const sink_type& sink) {
 }
 
 bool stream_decoder::fail(const gemini_error& e, const sink_type& sink) {
+  failed_ = true;
   chat_delta d;
   d.what = delta::error;
   d.message = e.message;
@@ -87,31 +89,30 @@ void stream_decoder::tell(const sink_type& sink) {
     d.id = id_;
     sink(d);
   }
-  if (!done_) {
-    for (const gemini_answer_part& part : chunk_.parts) tell_part(part, sink);
-  }
-  const bool ends = !done_ && (chunk_.blocked || !chunk_.finish.empty());
-  if (ends) tell_end(sink);
+  for (const gemini_answer_part& part : chunk_.parts) tell_part(part, sink);
+  blocked_ = blocked_ || chunk_.blocked;
+  if (!chunk_.finish.empty()) finish_ = chunk_.finish;
   if (chunk_.any_usage) {
     chat_delta d;
     d.what = delta::usage;
     d.used = chunk_.used;
     sink(d);
   }
-  if (!ends || done_) return;
-  done_ = true;
-  chat_delta d;
-  d.what = delta::done;
-  sink(d);
 }
 
-void stream_decoder::tell_end(const sink_type& sink) {
+/// Some models give a reason to finish in every chunk, and usage may come behind it: the last one is not
+/// known before.
+void stream_decoder::end(const sink_type& sink) {
+  if (broken_ || failed_ || (finish_.empty() && !blocked_)) return;
   chat_delta d;
   d.what = delta::finish;
-  d.finish = read_gemini_finish(json_text(chunk_.finish));
+  d.finish = read_gemini_finish(json_text(finish_));
   if (d.finish == finish_reason::none) d.finish = finish_reason::stop;
-  if (chunk_.blocked && chunk_.finish.empty()) d.finish = finish_reason::content_filter;
+  if (finish_.empty()) d.finish = finish_reason::content_filter;
   if (d.finish == finish_reason::stop && calls_ > 0) d.finish = finish_reason::tool_calls;
+  sink(d);
+  d = {};
+  d.what = delta::done;
   sink(d);
 }
 
@@ -305,8 +306,7 @@ void stream_encoder::put_end(std::string& out) {
   if (first) out += R"({"text":""})";
   out += R"(],"role":"model"})";
   const std::string_view finish = malformed_ ? "MALFORMED_FUNCTION_CALL" : gemini_finish_name(finish_);
-  if (!finish.empty()) out.append(",\"finishReason\":\"").append(finish).append("\"");
-  out += ",\"index\":0}],";
+  out.append(",\"finishReason\":\"").append(finish).append("\",\"index\":0}],");
   if (used_.known) {
     write_gemini_usage(used_, out);
     out += ',';

@@ -33,7 +33,9 @@ void encode_openai_answer(const chat_answer& answer, const encode_options& optio
 std::unique_ptr<delta_source> decode_openai_stream();
 std::unique_ptr<delta_sink> encode_openai_stream(const encode_options& options, bool include_usage);
 
-finish_reason read_openai_finish(std::string_view word);
+/// `calls`: the answer calls tools. Some say `stop` even so, OpenAI itself where the request demands one
+/// function.
+finish_reason read_openai_finish(std::string_view word, bool calls);
 std::string_view openai_finish_word(finish_reason finish);
 /// Appends the object of `usage`.
 void write_openai_usage(const engine::usage& used, std::string& out);

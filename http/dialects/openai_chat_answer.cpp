@@ -79,8 +79,8 @@ void write_calls(const chat_answer& answer, std::string& out) {
 
 }  // namespace
 
-finish_reason read_openai_finish(std::string_view word) {
-  if (word == "stop") return finish_reason::stop;
+finish_reason read_openai_finish(std::string_view word, bool calls) {
+  if (word == "stop") return calls ? finish_reason::tool_calls : finish_reason::stop;
   if (word == "length") return finish_reason::length;
   if (word == "tool_calls" || word == "function_call") return finish_reason::tool_calls;
   if (word == "content_filter") return finish_reason::content_filter;
@@ -125,7 +125,9 @@ bool decode_openai_answer(std::string_view body, chat_answer& out) {
   each_element(answer[2], [&](json_literal literal, std::size_t) {
     const json_members<2> choice(literal, {"message", "finish_reason"});
     good = read_message(choice[0], out);
-    out.finish = read_openai_finish(inside(choice[1]));
+    const bool calls = std::any_of(out.parts.begin(), out.parts.end(),
+                                   [](const chat_part& p) { return p.kind == part_kind::tool_call; });
+    out.finish = read_openai_finish(inside(choice[1]), calls);
     return false;  // the first is the answer: nobody may ask for more in another dialect
   });
   return good;

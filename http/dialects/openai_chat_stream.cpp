@@ -93,7 +93,7 @@ void openai_source::take_choice(json_literal literal, chunk_texts& texts, const 
     take_call(call, texts, sink);
     return true;
   });
-  const auto finish = read_openai_finish(inside(choice[2]));
+  const auto finish = read_openai_finish(inside(choice[2]), calls_ > 0);
   if (finish != finish_reason::none) sink({.what = kind::finish, .finish = finish});
 }
 

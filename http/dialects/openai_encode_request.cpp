@@ -23,6 +23,7 @@ class request_encoder {
   bool encode();
 
  private:
+  bool judge();
   bool refuse(std::string_view field, std::string_view why);
   void drop(std::string_view name);
   void number(std::string_view name, json_literal value);
@@ -74,7 +75,17 @@ void request_encoder::count(std::string_view name, std::int64_t value) {
   if (value >= 0) number(name, std::to_string(value));
 }
 
+/// Of what is translated to this API, Gemini's requests alone can ask for these, and their clients could not
+/// be told.
+bool request_encoder::judge() {
+  if (r_.choices > 1) return refuse("generationConfig.candidateCount", "ask for one answer at a time");
+  if (r_.logprobs || r_.top_logprobs > 0)
+    return refuse("generationConfig.responseLogprobs", "leave it out, and logprobs");
+  return true;
+}
+
 bool request_encoder::encode() {
+  if (!judge()) return false;
   out_ += "{\"model\":";
   json_quote(options_.model, out_);
   if (!write_messages()) return false;
@@ -329,9 +340,6 @@ void request_encoder::write_limits() {
     const bool medium = r_.thinking_tokens < medium_effort_tokens;
     number("reasoning_effort", low ? "\"low\"" : medium ? "\"medium\"" : "\"high\"");
   }
-  if (r_.choices != 1) count("n", r_.choices);
-  if (r_.logprobs) number("logprobs", "true");
-  count("top_logprobs", r_.top_logprobs);
   if (!r_.end_user.empty()) {
     out_ += ",\"user\":";
     json_quote(r_.end_user, out_);

@@ -16,8 +16,11 @@ struct response_view {
   json_literal model;
   json_literal usage;
 
+  bool whole;
+
   explicit response_view(json_literal response) {
     const json_members<4> given(response, {"status", "error", "model", "usage"});
+    whole = given.whole;
     status = given[0];
     error = given[1];
     model = given[2];
@@ -130,14 +133,13 @@ engine::usage read_responses_usage(std::string_view literal) {
 
 bool rewrite_responses_answer(std::string_view body, std::string_view client_model, std::string& out,
                               engine::usage& used) {
-  used = {};
   engine::usage other_names;
   const response_view said(body);
+  used = said.whole ? read_responses_usage(said.usage) : engine::usage{};
   if (!rewrite_openai_answer(body, client_model, out, other_names) || !said.good()) {
     out.clear();
     return false;
   }
-  used = read_responses_usage(said.usage);
   return true;
 }
 

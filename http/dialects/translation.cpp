@@ -6,6 +6,7 @@
 #include "engine/output_estimate.hpp"
 #include "http/dialects/chat_collector.hpp"
 #include "http/event_reader.hpp"
+#include "http/json_scan.hpp"
 #include "http/openai.hpp"
 
 namespace millrace::http {
@@ -40,11 +41,19 @@ class translated_stream final : public stream_reader {
   state feed(std::string_view bytes, std::string& out) override {
     if (state_ == state::done || state_ == state::failed) return state_;
     if (!usage_.known) heard_.feed(bytes);
+    const std::size_t before = out.size();
     const bool good = source_->feed(bytes, [&](const chat_delta& d) { take(d, out); });
+    repair_utf8(out, before);
     if (!good && state_ != state::done && state_ != state::failed) {
       state_ = state::failed;
       failure_ = "The provider sent something that is not an event stream of its API.";
     }
+    return state_;
+  }
+  state end(std::string& out) override {
+    const std::size_t before = out.size();
+    source_->end([&](const chat_delta& d) { take(d, out); });
+    repair_utf8(out, before);
     return state_;
   }
   const engine::usage& seen_usage() const override { return usage_; }
@@ -128,6 +137,7 @@ bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, co
   }
   if (!client_.format.fit(answer)) return false;
   client_.format.encode_answer(answer, options_for(form.model), out);
+  repair_utf8(out, 0);
   return true;
 }
 
@@ -163,7 +173,9 @@ bool translation::collect_answer(route_kind /*route*/, std::string_view stream,
   used = {};
   chat_collector collector;
   const auto source = provider_.format.decode_stream();
-  if (!source->feed(stream, [&](const chat_delta& d) { collector.put(d); })) return false;
+  const auto collect = [&](const chat_delta& d) { collector.put(d); };
+  if (!source->feed(stream, collect)) return false;
+  source->end(collect);
   const chat_answer* answer = collector.answer();
   if (!answer) return false;
   used = answer->used;
@@ -173,6 +185,7 @@ bool translation::collect_answer(route_kind /*route*/, std::string_view stream,
     collector.put({.what = chat_delta::kind::usage, .used = reckoned(form.input_tokens, heard)});
   }
   client_.format.encode_answer(*answer, options_for(form.model), out);
+  repair_utf8(out, 0);
   return true;
 }
 
@@ -187,6 +200,10 @@ engine::duration translation::read_retry_after(const engine::upstream_head& head
 
 bool translation::speaks_of_credit(std::string_view body, std::string_view request) const {
   return provider_.native.speaks_of_credit(body, request);
+}
+
+bool translation::refuses_key(std::string_view body) const {
+  return provider_.native.refuses_key(body);
 }
 
 }  // namespace millrace::http

@@ -46,6 +46,7 @@ class translation final : public engine::provider_dialect {
   engine::limit_hint read_limits(const engine::upstream_head& head) const override;
   engine::duration read_retry_after(const engine::upstream_head& head, std::string_view body) const override;
   bool speaks_of_credit(std::string_view body, std::string_view request) const override;
+  bool refuses_key(std::string_view body) const override;
 
  private:
   const client_side client_;

@@ -161,6 +161,38 @@ TEST(FlightAccount, ACutStreamIsBilledWhatWasHeardWhereThatIsMore) {
   EXPECT_EQ(w.seen.attempts[0].estimated, 80);
 }
 
+TEST(FlightAccount, WhatWasToldOrSaidBeforeAFailureIsBilledHoweverTheBytesCame) {
+  for (const auto& pieces : {std::vector<std::string>{"pcx"}, {"p", "c", "x"}, {"p", "x"}}) {
+    account_world w;
+    w.stream = true;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {streamed(pieces)};
+    w.go([](answer& a, yield y) {
+      if (a.stream) drain(a, y);
+    });
+    ASSERT_EQ(w.seen.attempts.size(), 1U);
+    EXPECT_EQ(w.seen.attempts[0].used.input_tokens, 10) << pieces.size();
+    EXPECT_EQ(w.seen.attempts[0].used.output_tokens, 20) << pieces.size();
+    EXPECT_EQ(w.seen.attempts[0].estimated, 0) << pieces.size();
+  }
+}
+
+TEST(FlightAccount, ABrokenAnswerIsBilledWhatItSaysAndAnErrorNothing) {
+  const auto billed = [](std::string body, const char* type) {
+    account_world w;
+    w.format.tells_usage = false;
+    w.permits.script = {w.grant()};
+    scripted_call bad = answered(200, std::move(body));
+    bad.headers = {{"content-type", type}};
+    w.upstream.script = {bad};
+    w.go();
+    return w.seen.attempts.at(0).used.output_tokens;
+  };
+  EXPECT_EQ(billed(R"(["content":"12345678)", "application/json"), 2);
+  EXPECT_EQ(billed(R"(["error":{"message":"12345678"}])", "application/json"), 0);
+  EXPECT_EQ(billed(R"(["content":"12345678)", "text/html"), 0) << "it is no API";
+}
+
 TEST(FlightAccount, AStreamThatEndedProperlyIsBilledAsTold) {
   account_world w;
   w.stream = true;

@@ -24,6 +24,47 @@ TEST(Flight, AStreamPassesAndIsSettledAtItsEnd) {
   EXPECT_EQ(w.watch.requests.size(), 1U);
 }
 
+TEST(Flight, AStreamWithoutAMarkerIsOverWhenItsBodyEnds) {
+  flight_world w;
+  w.stream = true;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {event_stream({"pcf", "c"})};
+  w.run([&](answer& a, yield y) {
+    EXPECT_EQ(drain(a, y), "pcfce") << "what comes behind a reason to finish, too, and then the end";
+    EXPECT_FALSE(a.stream->broken());
+  });
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::ok);
+}
+
+TEST(Flight, WithoutAMarkerACutStreamIsCutStill) {
+  for (const auto& cut : {event_stream({"pcf", "c"}, upstream_failure::reset), event_stream({"pc", "c"})}) {
+    flight_world w;
+    w.stream = true;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {cut};
+    w.run([&](answer& a, yield y) {
+      EXPECT_NE(drain(a, y).find("cevent:"), std::string::npos);
+      EXPECT_TRUE(a.stream->broken());
+    });
+    EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
+  }
+}
+
+TEST(Flight, AProviderThatDoesNotStreamIsToldAsAStream) {
+  flight_world w;
+  w.stream = true;
+  w.permits.script = {w.grant()};
+  scripted_call whole = json_answer(200, "{x}");
+  whole.headers = {{"content-type", "Application/JSON; charset=utf-8"}};
+  w.upstream.script = {whole};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(a.body, "replay:{x}");
+  EXPECT_EQ(a.content_type, "text/event-stream; charset=utf-8");
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::ok);
+  EXPECT_EQ(w.permits.settled.at(0).used.output, 20);
+}
+
 TEST(Flight, AStreamThatFailsBeforeContentFallsBackUnseen) {
   for (const auto& bad :
        {event_stream({"p"}, upstream_failure::reset), event_stream({"p", "x"}), event_stream({"p"})}) {

@@ -157,7 +157,8 @@ class fake_upstream final : public upstream_port {
   fake_clock& time_;
 };
 
-/// A dialect of one-letter events: "p" preamble, "c" content, "d" done, "x" failed.
+/// A dialect of one-letter events: "p" preamble, "c" content, "d" done, "f" done once the body ends, "x"
+/// failed.
 class fake_dialect final : public client_dialect, public provider_dialect, public wire_formats {
  public:
   int failure_status = 500;  ///< of failed streams
@@ -174,6 +175,14 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
         if (c == 'c') state_ = state::content;
         if (c == 'd') state_ = state::done;
       }
+      if (bytes.find('f') != std::string_view::npos) finished_ = true;
+      return state_;
+    }
+    state end(std::string& out) override {
+      if (state_ == state::content && std::exchange(finished_, false)) {
+        state_ = state::done;
+        out += "e";
+      }
       return state_;
     }
     const usage& seen_usage() const override { return usage_; }
@@ -182,6 +191,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
 
    private:
     state state_ = state::preamble;
+    bool finished_ = false;
     usage usage_{10, 20, 0, 0, 0, true};
     std::string failure_ = "boom";
     int failure_status_;
@@ -245,7 +255,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
                       usage& used) const override {
     out = "{" + std::string(stream) + "}";
     used = {10, 20, 0, 0, 0, true};
-    return stream.ends_with('d');
+    return stream.ends_with('d') || stream.find('f') != std::string_view::npos;
   }
   std::string error_body(const api_error& e) const override {
     told = e;

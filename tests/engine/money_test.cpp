@@ -112,6 +112,31 @@ data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text
   EXPECT_EQ(none.tokens(), 0);
 }
 
+TEST(output_estimate, a_text_that_a_responses_stream_says_again_at_its_end_counts_once) {
+  constexpr std::string_view stream =
+      R"(data: {"type":"response.content_part.added","part":{"type":"output_text","text":""}}
+
+data: {"type":"response.output_text.delta","delta":"1234"}
+
+data: {"type":"response.output_text.delta","delta":"5678"}
+
+data: {"type":"response.output_text.done","text":"12345678"}
+
+data: {"type":"response.content_part.done","part":{"type":"output_text","text":"12345678"}}
+
+data: {"type":"response.output_item.done","item":{"content":[{"type":"output_text","text":"12345678"}]}}
+
+)";
+  for (std::size_t cut = stream.find("5678") + 4; cut <= stream.size(); ++cut) {
+    output_estimate e;
+    e.feed(stream.substr(0, cut));
+    ASSERT_EQ(e.tokens(), 2) << "cut at " << cut;
+  }
+  output_estimate call;
+  call.feed(R"({"parts":[{"functionCall":{"args":{"delta":"1234"}}},{"text":"12345678"}]})");
+  EXPECT_EQ(call.tokens(), 2) << "an argument of this name is no piece of a stream";
+}
+
 TEST(output_estimate, an_escaped_quote_does_not_end_a_text) {
   output_estimate e;
   e.feed(R"({"content":"a\"b\\","id":"not counted"})");

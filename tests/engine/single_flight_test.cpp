@@ -71,6 +71,29 @@ TEST(SingleFlight, ALateJoinerOfAStreamGetsWhatWasSentSoFarThenTheRest) {
   EXPECT_EQ(w.flights(), 0);
 }
 
+TEST(SingleFlight, WhereNoMarkerEndsAStreamEverybodyGetsItsEndOnce) {
+  single_flight_world w;
+  const auto& leader = w.ask({.stream = true});
+  w.feed("pcf");
+  const auto& late = w.ask({.stream = true});
+  w.feed("c");
+  w.finish();
+  EXPECT_EQ(leader.got, "pcfce");
+  EXPECT_EQ(late.got, "pcfce");
+  EXPECT_EQ(w.upstream.calls.size(), 1U);
+}
+
+TEST(SingleFlight, AnAnswerThatCameWholeIsSharedByStreamsAndOthers) {
+  single_flight_world w;
+  const auto& leader = w.ask({.stream = true});
+  const auto& plain = w.ask();
+  w.upstream.calls.at(0)->stream = false;
+  w.feed("{1}");
+  w.finish();
+  EXPECT_EQ(leader.got, "replay:{1}");
+  EXPECT_EQ(plain.got, "{1}");
+}
+
 TEST(SingleFlight, WhoJoinsBeforeTheFirstContentWaitsForItLikeTheLeader) {
   for (const bool leader_leaves : {false, true}) {
     single_flight_world w;

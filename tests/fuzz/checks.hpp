@@ -57,7 +57,7 @@ inline std::string passed_on(const http::chat_provider_format& source, const htt
     if (d.what != http::chat_delta::kind::error) writer->put(d, out);
   };
   const std::size_t half = bytes.size() / 2;
-  if (reader->feed(bytes.substr(0, half), put)) reader->feed(bytes.substr(half), put);
+  if (reader->feed(bytes.substr(0, half), put) && reader->feed(bytes.substr(half), put)) reader->end(put);
   return out;
 }
 
@@ -70,7 +70,9 @@ inline void check_replays(engine::route_kind route, const engine::client_dialect
   std::string passed;
   engine::usage used;
   if (provider.rewrite_answer(route, text, "mine", out, used)) require_json(out);
-  provider.read_stream(route, "mine", true)->feed(text, passed);
+  const auto reader = provider.read_stream(route, "mine", true);
+  reader->feed(text, passed);
+  reader->end(passed);
   const bool collected = provider.collect_answer(route, text, "mine", out, used);
   if (collected) require_json(out);
   std::string stream;
@@ -78,7 +80,9 @@ inline void check_replays(engine::route_kind route, const engine::client_dialect
   std::string second;
   if (!client.replay_stream(route, collected ? std::string_view(out) : text, true, stream)) return;
   passed.clear();
-  require(provider.read_stream(route, "mine", true)->feed(stream, passed) == state::done);
+  const auto replayed = provider.read_stream(route, "mine", true);
+  replayed->feed(stream, passed);
+  require(replayed->end(passed) == state::done);
   // Repeated names are one in a replay, so it is the second time that counts.
   if (!provider.collect_answer(route, stream, "mine", first, used)) return;
   require(client.replay_stream(route, first, true, stream));

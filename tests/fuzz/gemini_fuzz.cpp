@@ -85,6 +85,7 @@ void pass_answer(std::string_view body) {
   if (http::gemini_passthrough().rewrite_answer(route, body, "mine", out, used)) require_json(out);
   const auto reader = http::gemini_passthrough().read_stream(route, "mine", true);
   reader->feed(body, out);
+  reader->end(out);
   if (http::gemini_passthrough().collect_answer(route, body, "mine", out, used)) {
     require_json(out);
     std::string events;

@@ -208,6 +208,16 @@ TEST(anthropic_stream, is_written_in_order) {
                                            "output_tokens":89,"output_tokens_details":{"thinking_tokens":30}})"));
 }
 
+TEST(anthropic_stream, more_calls_than_it_can_follow_are_a_failure_and_not_left_out) {
+  const auto sink = anthropic_chat().encode_stream({}, false);
+  std::string out;
+  chat_delta d;
+  d.what = kind::tool_call;
+  d.name = "f";
+  for (; d.index < 10'000 && !sink->overflowed(); ++d.index) sink->put(d, out);
+  EXPECT_EQ(d.index, 1025);
+}
+
 TEST(anthropic_stream, waits_for_late_usage_and_ends_only_when_done) {
   encode_options options;
   options.model = "m";

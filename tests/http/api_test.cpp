@@ -285,6 +285,16 @@ TEST_F(api_test, wishes_reach_the_dispatcher) {
   EXPECT_TRUE(permits.asked[0].private_only);
 }
 
+TEST_F(api_test, who_marks_it_private_is_heard_whatever_others_say_beside) {
+  for (const auto& [first, second] : {std::pair("false", "true"), std::pair("true", "false")}) {
+    serve_one();
+    chat(with(with(user, {"x-millrace-private", first}), {"x-millrace-private", second}));
+    EXPECT_TRUE(permits.asked.back().private_only) << first;
+  }
+  EXPECT_EQ(code_of(chat(with(with(user, {"x-millrace-private", "true"}), {"x-millrace-private", "maybe"}))),
+            "invalid_private");
+}
+
 TEST_F(api_test, a_client_may_wait_in_a_lower_queue_than_its_own_but_in_no_higher_one) {
   for (const char* word : {"batch", "standard", "priority"}) {
     serve_one();

@@ -193,9 +193,32 @@ TEST(gemini_passthrough, a_stream_keeps_all_but_the_models_name) {
       }
     }
     EXPECT_EQ(out, replaced(stream, "\"gemini-x\"", "\"mine\\\"\""));
-    EXPECT_EQ(last, state::done);
+    EXPECT_EQ(last, state::content);
+    EXPECT_EQ(reader->end(out), state::done);
+    EXPECT_EQ(out, replaced(stream, "\"gemini-x\"", "\"mine\\\"\"")) << "its end says nothing";
     EXPECT_EQ(reader->seen_usage().output_tokens, 2);
   }
+}
+
+// Some models say STOP in every chunk, and some tell what was used behind the last.
+TEST(gemini_passthrough, a_stream_is_not_over_before_its_body) {
+  const auto reader = gemini_passthrough().read_stream(route_kind::generate, "m", true);
+  std::string out;
+  const std::string chunks[] = {
+      "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hel\"}]},\"finishReason\":\"STOP\"}]}\n\n",
+      "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"lo\"}]},\"finishReason\":\"STOP\"}]}\n\n",
+      "data: {\"usageMetadata\":{\"promptTokenCount\":4,\"candidatesTokenCount\":2}}\n\n"};
+  std::string all;
+  for (const std::string& chunk : chunks) {
+    EXPECT_EQ(reader->feed(chunk, out), state::content);
+    all += chunk;
+  }
+  EXPECT_EQ(out, all);
+  EXPECT_EQ(reader->end(out), state::done);
+  EXPECT_EQ(reader->seen_usage().output_tokens, 2);
+  const auto cut = gemini_passthrough().read_stream(route_kind::generate, "m", true);
+  cut->feed("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hel\"}]}}]}\n\n", out);
+  EXPECT_EQ(cut->end(out), state::content) << "nothing says that it ended well";
 }
 
 TEST(gemini_passthrough, a_stream_ends_with_its_last_candidate) {
@@ -209,7 +232,9 @@ TEST(gemini_passthrough, a_stream_ends_with_its_last_candidate) {
           R"({"index":0,"content":{"parts":[{"text":"a"}]}},{"index":1,"content":{"parts":[{"text":"a"}]}})"),
       state::content);
   EXPECT_EQ(chunk(R"({"index":1,"finishReason":"STOP"})"), state::content);
-  EXPECT_EQ(chunk(R"({"index":0,"finishReason":"STOP"})"), state::done);
+  EXPECT_EQ(reader->end(out), state::content);
+  EXPECT_EQ(chunk(R"({"index":0,"finishReason":"STOP"})"), state::content);
+  EXPECT_EQ(reader->end(out), state::done);
 }
 
 TEST(gemini_passthrough, errors_in_a_stream) {
@@ -243,7 +268,8 @@ TEST(gemini_passthrough, a_stream_and_its_answer_tell_the_same) {
   ASSERT_TRUE(gemini_client().replay_stream(route_kind::generate, answer, false, events));
   const auto reader = gemini_passthrough().read_stream(route_kind::generate, "mine", true);
   std::string out;
-  EXPECT_EQ(reader->feed(events, out), state::done);
+  EXPECT_EQ(reader->feed(events, out), state::content);
+  EXPECT_EQ(reader->end(out), state::done);
   EXPECT_EQ(out, events);
   std::string again;
   ASSERT_TRUE(gemini_passthrough().collect_answer(route_kind::generate, events, "mine", again, used));
@@ -309,8 +335,11 @@ TEST(gemini_passthrough, credit_and_keys_that_are_none) {
     return gemini_passthrough().speaks_of_credit("{\"error\":" + error + "}", request);
   };
   EXPECT_TRUE(out_of_credit(R"({"code":429,"message":"Your prepayment credits are depleted."})"));
-  EXPECT_TRUE(out_of_credit(
-      R"({"code":400,"message":"API key not valid.","details":[{"reason":"API_KEY_INVALID"}]})"));
+  const std::string no_key =
+      R"({"code":400,"message":"API key not valid.","details":[{"reason":"API_KEY_INVALID"}]})";
+  EXPECT_FALSE(out_of_credit(no_key));
+  EXPECT_TRUE(gemini_passthrough().refuses_key("{\"error\":" + no_key + "}"));
+  EXPECT_FALSE(gemini_passthrough().refuses_key(R"({"error":{"code":400,"message":"Invalid argument"}})"));
   EXPECT_TRUE(out_of_credit(R"({"code":403,"message":"x","details":[{"reason":"BILLING_DISABLED"}]})"));
   EXPECT_FALSE(out_of_credit(
       R"({"code":429,"message":"You exceeded your current quota, please check your billing account.",

@@ -20,6 +20,7 @@ std::vector<std::string> read(std::string_view stream, size_t piece, bool fine =
   for (size_t at = 0; at < stream.size() && good; at += piece)
     good = source->feed(stream.substr(at, piece), [&](const chat_delta& d) { told.push_back(line_of(d)); });
   EXPECT_EQ(good, fine);
+  source->end([&](const chat_delta& d) { told.push_back(line_of(d)); });
   return told;
 }
 
@@ -51,8 +52,8 @@ TEST(gemini_stream_source, reads_a_stream_however_it_is_cut) {
       R"(arguments 0 "{\"q\":\"\\\"x\\\"\"}")",
       "call 1 z g",
       "arguments 1 \"{}\"",
-      "finish " + std::to_string(static_cast<int>(finish_reason::tool_calls)) + " ",
       "usage 9/0 6/2",
+      "finish " + std::to_string(static_cast<int>(finish_reason::tool_calls)) + " ",
       "done"};
   for (const size_t piece : {size_t{1}, size_t{7}, size_t{64}, recorded.size()})
     EXPECT_EQ(read(recorded, piece), expected) << piece;
@@ -95,11 +96,18 @@ TEST(gemini_stream_source, comments_pass_and_nonsense_ends_it) {
   EXPECT_TRUE(read("data: nonsense\n\ndata: {}\n\n", 1000, false).empty());
 }
 
-TEST(gemini_stream_source, usage_behind_the_end_is_still_read) {
-  const auto told = read(
-      recorded + "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":50}}\n\n", 1000);
-  EXPECT_EQ(told.back(), "usage 9/0 50/0");
-  EXPECT_EQ(std::count(told.begin(), told.end(), "done"), 1);
+TEST(gemini_stream_source, a_reason_to_finish_is_not_the_end) {
+  const auto chunk = [](const std::string& text) {
+    return "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"" + text +
+           "\"}]},\"finishReason\":\"STOP\"}]}\n\n";
+  };
+  const auto told =
+      read(chunk("Hel") + chunk("lo") +
+               "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":50}}\n\n",
+           1000);
+  EXPECT_EQ(told, (std::vector<std::string>{
+                      "start ", "text \"Hel\"", "text \"lo\"", "usage 9/0 50/0",
+                      "finish " + std::to_string(static_cast<int>(finish_reason::stop)) + " ", "done"}));
 }
 
 /// The events that a sink writes, parsed.

@@ -138,6 +138,49 @@ TEST(openai_chat, images_in_tool_results_follow_in_a_message_of_the_user) {
   EXPECT_EQ(dropped, std::vector<std::string>{"is_error"});
 }
 
+const std::string plain_answer = R"({"id":"chatcmpl-1","object":"chat.completion","created":12,"model":"mine",
+  "choices":[{"index":0,"message":{"role":"assistant","content":"hi \ud83d\ude00","refusal":null,
+  "reasoning_content":"hm","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+  "logprobs":null,"finish_reason":"tool_calls"}],
+  "usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4},
+  "completion_tokens_details":{"reasoning_tokens":2}}})";
+
+TEST(openai_chat, what_its_answers_could_not_tell_another_client_is_refused_by_that_clients_name) {
+  const auto refused = [](auto&& change) {
+    chat_request r;
+    r.messages.push_back({chat_role::user, {}});
+    r.messages[0].parts.emplace_back().text = R"("x")";
+    change(r);
+    std::string out;
+    std::vector<std::string> dropped;
+    engine::api_error error;
+    EXPECT_FALSE(openai_chat().encode_request(r, {.model = "m"}, out, dropped, error));
+    return error.param;
+  };
+  EXPECT_EQ(refused([](chat_request& r) { r.choices = 2; }), "generationConfig.candidateCount");
+  EXPECT_EQ(refused([](chat_request& r) { r.logprobs = true; }), "generationConfig.responseLogprobs");
+  EXPECT_EQ(refused([](chat_request& r) { r.top_logprobs = 2; }), "generationConfig.responseLogprobs");
+}
+
+TEST(openai_chat, a_demanded_call_that_ends_with_stop_is_a_call) {
+  std::string text = plain_answer;
+  text.replace(text.find(R"("tool_calls"})"), 12, R"("stop")");
+  chat_answer a;
+  ASSERT_TRUE(openai_chat().decode_answer(text, a));
+  EXPECT_EQ(a.finish, finish_reason::tool_calls);
+  std::vector<finish_reason> ends;
+  const auto source = openai_chat().decode_stream();
+  source->feed(
+      "data: "
+      "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{"
+      "\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n"
+      "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+      [&](const chat_delta& d) {
+        if (d.what == chat_delta::kind::finish) ends.push_back(d.finish);
+      });
+  EXPECT_EQ(ends, std::vector<finish_reason>{finish_reason::tool_calls});
+}
+
 TEST(openai_chat, a_thinking_budget_becomes_an_effort) {
   for (const auto& [tokens, effort] :
        {std::pair(1024, "low"), std::pair(8000, "medium"), std::pair(32000, "high")}) {
@@ -173,13 +216,6 @@ TEST(openai_chat, thinking_that_cannot_be_switched_off_is_told) {
   EXPECT_TRUE(left_out("none", true).empty()) << "it is sent";
   EXPECT_TRUE(left_out("", false).empty());
 }
-
-const std::string plain_answer = R"({"id":"chatcmpl-1","object":"chat.completion","created":12,"model":"mine",
-  "choices":[{"index":0,"message":{"role":"assistant","content":"hi \ud83d\ude00","refusal":null,
-  "reasoning_content":"hm","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
-  "logprobs":null,"finish_reason":"tool_calls"}],
-  "usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4},
-  "completion_tokens_details":{"reasoning_tokens":2}}})";
 
 TEST(openai_chat, an_answer_taken_apart_and_put_together_again_is_the_same) {
   chat_answer a;

@@ -5,6 +5,7 @@
 
 #include "engine/output_estimate.hpp"
 #include "http/dialects/formats.hpp"
+#include "http/json_scan.hpp"
 
 /// Clients of one dialect at providers of another, as the pipeline uses them.
 namespace millrace::http {
@@ -237,7 +238,7 @@ TEST(translation, a_stream_passes_as_it_comes_and_ends_as_the_clients_dialect_ha
       const auto reader = wire.read_stream(p.clients, "mine", true);
       std::string out;
       for (std::size_t i = 0; i < theirs.size(); i += step) reader->feed(theirs.substr(i, step), out);
-      EXPECT_EQ(reader->feed("", out), engine::stream_reader::state::done);
+      EXPECT_EQ(reader->end(out), engine::stream_reader::state::done);
       EXPECT_EQ(reader->seen_usage().output_tokens, 5);
       EXPECT_EQ(reader->seen_usage().cached_tokens, 7);
       if (whole.empty()) whole = out;
@@ -298,12 +299,29 @@ TEST(translation, where_a_provider_counts_nothing_the_client_is_told_what_is_bil
       const auto reader = wire.read_stream(p.clients, form, true);
       std::string streamed;
       for (std::size_t i = 0; i < theirs.size(); i += step) reader->feed(theirs.substr(i, step), streamed);
-      EXPECT_EQ(reader->feed("", streamed), engine::stream_reader::state::done);
+      EXPECT_EQ(reader->end(streamed), engine::stream_reader::state::done);
       EXPECT_FALSE(reader->seen_usage().known);
       ASSERT_TRUE(native_of(p.clients).collect_answer(p.clients, streamed, "mine", out, used)) << streamed;
       EXPECT_EQ(told_usage(p.clients, out), billed(theirs)) << streamed;
     }
   }
+}
+
+TEST(translation, bytes_that_are_no_text_do_not_reach_clients_who_read_strictly) {
+  std::string answer = answer_of(route_kind::chat);
+  answer.replace(answer.find("hello"), 5, "h\xFF\xE2\x82llo\xC3\xA9");
+  const auto& wire = between(route_kind::messages, provider_kind::openai);
+  std::string out;
+  engine::usage used;
+  ASSERT_TRUE(wire.rewrite_answer(route_kind::messages, answer, "mine", out, used));
+  EXPECT_NE(out.find("h\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDllo\xC3\xA9"), std::string::npos) << out;
+  EXPECT_TRUE(valid_utf8(out));
+  const auto reader = wire.read_stream(route_kind::messages, "mine", true);
+  std::string events;
+  reader->feed("data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xFFok\"}}]}\n\n",
+               events);
+  EXPECT_NE(events.find("\xEF\xBF\xBDok"), std::string::npos) << events;
+  EXPECT_TRUE(valid_utf8(events));
 }
 
 TEST(translation, before_any_content_a_stream_may_fail_unseen) {
