@@ -152,7 +152,8 @@ struct provider_config {
   bool private_data = false;
   /// Azure's: set, deployments are called with `api-version` and the key in `api-key`.
   std::string api_version;
-  bool responses = false;  ///< speaks /responses itself; requests of others are put to its chat API
+  bool responses = false;    ///< speaks /responses itself; requests of others are put to its chat API
+  bool stream_usage = true;  ///< streams are asked to tell what was used; some servers refuse to be
   timeouts_config timeouts;
   breaker_config breaker;
   std::vector<key_config> keys;

@@ -56,7 +56,8 @@ key_config read_key(const config_value& value, std::set<std::string>& ids) {
 
 /// The provider inside this program has no address and no keys; what it sees stays here.
 provider_config read_builtin(const config_section& s, provider_config p) {
-  for (const char* name : {"base_url", "keys", "api_version", "responses", "breaker", "timeouts"}) {
+  for (const char* name :
+       {"base_url", "keys", "api_version", "responses", "stream_usage", "breaker", "timeouts"}) {
     if (const auto* v = s.find(name)) v->fail("has no meaning for the builtin provider; remove it");
   }
   p.base_url = "builtin";
@@ -68,19 +69,22 @@ provider_config read_builtin(const config_section& s, provider_config p) {
 
 void read_openai_options(const config_section& s, provider_config& p) {
   p.responses = p.kind == provider_kind::openai && is_openai_host(p.host);
-  for (const char* name : {"api_version", "responses"}) {
+  // Mistral tells it without being asked, and refuses to be asked.
+  p.stream_usage = !p.host.ends_with("mistral.ai");
+  for (const char* name : {"api_version", "responses", "stream_usage"}) {
     const auto* v = s.find(name);
     if (v && p.kind != provider_kind::openai) v->fail("belongs to providers of kind openai only; remove it");
   }
   s.read("responses", p.responses);
+  s.read("stream_usage", p.stream_usage);
   if (const auto* v = s.find("api_version")) p.api_version = v->identifier();
 }
 
 provider_config read_provider(const std::string& name, const config_value& value, const config& c) {
   static const std::vector<std::string> kinds = {"openai", "anthropic", "gemini", "builtin"};
   if (!is_identifier(name)) value.fail("a provider's name is " + std::string(identifier_rule));
-  const config_section s(
-      value, {"kind", "base_url", "api_version", "responses", "private", "timeouts", "breaker", "keys"});
+  const config_section s(value, {"kind", "base_url", "api_version", "responses", "stream_usage", "private",
+                                 "timeouts", "breaker", "keys"});
   provider_config p;
   p.name = name;
   p.breaker = c.breaker;

@@ -339,7 +339,12 @@ bool flight::read_body(std::string& body, yield y) {
 flight::step flight::take_whole(const upstream_head& head, answer& out, yield y) {
   std::string body;
   if (!read_body(body, y)) return step::failed;
-  if (auto failure = judge_status(head, body, call_.body, *wire_)) return fail(std::move(*failure));
+  // What a client asked for is no fault of the key, whatever the status.
+  const bool forbids =
+      head.status == 403 && ports_.formats.reason_of(*provider_, 403, body) == refusal_reason::content;
+  if (!forbids) {
+    if (auto failure = judge_status(head, body, call_.body, *wire_)) return fail(std::move(*failure));
+  }
   const auto content_type = head.header("content-type");
   out.status = head.status;
   if (head.status >= 400) {

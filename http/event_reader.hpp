@@ -18,6 +18,8 @@ class event_reader : public engine::stream_reader {
   explicit event_reader(std::string_view client_model);
 
   state feed(std::string_view bytes, std::string& out) final;
+  /// Some servers leave out the last empty line.
+  state end(std::string& out) override { return splitter_.lacks_blank_line() ? feed("\n", out) : state_; }
   const engine::usage& seen_usage() const final { return used_; }
   const std::string& failure() const final { return failure_; }
   int failure_status() const final { return failure_status_; }

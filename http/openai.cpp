@@ -85,7 +85,7 @@ bool openai_dialect::encode_request(const question& q, engine::provider_request&
   out.path = openai_path(q.route, q.provider, q.model);
   out.headers = q.forwarded;
   add_openai_credentials(q.provider, q.key, out.headers);
-  encode_openai_request(q.route, q.body, q.facts, q.model, out.body);
+  encode_openai_request(q.route, q.body, q.facts, q.model, q.provider.stream_usage, out.body);
   return true;
 }
 

@@ -49,6 +49,10 @@ bool contains_any(std::string_view text, const std::array<std::string_view, N>& 
                      [&](auto word) { return text.find(word) != std::string_view::npos; });
 }
 
+/// Of OpenRouter, DeepSeek, Zhipu, vLLM and SGLang.
+constexpr std::array<std::string_view, 4> failing_reasons = {"error", "insufficient_system_resource",
+                                                             "network_error", "abort"};
+
 /// Wordings of OpenAI, Anthropic, DeepSeek, OpenRouter, xAI and Together for an empty account.
 constexpr std::array<std::string_view, 16> credit_wordings = {
     "credit balance",     "insufficient credit", "insufficient balance", "insufficient funds",
@@ -66,6 +70,7 @@ void read_openai_usage(json_scanner& scanner, engine::usage& used) {
   std::int64_t input = -1;
   std::int64_t output = -1;
   std::int64_t total = -1;
+  std::int64_t cache_hit = 0;
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "prompt_tokens") {
@@ -78,14 +83,43 @@ void read_openai_usage(json_scanner& scanner, engine::usage& used) {
       read_detail(scanner, "cached_tokens", used.cached_tokens);
     } else if (key == "completion_tokens_details") {
       read_detail(scanner, "reasoning_tokens", used.reasoning_tokens);
+    } else if (key == "reasoning_tokens") {
+      read_number(scanner, used.reasoning_tokens);
+    } else if (key == "prompt_cache_hit_tokens") {
+      read_number(scanner, cache_hit);
     } else {
       scanner.value();
     }
   }
   if (output < 0 && input >= 0 && total > input) output = total - input;
+  // xAI, and some others, count what was thought beside what was said.
+  if (output >= 0 && used.reasoning_tokens > 0 && total == input + output + used.reasoning_tokens)
+    output += used.reasoning_tokens;
+  if (used.cached_tokens == 0) used.cached_tokens = cache_hit;  // DeepSeek's word for it
   if (input >= 0) used.input_tokens = input;
   if (output >= 0) used.output_tokens = output;
   used.known = used.known || input >= 0 || output >= 0;
+}
+
+bool is_failing_reason(std::string_view finish_reason) {
+  return std::find(failing_reasons.begin(), failing_reasons.end(), finish_reason) != failing_reasons.end();
+}
+
+std::string_view failing_reason_in(std::string_view json) {
+  constexpr std::string_view name = "\"finish_reason\"";
+  const auto skip = [json](size_t at) {
+    return std::min(json.find_first_not_of(" \t\r\n", at), json.size());
+  };
+  // Inside of a text the quotes would be escaped.
+  for (size_t at = 0; (at = json.find(name, at)) != std::string_view::npos;) {
+    at = skip(at + name.size());
+    if (at == json.size() || json[at] != ':') continue;
+    at = skip(at + 1);
+    if (at == json.size() || json[at] != '"') continue;
+    const std::string_view reason = json.substr(at + 1, json.find('"', at + 1) - at - 1);
+    if (is_failing_reason(reason)) return reason;
+  }
+  return {};
 }
 
 bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
@@ -114,7 +148,7 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
     copied = offset + value.size();
   }
   if (!scanner.at_end()) used = {};
-  if (!scanner.at_end() || fails) {
+  if (!scanner.at_end() || fails || !failing_reason_in(body).empty()) {
     out.clear();
     return false;
   }

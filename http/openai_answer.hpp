@@ -13,8 +13,13 @@ namespace millrace::http {
 /// only the total and the input are given, the output is their difference.
 void read_openai_usage(json_scanner& scanner, engine::usage& used);
 
-/// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty. With an error
-/// it is no answer, whatever else is there.
+/// Whether an answer that ends for this reason has failed.
+bool is_failing_reason(std::string_view finish_reason);
+/// The first such reason that is the value of a `finish_reason` anywhere in `json`; empty: there is none.
+std::string_view failing_reason_in(std::string_view json);
+
+/// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty. With an error, or
+/// where it says that it failed, it is no answer, whatever else is there.
 bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
                            engine::usage& used);
 

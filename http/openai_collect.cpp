@@ -46,7 +46,7 @@ class answer_collector {
 };
 
 bool answer_collector::read(std::string_view stream) {
-  if (!valid_utf8(stream)) return false;
+  if (!valid_utf8(stream) || !failing_reason_in(stream).empty()) return false;
   sse_splitter splitter;
   sse_event event;
   std::string joined;
@@ -74,6 +74,7 @@ bool answer_collector::read_chunk(std::string_view payload) {
     name.clear();
     append_canonical_string(scanner.key_literal(), scanner.string_respelt(), name);
     const std::string_view value = scanner.value();
+    if (name == "\"object\"" && value == "\"error\"") return false;
     if (name == "\"error\"") {
       if (value != "null") return false;
     } else if (name == "\"usage\"") {

@@ -341,12 +341,13 @@ bool read_openai_request(route_kind route, std::string_view body, engine::reques
 }
 
 void encode_openai_request(route_kind route, std::string_view body, const engine::request_facts& facts,
-                           std::string_view model, std::string& out) {
+                           std::string_view model, bool stream_usage, std::string& out) {
   // An edit that changes nothing stands at offset 0, before every other one; the values themselves never
   // overlap.
   edit first = edit_model(facts, model);
   edit second;
-  if (facts.stream && !facts.include_usage && streams(route)) second = edit_stream_options(body, facts);
+  if (stream_usage && facts.stream && !facts.include_usage && streams(route))
+    second = edit_stream_options(body, facts);
   if (second.offset < first.offset) std::swap(first, second);
   out.clear();
   out.reserve(body.size() + first.text.size() + second.text.size());

@@ -20,8 +20,9 @@ inline constexpr std::int64_t max_counted_choices = 1024;
 bool read_openai_request(engine::route_kind route, std::string_view body, engine::request_facts& facts,
                          engine::api_error& error);
 
-/// Replaces `out`.
+/// Replaces `out`. `stream_usage`: streams are asked to tell what was used, see engine::provider_config.
 void encode_openai_request(engine::route_kind route, std::string_view body,
-                           const engine::request_facts& facts, std::string_view model, std::string& out);
+                           const engine::request_facts& facts, std::string_view model, bool stream_usage,
+                           std::string& out);
 
 }  // namespace millrace::http

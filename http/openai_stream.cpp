@@ -38,6 +38,7 @@ class openai_stream final : public event_reader {
   // The block being read. Kept as members for their memory.
   std::vector<edit> edits_;
   std::string_view error_;    ///< value of `error` as written
+  bool is_error_ = false;     ///< the chunk calls itself one, as vLLM's do
   bool no_choices_ = false;   ///< `choices` is there and empty
   bool whole_usage_ = false;  ///< `usage` is there and not null
 };
@@ -61,6 +62,9 @@ void openai_stream::take(std::string& out) {
   if (!error_.empty()) return fail_with(error_);
   if (error_event) return is_json ? fail_with(content) : fail(content);
   if (!is_json) return fail("The provider sent an event that is not a JSON object.");
+  if (is_error_) return fail_with(content);
+  if (const auto reason = failing_reason_in(content); !reason.empty())
+    return fail("The provider ended its answer for the reason `" + std::string(reason) + "`.");
   dropped_ = no_choices_ && whole_usage_ && !wants_usage_;
   if (!dropped_) write_edited(text, out);
 }
@@ -69,7 +73,7 @@ void openai_stream::take(std::string& out) {
 bool openai_stream::read_chunk(std::string_view payload) {
   edits_.clear();
   error_ = {};
-  no_choices_ = whole_usage_ = false;
+  is_error_ = no_choices_ = whole_usage_ = false;
   json_scanner scanner(payload);
   if (!scanner.enter_object()) return false;
   const auto offset_of = [&](std::string_view value) {
@@ -92,7 +96,9 @@ bool openai_stream::read_chunk(std::string_view payload) {
       const bool is_model = key == "model";
       const bool is_usage = key == "usage";
       const bool is_error = key == "error";
+      const bool is_object = key == "object";
       const std::string_view value = scanner.value();
+      if (is_object) is_error_ = value == "\"error\"";
       if (is_error && value != "null") error_ = value;
       if (is_model && value != model_) edits_.push_back({offset_of(value), value.size(), model_});
       if (is_usage && !wants_usage_ && !std::exchange(removed, true)) {

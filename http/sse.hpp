@@ -51,6 +51,8 @@ class sse_splitter {
   /// the start.
   void feed(std::string_view bytes);
   result next(sse_event& out);
+  /// What is left is a block but for the empty line at its end.
+  bool lacks_blank_line() const { return !kept_.empty() && (kept_.back() == '\n' || kept_.back() == '\r'); }
 
  private:
   bool skip_mark();

@@ -18,7 +18,8 @@ struct open_block {
   bool is_call = false;
   std::int64_t call = 0;  ///< its number among the answer's calls
   bool has_arguments = false;
-  std::string signature;  ///< without quotes
+  std::string input = "{}";  ///< of the call, where no deltas bring it
+  std::string signature;     ///< without quotes
 };
 
 class anthropic_source final : public delta_source {
@@ -26,6 +27,9 @@ class anthropic_source final : public delta_source {
   using sink_type = std::function<void(const chat_delta&)>;
 
   bool feed(std::string_view bytes, const sink_type& sink) override;
+  void end(const sink_type& sink) override {
+    if (splitter_.lacks_blank_line()) feed("\n", sink);
+  }
 
  private:
   bool take(std::string_view payload, const sink_type& sink);
@@ -149,12 +153,8 @@ bool anthropic_source::start_call(json_literal id, json_literal name, json_liter
   d.name = text_of(name, name_keeper);
   if (d.name.empty()) return false;
   sink(d);
-  // Arguments come in deltas, as a rule; whole ones stand here.
-  if (!json_is_blank(input)) {
-    std::string literal;
-    json_quote(input, literal);
-    tell(kind::tool_arguments, literal, sink);
-  }
+  // Arguments come in deltas, as a rule; whole ones stand here, and some servers repeat them in deltas.
+  if (!json_is_blank(input)) block_->input = input;
   return true;
 }
 
@@ -180,7 +180,11 @@ bool anthropic_source::stop_block(const sink_type& sink) {
   if (!block_) return false;
   if (!block_->signature.empty()) tell(kind::signature, "\"" + block_->signature + "\"", sink);
   // A call without arguments has no deltas but empty ones.
-  if (block_->is_call && !block_->has_arguments) tell(kind::tool_arguments, "\"{}\"", sink);
+  if (block_->is_call && !block_->has_arguments) {
+    std::string literal;
+    json_quote(block_->input, literal);
+    tell(kind::tool_arguments, literal, sink);
+  }
   block_.reset();
   return true;
 }

@@ -1,20 +1,14 @@
 #include "http/dialects/anthropic_tool_ids.hpp"
 
 #include <algorithm>
-#include <cstdint>
+
+#include "http/dialects/id_hash.hpp"
 
 namespace millrace::http {
 namespace {
 
 bool is_allowed(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-}
-
-/// FNV-1a, 64 bits. http://www.isthe.com/chongo/tech/comp/fnv/
-std::uint64_t hash_of(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
 }
 
 }  // namespace
@@ -45,9 +39,7 @@ std::string_view anthropic_tool_ids::respelt(std::string_view id) {
   std::string& text = texts_.emplace_back(id);
   std::replace_if(
       text.begin(), text.end(), [](char c) { return !is_allowed(c); }, '_');
-  text += '_';
-  for (std::uint64_t hash = hash_of(id), digit = 0; digit < 16; ++digit, hash >>= 4)
-    text += "0123456789abcdef"[hash & 15];
+  text.append("_").append(id_hash(id));
   return text;
 }
 

@@ -184,8 +184,9 @@ struct encode_options {
   /// OpenAI's own API, or a model of its own that refuses the older name: `max_completion_tokens`, which many
   /// that speak its dialect do not know.
   bool newest_names = false;
-  bool thinks = true;    ///< false: no model of the provider thinks before it answers
-  std::int64_t now = 0;  ///< UNIX time, seconds
+  bool stream_usage = true;  ///< see engine::provider_config
+  bool thinks = true;        ///< false: no model of the provider thinks before it answers
+  std::int64_t now = 0;      ///< UNIX time, seconds
 };
 
 /// One dialect of conversations, on the side of clients. Stateless and thread-safe.

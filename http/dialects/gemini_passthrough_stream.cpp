@@ -24,7 +24,7 @@ std::string lower(std::string_view text) {
 class gemini_stream final : public event_reader {
  public:
   using event_reader::event_reader;
-  state end(std::string& /*out*/) override;
+  state end(std::string& out) override;
 
  private:
   void take(std::string& out) override;
@@ -81,7 +81,8 @@ void gemini_stream::follow() {
 
 /// Some models give a reason to finish in every chunk, and usage may come behind it: the last one is not
 /// known before.
-gemini_stream::state gemini_stream::end(std::string& /*out*/) {
+gemini_stream::state gemini_stream::end(std::string& out) {
+  event_reader::end(out);
   const bool all_ended = !candidates_.empty() && std::all_of(candidates_.begin(), candidates_.end(),
                                                              [](const auto& c) { return c.ended; });
   if (state_ == state::content && (all_ended || blocked_)) state_ = state::done;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,6 +33,10 @@ bool decode_openai_answer(std::string_view body, chat_answer& out);
 void encode_openai_answer(const chat_answer& answer, const encode_options& options, std::string& out);
 std::unique_ptr<delta_source> decode_openai_stream();
 std::unique_ptr<delta_sink> encode_openai_stream(const encode_options& options, bool include_usage);
+
+/// What content says that is a list of parts: `say` gets texts and thoughts, as literals. Mistral's models
+/// that think have it so, and some servers for all.
+void each_openai_part(json_literal content, const std::function<void(part_kind, json_literal)>& say);
 
 /// `calls`: the answer calls tools. Some say `stop` even so, OpenAI itself where the request demands one
 /// function.

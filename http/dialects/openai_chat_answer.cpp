@@ -8,14 +8,11 @@ namespace millrace::http {
 
 namespace {
 
-/// Reads a message's content: a text, or, as some servers have it, a list of parts.
 void read_content(json_literal content, chat_answer& out) {
   if (is_string(content) && content.size() > 2) out.parts.emplace_back().text = content;
-  if (content.empty() || content.front() != '[') return;
-  each_element(content, [&](json_literal literal, std::size_t) {
-    const json_members<2> part(literal, {"type", "text"});
-    if (is_string(part[1])) out.parts.emplace_back().text = part[1];
-    return true;
+  each_openai_part(content, [&out](part_kind kind, json_literal text) {
+    out.parts.emplace_back().kind = kind;
+    out.parts.back().text = text;
   });
 }
 
@@ -79,6 +76,22 @@ void write_calls(const chat_answer& answer, std::string& out) {
 
 }  // namespace
 
+void each_openai_part(json_literal content, const std::function<void(part_kind, json_literal)>& say) {
+  if (content.empty() || content.front() != '[') return;
+  each_element(content, [&](json_literal literal, std::size_t) {
+    const json_members<3> part(literal, {"type", "text", "thinking"});
+    if (is_string(part[1])) say(part_kind::text, part[1]);
+    if (!json_says(part[0], "thinking")) return true;
+    if (is_string(part[2])) say(part_kind::thinking, part[2]);
+    if (part[2].empty() || part[2].front() != '[') return true;
+    return each_element(part[2], [&](json_literal inner, std::size_t) {
+      const json_members<1> thought(inner, {"text"});
+      if (is_string(thought[0])) say(part_kind::thinking, thought[0]);
+      return true;
+    });
+  });
+}
+
 finish_reason read_openai_finish(std::string_view word, bool calls) {
   if (word == "stop") return calls ? finish_reason::tool_calls : finish_reason::stop;
   if (word == "length") return finish_reason::length;
@@ -124,7 +137,7 @@ bool decode_openai_answer(std::string_view body, chat_answer& out) {
   bool good = false;
   each_element(answer[2], [&](json_literal literal, std::size_t) {
     const json_members<2> choice(literal, {"message", "finish_reason"});
-    good = read_message(choice[0], out);
+    good = read_message(choice[0], out) && !is_failing_reason(inside(choice[1]));
     const bool calls = std::any_of(out.parts.begin(), out.parts.end(),
                                    [](const chat_part& p) { return p.kind == part_kind::tool_call; });
     out.finish = read_openai_finish(inside(choice[1]), calls);

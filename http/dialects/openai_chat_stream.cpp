@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "http/delta_merge.hpp"
 #include "http/dialects/json_members.hpp"
 #include "http/dialects/openai_chat.hpp"
 #include "http/openai_answer.hpp"
@@ -18,14 +21,26 @@ struct chunk_texts {
   std::string_view keep(std::string text) { return texts.emplace_back(std::move(text)); }
 };
 
+/// A call of the answer, as the provider names it.
+struct begun_call {
+  std::int64_t index = no_index;
+  std::string id;
+  std::string name;
+  static constexpr std::int64_t no_index = -1;
+};
+
 class openai_source final : public delta_source {
  public:
   bool feed(std::string_view bytes, const delta_handler& sink) override;
+  void end(const delta_handler& sink) override {
+    if (splitter_.lacks_blank_line()) feed("\n", sink);
+  }
 
  private:
   bool take(std::string_view payload, const delta_handler& sink);
   void take_choice(json_literal literal, chunk_texts& texts, const delta_handler& sink);
   void take_call(json_literal literal, chunk_texts& texts, const delta_handler& sink);
+  std::int64_t call_of(std::int64_t index, std::string_view id, std::string_view name) const;
   void fail(json_literal error, const delta_handler& sink);
 
   sse_splitter splitter_;
@@ -34,7 +49,7 @@ class openai_source final : public delta_source {
   bool started_ = false;
   bool over_ = false;
   bool broken_ = false;
-  std::int64_t calls_ = 0;  ///< begun so far
+  std::vector<begun_call> calls_;
 };
 
 bool openai_source::feed(std::string_view bytes, const delta_handler& sink) {
@@ -59,9 +74,14 @@ bool openai_source::take(std::string_view payload, const delta_handler& sink) {
   }
   json_scanner whole(payload);
   if (whole.peek() != '{' || whole.value().empty() || !whole.at_end()) return false;
-  const json_members<4> chunk(payload, {"id", "choices", "usage", "error"});
+  const json_members<5> chunk(payload, {"id", "choices", "usage", "error", "object"});
   if (!chunk[3].empty()) {
     fail(chunk[3], sink);
+    return true;
+  }
+  // vLLM's errors are such objects.
+  if (event_.name == "error" || json_says(chunk[4], "error")) {
+    fail(payload, sink);
     return true;
   }
   chunk_texts texts;
@@ -88,31 +108,73 @@ void openai_source::take_choice(json_literal literal, chunk_texts& texts, const 
   };
   say(kind::thinking, delta[2].empty() ? delta[3] : delta[2]);
   say(kind::text, delta[0]);
+  each_openai_part(delta[0], [&say](part_kind part, json_literal text) {
+    say(part == part_kind::thinking ? kind::thinking : kind::text, text);
+  });
   say(kind::refusal, delta[1]);
   each_element(delta[4], [&](json_literal call, std::size_t) {
     take_call(call, texts, sink);
     return true;
   });
-  const auto finish = read_openai_finish(inside(choice[2]), calls_ > 0);
+  if (is_failing_reason(inside(choice[2]))) {
+    over_ = true;
+    const std::string why =
+        "The provider ended its answer for the reason `" + std::string(inside(choice[2])) + "`.";
+    sink({.what = kind::error, .message = why});
+    return;
+  }
+  const auto finish = read_openai_finish(inside(choice[2]), !calls_.empty());
   if (finish != finish_reason::none) sink({.what = kind::finish, .finish = finish});
 }
 
 void openai_source::take_call(json_literal literal, chunk_texts& texts, const delta_handler& sink) {
   const json_members<3> call(literal, {"index", "id", "function"});
   const json_members<2> function(call[2], {"name", "arguments"});
+  std::int64_t index = begun_call::no_index;
+  json_integer(is_string(call[0]) ? inside(call[0]) : call[0], index);
   chat_delta d{.what = kind::tool_call};
   d.id = text_of(call[1], texts);
   d.name = text_of(function[0], texts);
-  // Some servers leave the index out and send whole calls.
-  if (!json_integer(call[0], d.index)) d.index = d.name.empty() ? calls_ - 1 : calls_;
-  if (!d.name.empty()) {
+  d.index = call_of(index, d.id, d.name);
+  if (d.index < 0) return;
+  if (d.index == static_cast<std::int64_t>(calls_.size())) {
+    if (calls_.size() > max_merged_parts) {
+      over_ = true;
+      sink({.what = kind::error, .message = "The provider's answer calls more tools than can be followed."});
+      return;
+    }
+    const bool taken =
+        std::any_of(calls_.begin(), calls_.end(), [&](const begun_call& c) { return c.id == d.id; });
+    calls_.push_back({index, std::string(d.id), std::string(d.name)});
+    if (taken) d.id = {};  // the client's dialect makes one
     sink(d);
-    calls_ = d.index + 1;
   }
-  if (!is_string(function[1]) || function[1].size() <= 2) return;
+  std::string_view arguments = function[1];
+  // Some have the object itself here, not its text.
+  if (!arguments.empty() && arguments.front() == '{') {
+    std::string text;
+    json_quote(arguments, text);
+    arguments = texts.keep(std::move(text));
+  }
+  if (!is_string(arguments) || arguments.size() <= 2) return;
   d.what = kind::tool_arguments;
-  d.text = function[1];
+  d.text = arguments;
   sink(d);
+}
+
+/// Which call a piece belongs to: the number of calls, where it begins another; -1, where that cannot be
+/// told. Most tell it by an index. Some leave it out. Ollama says the same one for all calls, and their ids
+/// or names tell them apart. Others say id and name again in every piece.
+std::int64_t openai_source::call_of(std::int64_t index, std::string_view id, std::string_view name) const {
+  const auto next = static_cast<std::int64_t>(calls_.size());
+  const auto same = [&](const begun_call& c) {
+    const bool agrees = (id.empty() || c.id.empty() || c.id == id) && (name.empty() || c.name == name);
+    return agrees && (index != begun_call::no_index ? c.index == index : !id.empty() && c.id == id);
+  };
+  const auto known = std::find_if(calls_.rbegin(), calls_.rend(), same);
+  if (known != calls_.rend()) return calls_.rend() - known - 1;
+  if (!name.empty()) return next;
+  return index == begun_call::no_index ? next - 1 : -1;
 }
 
 void openai_source::fail(json_literal error, const delta_handler& sink) {

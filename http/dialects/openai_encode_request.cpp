@@ -1,8 +1,12 @@
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "http/dialects/id_hash.hpp"
 #include "http/dialects/json_members.hpp"
 #include "http/dialects/openai_chat.hpp"
+#include "http/dialects/openai_strict_schema.hpp"
 
 namespace millrace::http {
 
@@ -13,6 +17,9 @@ using engine::api_error;
 /// Thinking budgets below these, in tokens, are low and medium effort.
 constexpr std::int64_t low_effort_tokens = 4096;
 constexpr std::int64_t medium_effort_tokens = 16384;
+/// Of the id of a call.
+constexpr std::size_t max_id_bytes = 40;
+constexpr std::string_view json_instruction = R"("Answer with one valid JSON object and nothing else.")";
 
 class request_encoder {
  public:
@@ -39,6 +46,9 @@ class request_encoder {
   void write_tools();
   void write_choice();
   void write_format();
+  void write_strict(std::optional<bool> strict, json_literal schema);
+  void write_id(std::string_view id);
+  bool says_json() const;
   void write_limits();
   void write_data_url(const chat_part& part);
   void begin(std::string_view role);
@@ -93,18 +103,42 @@ bool request_encoder::encode() {
   write_choice();
   write_format();
   write_limits();
-  if (r_.stream) out_ += R"(,"stream":true,"stream_options":{"include_usage":true})";
+  if (r_.stream) out_ += ",\"stream\":true";
+  if (r_.stream && options_.stream_usage) out_ += R"(,"stream_options":{"include_usage":true})";
   out_ += '}';
   return true;
 }
 
 bool request_encoder::write_messages() {
   out_ += ",\"messages\":[";
+  if (r_.format == answer_format::json && !says_json()) {
+    begin("system");
+    out_.append(",\"content\":").append(json_instruction).append("}");
+  }
   for (const chat_message& m : r_.messages) {
     if (!write_message(m)) return false;
   }
   out_ += ']';
   return true;
+}
+
+/// Without the word in a message this API refuses its JSON mode.
+bool request_encoder::says_json() const {
+  constexpr std::string_view word = "json";
+  const auto says = [&](const chat_part& p) {
+    return std::search(p.text.begin(), p.text.end(), word.begin(), word.end(),
+                       [](char any, char small) { return (any | 0x20) == small; }) != p.text.end();
+  };
+  return std::any_of(r_.messages.begin(), r_.messages.end(), [&](const chat_message& m) {
+    return std::any_of(m.parts.begin(), m.parts.end(), says);
+  });
+}
+
+/// Longer ones are refused; a call and its result get the same.
+void request_encoder::write_id(std::string_view id) {
+  if (id.size() <= max_id_bytes) return json_quote(id, out_);
+  const std::string hash = id_hash(id);
+  json_quote(std::string(id.substr(0, max_id_bytes - 1 - hash.size())) + "_" + hash, out_);
 }
 
 void request_encoder::separate() {
@@ -151,7 +185,7 @@ bool request_encoder::write_results(const chat_message& m) {
 bool request_encoder::write_result(const chat_part& result, std::vector<const chat_part*>& images) {
   begin("tool");
   out_ += ",\"tool_call_id\":";
-  json_quote(result.id, out_);
+  write_id(result.id);
   std::vector<const chat_part*> texts;
   for (const chat_part& p : result.result) {
     (p.kind == part_kind::text ? texts : images).push_back(&p);
@@ -261,7 +295,7 @@ void request_encoder::write_assistant(const chat_message& m) {
 void request_encoder::write_call(const chat_part& call) {
   separate();
   out_ += "{\"id\":";
-  json_quote(call.id, out_);
+  write_id(call.id);
   out_ += R"(,"type":"function","function":{"name":)";
   json_quote(call.name, out_);
   out_ += ",\"arguments\":";
@@ -279,7 +313,7 @@ void request_encoder::write_tools() {
     json_quote(t.name, out_);
     number("description", t.description);
     number("parameters", t.parameters);
-    if (t.strict) number("strict", *t.strict ? "true" : "false");
+    write_strict(t.strict, t.parameters);
     out_ += "}}";
   }
   out_ += ']';
@@ -309,8 +343,15 @@ void request_encoder::write_format() {
   out_ += R"(,"response_format":{"type":"json_schema","json_schema":{"name":)";
   json_quote(r_.schema_name.empty() ? "answer" : r_.schema_name, out_);
   number("schema", r_.schema);
-  if (r_.schema_strict) number("strict", *r_.schema_strict ? "true" : "false");
+  write_strict(r_.schema_strict, r_.schema);
   out_ += "}}";
+}
+
+/// Other APIs are strict with schemas that this one would refuse to be strict with.
+void request_encoder::write_strict(std::optional<bool> strict, json_literal schema) {
+  const bool can = strict != true || takes_strictly(schema);
+  if (!can) drop("strict");
+  if (strict) number("strict", *strict && can ? "true" : "false");
 }
 
 void request_encoder::write_limits() {

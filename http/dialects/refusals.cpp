@@ -23,15 +23,24 @@ struct refusal_words {
     code = json_text(nested ? inner[0] : top[1]);
     type = json_text(nested ? inner[1] : top[2]);
     message = json_text(nested ? inner[2] : top[3]);
+    if (message.empty() && is_string(top[0])) message = json_text(top[0]);
   }
   bool says(std::string_view words) const { return message.find(words) != std::string::npos; }
 };
 
+/// xAI's words, which come with a 403.
+bool violates_guidelines(const refusal_words& e) {
+  return e.says("SAFETY_CHECK_TYPE") || e.says("violates usage guidelines");
+}
+
 refusal_reason openai_refusal(const refusal_words& e) {
+  // OpenAI's and llama.cpp's codes; the words of OpenAI, Mistral and vLLM; of xAI; of vLLM; of TGI.
   if (e.code == "context_length_exceeded" || e.type == "exceed_context_size_error" ||
-      e.says("maximum context length"))
+      e.says("maximum context length") || e.says("maximum prompt length is") ||
+      e.says("longer than the maximum model length") || (e.says("`inputs` ") && e.says(" tokens")))
     return refusal_reason::context;
-  if (e.code == "content_policy_violation" || e.code == "content_filter" || e.code == "invalid_prompt")
+  if (e.code == "content_policy_violation" || e.code == "content_filter" || e.code == "invalid_prompt" ||
+      violates_guidelines(e))
     return refusal_reason::content;
   return refusal_reason::none;
 }
@@ -79,6 +88,7 @@ refusal_reason refusal_of(provider_kind kind, int status, std::string_view body)
   const bool answered = status >= 200 && status < 300;
   switch (kind) {
     case provider_kind::openai:
+      if (status == 403 && violates_guidelines(refusal_words(body))) return refusal_reason::content;
       return refused ? openai_refusal(refusal_words(body)) : refusal_reason::none;
     case provider_kind::anthropic:
       if (refused) return anthropic_refusal(refusal_words(body));

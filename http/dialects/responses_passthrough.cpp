@@ -55,7 +55,7 @@ class responses_provider_dialect final : public engine::provider_dialect {
     out.path = responses_path(q.provider);
     out.headers = q.forwarded;
     add_openai_credentials(q.provider, q.key, out.headers);
-    encode_openai_request(route_kind::responses, q.body, q.facts, q.model, out.body);
+    encode_openai_request(route_kind::responses, q.body, q.facts, q.model, q.provider.stream_usage, out.body);
     if (drop_foreign_reasoning(out.body)) out.dropped.emplace_back("thinking");
     return true;
   }

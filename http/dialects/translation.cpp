@@ -114,6 +114,7 @@ bool translation::encode_request(const question& q, engine::provider_request& ou
   request.stream = q.facts.stream;
   encode_options options = options_for(q.model);
   options.mark_prompt_cache = q.mark_prompt_cache;
+  options.stream_usage = q.provider.stream_usage;
   options.newest_names = q.provider.host.ends_with("openai.com") || q.provider.host.ends_with("azure.com") ||
                          is_openai_reasoning_model(q.model);
   if (!provider_.format.encode_request(request, options, out.body, out.dropped, error)) return false;
@@ -128,8 +129,9 @@ bool translation::rewrite_answer(route_kind /*route*/, std::string_view body, co
   out.clear();
   used = {};
   chat_answer answer;
-  if (!provider_.format.decode_answer(body, answer)) return false;
+  const bool good = provider_.format.decode_answer(body, answer);
   used = answer.used;  // billed, whether the client can be told the answer or not
+  if (!good) return false;
   if (!used.known) {
     engine::output_estimate heard;
     heard.feed(body);
@@ -153,8 +155,12 @@ void tell_refusal(const chat_provider_format& theirs, const engine::client_diale
   e.type = type_of(status);
   e.code = "upstream_refused";
   e.message = theirs.decode_error(body);
-  if (e.message.empty())
-    e.message = "The provider refused the request with status " + std::to_string(status) + ".";
+  if (e.message.empty()) {
+    e.message = "The provider refused the request with status " + std::to_string(status);
+    // Whatever it is, it is the only hint there is.
+    const std::string_view words = json_trim(body).substr(0, max_failure_bytes);
+    e.message += words.empty() ? "." : ": " + std::string(words);
+  }
   body = clients.error_body(e);
   content_type = "application/json";
 }

@@ -141,12 +141,42 @@ void judge_parameters(dom::element parameters, bool strict, std::string_view fun
   if (strict) judge_closed(parameters, what, param);
 }
 
+/// The first property that an object of the schema does not require; empty: none.
+std::string optional_property(dom::element schema) {
+  if (const auto object = as_object(schema)) {
+    if (const auto properties = find(*object, "properties"); properties && properties->is_object()) {
+      const auto required = find(*object, "required");
+      for (const auto& [name, value] : dom::object(*properties)) {
+        bool is_required = false;
+        if (required && required->is_array())
+          for (const dom::element other : dom::array(*required))
+            is_required |= other.is_string() && std::string_view(other) == name;
+        if (!is_required) return std::string(name);
+      }
+    }
+    for (const auto& [key, value] : *object)
+      if (auto name = optional_property(value); !name.empty()) return name;
+  } else if (schema.is_array()) {
+    for (const dom::element inner : dom::array(schema))
+      if (auto name = optional_property(inner); !name.empty()) return name;
+  }
+  return {};
+}
+
 void judge_closed(dom::element schema, const std::string& what, const std::string& param) {
-  if (is_closed_schema(schema)) return;
-  throw rejected("Invalid schema for " + what +
-                     ": In context=(), 'additionalProperties' is required to be supplied and to be false.",
-                 param,
-                 param.ends_with(".parameters") ? "invalid_function_parameters" : "invalid_json_schema");
+  const char* const code =
+      param.ends_with(".parameters") ? "invalid_function_parameters" : "invalid_json_schema";
+  if (!is_closed_schema(schema))
+    throw rejected("Invalid schema for " + what +
+                       ": In context=(), 'additionalProperties' is required to be supplied and to be false.",
+                   param, code);
+  if (const std::string name = optional_property(schema); !name.empty())
+    throw rejected(
+        "Invalid schema for " + what +
+            ": In context=(), 'required' is required to be supplied and to be an array including every "
+            "key in properties. Missing '" +
+            name + "'.",
+        param, code);
 }
 
 bool is_data_url(std::string_view url, std::string_view type) {

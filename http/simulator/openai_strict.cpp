@@ -54,6 +54,7 @@ class judge {
   void everything();
 
  private:
+  void judge_reasoning();
   void stops();
   void tools();
   std::string_view tool(dom::element element, const std::string& path);
@@ -84,6 +85,7 @@ void judge::everything() {
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
         "instead.",
         "max_tokens", "unsupported_parameter");
+  judge_reasoning();
   bool stream = false;
   const bool streams = !body_.at_key("stream").get(stream) && stream;
   if (find(body_, "stream_options") && !streams)
@@ -101,6 +103,18 @@ void judge::everything() {
   tools();
   tool_choice();
   response_format();
+}
+
+void judge::judge_reasoning() {
+  const std::string_view model = find_text(body_, "model").value_or("");
+  double temperature = 1;
+  const auto given = find(body_, "temperature");
+  if (!given || given->get(temperature) || temperature == 1 ||
+      !is_one_of(model.substr(0, 2), {"o1", "o3", "o4"}))
+    return;
+  throw rejected("Unsupported value: 'temperature' does not support " + std::to_string(temperature) +
+                     " with this model. Only the default (1) value is supported.",
+                 "temperature", "unsupported_value");
 }
 
 void judge::stops() {

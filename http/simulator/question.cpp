@@ -184,8 +184,8 @@ void read_member(std::string_view name, od::value value, question& q, std::int64
 void judge_combinations(question& q, std::int64_t older_max_tokens) {
   const bool both = q.max_tokens >= 0 && older_max_tokens >= 0;
   const bool tools = !q.tools.empty() || !q.tool_choice.empty() || !q.response_format.empty();
-  const bool outdated = older_max_tokens >= 0 && wants_completion_tokens(q.facts.model);
-  if (both || outdated || tools || q.reasons || !q.parallel_calls ||
+  const bool picky = wants_completion_tokens(q.facts.model);
+  if (both || picky || tools || q.reasons || !q.parallel_calls ||
       (q.facts.stream_options_length > 0 && !q.facts.stream))
     q.plain = false;
 }
@@ -274,6 +274,10 @@ bool read_openai_question(route_kind route, std::string_view body, size_t paddin
       return false;
     }
   }
+  const bool empty = std::any_of(q.text.begin(), q.text.begin() + static_cast<std::ptrdiff_t>(q.texts),
+                                 [](const std::string& text) { return text.empty(); });
+  if (route == route_kind::embeddings && (q.texts == 0 || empty))
+    return refuse(error, "input", "'$.input' is invalid: an input must not be empty.");
   if (q.texts == 0) next_text(q);
   q.prompt_tokens = q.facts.input_tokens;
   return true;

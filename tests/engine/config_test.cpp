@@ -169,6 +169,20 @@ models:
   EXPECT_EQ(c->models[1].degrade, degrade_config{});
 }
 
+TEST(config, streams_are_asked_for_usage_unless_the_provider_would_refuse) {
+  const auto asks = [](const std::string& options) {
+    return parse("providers: { p: { " + options +
+                 ", keys: [ { id: a, secret: s } ] } }\n"
+                 "models: { m: { targets: [ { provider: p, model: x } ] } }\n")
+        ->providers[0]
+        .stream_usage;
+  };
+  EXPECT_TRUE(asks("base_url: http://h"));
+  EXPECT_FALSE(asks("base_url: http://h, stream_usage: false"));
+  EXPECT_FALSE(asks("base_url: https://api.mistral.ai/v1"));
+  EXPECT_TRUE(asks("base_url: https://api.mistral.ai/v1, stream_usage: true"));
+}
+
 TEST(config, a_model_hedges_as_it_says) {
   const auto c = parse(R"(hedge: { budget: 0.1 }
 providers: { p: { base_url: http://h, keys: [ { id: a, secret: s } ] } }

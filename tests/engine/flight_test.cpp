@@ -216,6 +216,14 @@ TEST(Flight, AProvidersRefusalIsPassedOnWithoutItsKey) {
   EXPECT_EQ(w.run().body, "{bad key [key], [key]}");
 }
 
+TEST(Flight, WhatAClientMayNotSayIsNoFaultOfTheKey) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {json_answer(403, "{forbidden}")};
+  EXPECT_EQ(w.run().status, 403);
+  EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::ok);
+}
+
 TEST(Flight, APermitThatRanOutWhileConnectingIsGivenBackUnsent) {
   flight_world w;
   w.permits.script = {w.grant(), w.grant()};

@@ -23,7 +23,7 @@ void check_accepted(route_kind route, std::string_view body, const millrace::eng
   require(body.at(facts.model_offset) == '"' && body.at(facts.insert_offset - 1) == '{');
   require(facts.input_tokens >= 0 && facts.max_output_tokens >= -1);
   std::string encoded;
-  millrace::http::encode_openai_request(route, body, facts, "other", encoded);
+  millrace::http::encode_openai_request(route, body, facts, "other", true, encoded);
   millrace::engine::request_facts again;
   millrace::engine::api_error error;
   // Adding stream_options may exceed the bound of members, and nothing else.

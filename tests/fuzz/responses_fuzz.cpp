@@ -29,7 +29,7 @@ void check_request(std::string_view body) {
     return;
   }
   std::string encoded;
-  http::encode_openai_request(route_kind::responses, body, facts, "other", encoded);
+  http::encode_openai_request(route_kind::responses, body, facts, "other", true, encoded);
   engine::request_facts again;
   require(http::responses_client().read_request(route_kind::responses, encoded, again, error));
   require(again.model == "other" && again.input_tokens == facts.input_tokens);

@@ -54,10 +54,10 @@ const std::string rich = R"({"model":"theirs","messages":[
   {"role":"tool","tool_call_id":"c1","content":"one"},
   {"role":"tool","tool_call_id":"c2","content":"two"},
   {"role":"user","content":"go on"}],
-  "tools":[{"type":"function","function":{"name":"f","description":"does","parameters":{"type":"object"},"strict":true}},
+  "tools":[{"type":"function","function":{"name":"f","description":"does","parameters":{"type":"object","additionalProperties":false},"strict":true}},
     {"type":"function","function":{"name":"g"}}],
   "tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false,
-  "response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{"type":"object"},"strict":true}},
+  "response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{"type":"object","additionalProperties":false},"strict":true}},
   "max_completion_tokens":77,"temperature":0.50,"top_p":0.9,"presence_penalty":1,"frequency_penalty":-1,"seed":7,
   "stop":["a","b"],"reasoning_effort":"low","user":"u","stream":true,"stream_options":{"include_usage":true}})";
 

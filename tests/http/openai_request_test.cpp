@@ -34,7 +34,7 @@ engine::api_error refuse(const std::string& body, route_kind route = route_kind:
 
 std::string encode(const std::string& body, const std::string& model, route_kind route = route_kind::chat) {
   std::string out = "left over";
-  encode_openai_request(route, body, read(body, route), model, out);
+  encode_openai_request(route, body, read(body, route), model, true, out);
   return out;
 }
 

@@ -31,6 +31,25 @@ TEST(refusals, openai_and_those_who_speak_as_it_does) {
       "code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}})"),
             refusal_reason::content)
       << "Azure";
+  EXPECT_EQ(
+      at(kind, R"({"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096"})",
+         422),
+      refusal_reason::context)
+      << "TGI";
+  EXPECT_EQ(
+      at(kind, R"({"error":"This model's maximum prompt length is 131072 but the request contains 140000"})"),
+      refusal_reason::context)
+      << "xAI";
+  EXPECT_EQ(
+      at(kind,
+         R"({"object":"error","message":"The prompt is longer than the maximum model length of 4096."})"),
+      refusal_reason::context)
+      << "vLLM";
+  EXPECT_EQ(
+      at(kind, R"({"error":"Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_X"})", 403),
+      refusal_reason::content)
+      << "xAI";
+  EXPECT_EQ(at(kind, R"({"error":"Your team has no access to this model"})", 403), refusal_reason::none);
   EXPECT_EQ(at(kind, R"({"error":{"message":"no","code":"invalid_value"}})"), refusal_reason::none);
   EXPECT_EQ(at(kind, R"({"error":{"code":"context_length_exceeded"}})", 500), refusal_reason::none);
   EXPECT_EQ(at(kind, R"({"choices":[{"message":{"content":"maximum context length"}}]})", 200),
