@@ -118,7 +118,8 @@ bool flight::give_up() {
 answer flight::conclude(answer out, yield y) {
   if (model_.upgrade && out.status < 300 && !has_one_answer(call_.route)) improve(out, y);
   step_ = step_of(*call_.config, model_, provider_->name, fallback_);
-  if (call_.facts.stream && !streaming()) client_first_token_ = ports_.time.now() - call_.received;
+  if (call_.facts.stream && !streaming() && out.status < 300)
+    client_first_token_ = ports_.time.now() - call_.received;
   add_headers(out, !streaming());
   if (!streaming()) finish(out.status, out.status >= 400 ? "upstream_refused" : "");
   return out;
@@ -211,6 +212,7 @@ flight::step flight::attempt(answer& out, yield y) {
   hint_ = {};
   retry_after_ = {};
   heard_ = {};
+  plain_.reset();
   fallback_ = fallback_ || grant_.fallback;
   if (!encode()) return step::unspeakable;
   upstream_head head;
@@ -370,7 +372,6 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
 
 /// False where it is no answer, or none that can be told as a stream to a client that asked for one.
 bool flight::rewrite_whole(std::string_view body, std::string_view content_type, answer& out) {
-  plain_.reset();
   std::string rewritten;
   if (!wire_->rewrite_answer(call_.route, body, call_.facts, rewritten, used_)) return false;
   if (!call_.facts.stream) {

@@ -83,6 +83,7 @@ class flight {
   /// A refusal that the client gets if none of those who stand in answers.
   struct held_refusal {
     answer told;
+    std::optional<std::string> plain;
     const provider_config* provider = nullptr;
     const key_config* key = nullptr;
     std::string upstream_model;

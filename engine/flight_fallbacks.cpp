@@ -67,6 +67,7 @@ bool flight::turn_away(int status, std::string_view body, answer& out) {
   settle(attempt_outcome::ok, word_for(why));
   if (!held_) {
     held_ = held_refusal{.told = reader_ ? error_answer(forbidden_content(), format()) : std::move(out),
+                         .plain = std::move(plain_),
                          .provider = provider_,
                          .key = key_,
                          .upstream_model = upstream_model_,
@@ -81,6 +82,7 @@ bool flight::turn_away(int status, std::string_view body, answer& out) {
 
 /// Nobody who stands in answered: the client is told what the model itself said.
 answer flight::tell_refusal() {
+  plain_ = std::move(held_->plain);
   provider_ = held_->provider;
   key_ = held_->key;
   upstream_model_ = held_->upstream_model;

@@ -56,7 +56,6 @@ flight::step flight::read_stream_whole(answer& out, yield y) {
   reader_.reset();
   std::string body;
   usage used;
-  plain_.reset();
   if (wire_->collect_answer(call_.route, raw, call_.facts, body, used)) plain_ = std::move(body);
   out.status = 200;
   out.content_type = "text/event-stream; charset=utf-8";

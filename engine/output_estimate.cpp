@@ -54,7 +54,7 @@ void output_estimate::feed(std::string_view bytes) {
           at_ = place::string;
         } else {
           if (c == '{') ++depth_;
-          if (c == '}') --depth_;
+          if (c == '}' && depth_ > 0) --depth_;
           at_ = c == ':' && at_ == place::after_string ? place::after_colon : place::outside;
         }
         break;

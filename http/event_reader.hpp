@@ -19,12 +19,14 @@ class event_reader : public engine::stream_reader {
 
   state feed(std::string_view bytes, std::string& out) final;
   /// Some servers leave out the last empty line.
-  state end(std::string& out) override { return splitter_.lacks_blank_line() ? feed("\n", out) : state_; }
+  state end(std::string& out) override { return feed(splitter_.lacking(), out); }
   const engine::usage& seen_usage() const final { return used_; }
   const std::string& failure() const final { return failure_; }
   int failure_status() const final { return failure_status_; }
 
  protected:
+  /// The body ended within a line.
+  bool is_cut() const { return splitter_.in_a_line(); }
   /// Reads the event in `event_`, appends to `out` what its client gets of it, and sets the state and usage.
   virtual void take(std::string& out) = 0;
   /// Ends the stream. `status`: as an HTTP answer would have had it; 0: unknown.

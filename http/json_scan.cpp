@@ -425,18 +425,36 @@ bool valid_utf8(std::string_view text) {
   return simdjson::validate_utf8(text);
 }
 
+namespace {
+
+/// Length of the character that `text` begins with; 0: it is none. Unicode, table 3-7.
+size_t utf8_length(std::string_view text) {
+  const auto byte = [text](size_t at) {
+    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
+  };
+  const auto in = [](unsigned value, unsigned low, unsigned high) { return value >= low && value <= high; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  if (!in(first, 0xC2, 0xF4)) return 0;
+  const size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  const unsigned low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+  const unsigned high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  if (!in(byte(1), low, high)) return 0;
+  for (size_t i = 2; i < length; ++i)
+    if (!in(byte(i), 0x80, 0xBF)) return 0;
+  return length;
+}
+
+}  // namespace
+
 void repair_utf8(std::string& text, size_t from) {
   const std::string_view rest = std::string_view(text).substr(from);
   if (valid_utf8(rest)) return;
-  constexpr std::string_view replacement = "\xEF\xBF\xBD";
   std::string repaired;
   for (size_t at = 0; at < rest.size();) {
-    // A character has four bytes at most, and no valid one begins another.
-    size_t length = 1;
-    while (length <= 4 && at + length <= rest.size() && !valid_utf8(rest.substr(at, length))) ++length;
-    const bool good = length <= 4 && at + length <= rest.size();
-    repaired += good ? rest.substr(at, length) : replacement;
-    at += good ? length : 1;
+    const size_t length = utf8_length(rest.substr(at));
+    repaired += length > 0 ? rest.substr(at, length) : "\xEF\xBF\xBD";
+    at += std::max<size_t>(length, 1);
   }
   text.replace(from, std::string::npos, repaired);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 
 namespace millrace::http {
 namespace {
@@ -49,9 +50,9 @@ bool contains_any(std::string_view text, const std::array<std::string_view, N>& 
                      [&](auto word) { return text.find(word) != std::string_view::npos; });
 }
 
-/// Of OpenRouter, DeepSeek, Zhipu, vLLM and SGLang.
-constexpr std::array<std::string_view, 4> failing_reasons = {"error", "insufficient_system_resource",
-                                                             "network_error", "abort"};
+/// Of OpenRouter, DeepSeek, Zhipu, vLLM and SGLang; as literals, which in a text would be escaped.
+constexpr std::array<std::string_view, 4> failing_reasons = {
+    R"("error")", R"("insufficient_system_resource")", R"("network_error")", R"("abort")"};
 
 /// Wordings of OpenAI, Anthropic, DeepSeek, OpenRouter, xAI and Together for an empty account.
 constexpr std::array<std::string_view, 16> credit_wordings = {
@@ -93,31 +94,43 @@ void read_openai_usage(json_scanner& scanner, engine::usage& used) {
   }
   if (output < 0 && input >= 0 && total > input) output = total - input;
   // xAI, and some others, count what was thought beside what was said.
-  if (output >= 0 && used.reasoning_tokens > 0 && total == input + output + used.reasoning_tokens)
-    output += used.reasoning_tokens;
+  const bool both = input >= 0 && output >= 0 && total >= input && total - input > output;
+  if (both && total - input - output == used.reasoning_tokens) output += used.reasoning_tokens;
   if (used.cached_tokens == 0) used.cached_tokens = cache_hit;  // DeepSeek's word for it
   if (input >= 0) used.input_tokens = input;
   if (output >= 0) used.output_tokens = output;
   used.known = used.known || input >= 0 || output >= 0;
 }
 
-bool is_failing_reason(std::string_view finish_reason) {
-  return std::find(failing_reasons.begin(), failing_reasons.end(), finish_reason) != failing_reasons.end();
+bool is_failing_reason(std::string_view literal) {
+  return std::find(failing_reasons.begin(), failing_reasons.end(), literal) != failing_reasons.end();
 }
 
 std::string_view failing_reason_in(std::string_view json) {
-  constexpr std::string_view name = "\"finish_reason\"";
-  const auto skip = [json](size_t at) {
-    return std::min(json.find_first_not_of(" \t\r\n", at), json.size());
-  };
-  // Inside of a text the quotes would be escaped.
-  for (size_t at = 0; (at = json.find(name, at)) != std::string_view::npos;) {
-    at = skip(at + name.size());
-    if (at == json.size() || json[at] != ':') continue;
-    at = skip(at + 1);
-    if (at == json.size() || json[at] != '"') continue;
-    const std::string_view reason = json.substr(at + 1, json.find('"', at + 1) - at - 1);
-    if (is_failing_reason(reason)) return reason;
+  // Nearly all answers end well: the words are looked for before anything is read.
+  const bool may_be =
+      std::any_of(failing_reasons.begin(), failing_reasons.end(), [json](std::string_view reason) {
+        return memmem(json.data(), json.size(), reason.data(), reason.size()) != nullptr;
+      });
+  json_scanner scanner(json);
+  if (!may_be || !scanner.enter_object()) return {};
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    if (key != "choices" || !scanner.enter_array()) {
+      scanner.value();
+      continue;
+    }
+    while (scanner.next_element()) {
+      if (!scanner.enter_object()) {
+        scanner.value();
+        continue;
+      }
+      while (scanner.next_member(key)) {
+        const bool is_reason = key == "finish_reason";
+        const std::string_view value = scanner.value();
+        if (is_reason && is_failing_reason(value)) return value;
+      }
+    }
   }
   return {};
 }
@@ -139,8 +152,9 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
     }
     const bool is_model = key == "model";
     const bool is_error = key == "error";
+    const bool is_object = key == "object";
     const std::string_view value = scanner.value();
-    fails = fails || (is_error && value != "null");
+    fails = fails || (is_error && value != "null") || (is_object && value == "\"error\"");
     if (!is_model || value.empty()) continue;
     const auto offset = static_cast<size_t>(value.data() - body.data());
     out.append(body, copied, offset - copied);

@@ -13,9 +13,10 @@ namespace millrace::http {
 /// only the total and the input are given, the output is their difference.
 void read_openai_usage(json_scanner& scanner, engine::usage& used);
 
-/// Whether an answer that ends for this reason has failed.
-bool is_failing_reason(std::string_view finish_reason);
-/// The first such reason that is the value of a `finish_reason` anywhere in `json`; empty: there is none.
+/// Whether an answer that ends for this reason, a literal, has failed.
+bool is_failing_reason(std::string_view literal);
+/// The first `finish_reason` of the choices of an answer or a chunk that is such a one, as written; empty:
+/// there is none.
 std::string_view failing_reason_in(std::string_view json);
 
 /// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty. With an error, or

@@ -46,18 +46,22 @@ class answer_collector {
 };
 
 bool answer_collector::read(std::string_view stream) {
-  if (!valid_utf8(stream) || !failing_reason_in(stream).empty()) return false;
+  if (!valid_utf8(stream)) return false;
   sse_splitter splitter;
   sse_event event;
   std::string joined;
   splitter.feed(stream);
-  while (splitter.next(event) == sse_splitter::result::event) {
+  for (;;) {
+    const auto result = splitter.next(event);
+    const std::string_view lacking = result == sse_splitter::result::more ? splitter.lacking() : "";
+    if (!lacking.empty()) splitter.feed(lacking);
+    if (!lacking.empty()) continue;
+    if (result != sse_splitter::result::event) return false;
     const std::string_view payload = json_trim(sse_payload(event, joined));
     if (payload.empty()) continue;
     if (payload == "[DONE]") return complete();
     if (event.name == "error" || !read_chunk(payload)) return false;
   }
-  return false;
 }
 
 /// False when it is no chunk, or says that something went wrong.
@@ -121,6 +125,7 @@ bool answer_collector::read_choice_member(choice& into, std::string_view key, js
   if (name == "\"logprobs\"") return member->merge(scanner, merged_value::arrays::appended);
   if (!chat_ && name == "\"text\"") return member->merge(scanner);
   const std::string_view value = scanner.value();
+  if (name == finish_reason_key && is_failing_reason(value)) return false;
   member->set(name == finish_reason_key && value == "\"\"" ? "null" : value);
   return !value.empty();
 }

@@ -64,7 +64,7 @@ void openai_stream::take(std::string& out) {
   if (!is_json) return fail("The provider sent an event that is not a JSON object.");
   if (is_error_) return fail_with(content);
   if (const auto reason = failing_reason_in(content); !reason.empty())
-    return fail("The provider ended its answer for the reason `" + std::string(reason) + "`.");
+    return fail("The provider ended its answer for the reason " + std::string(reason) + ".");
   dropped_ = no_choices_ && whole_usage_ && !wants_usage_;
   if (!dropped_) write_edited(text, out);
 }

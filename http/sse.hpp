@@ -51,8 +51,14 @@ class sse_splitter {
   /// the start.
   void feed(std::string_view bytes);
   result next(sse_event& out);
-  /// What is left is a block but for the empty line at its end.
-  bool lacks_blank_line() const { return !kept_.empty() && (kept_.back() == '\n' || kept_.back() == '\r'); }
+  /// After `more`, at the end of the body: what makes an event of the rest, whose lines are whole. Empty
+  /// where there is no such rest.
+  std::string_view lacking() const {
+    if (kept_.empty() || (kept_.back() != '\n' && kept_.back() != '\r')) return {};
+    return kept_.back() == '\n' ? "\n" : "\n\n";
+  }
+  /// After `more`: a piece of a line is left.
+  bool in_a_line() const { return !kept_.empty() && kept_.back() != '\n' && kept_.back() != '\r'; }
 
  private:
   bool skip_mark();

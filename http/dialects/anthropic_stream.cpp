@@ -27,9 +27,7 @@ class anthropic_source final : public delta_source {
   using sink_type = std::function<void(const chat_delta&)>;
 
   bool feed(std::string_view bytes, const sink_type& sink) override;
-  void end(const sink_type& sink) override {
-    if (splitter_.lacks_blank_line()) feed("\n", sink);
-  }
+  void end(const sink_type& sink) override { feed(splitter_.lacking(), sink); }
 
  private:
   bool take(std::string_view payload, const sink_type& sink);

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <vector>
 
+#include "http/dialects/json_members.hpp"
 #include "http/json_scan.hpp"
 
 namespace millrace::http {
@@ -10,6 +13,9 @@ namespace {
 
 /// Deeper ones are copied.
 constexpr int max_schema_depth = 64;
+/// OpenAI's bounds: of the nesting, and, generously, of the 120,000 characters of all names and values.
+constexpr int max_strict_depth = 21;
+constexpr std::size_t max_strict_schema_bytes = 1U << 20;
 
 constexpr std::array<std::string_view, 6> maps = {
     "properties", "$defs", "definitions", "patternProperties", "dependentSchemas", "dependencies"};
@@ -85,10 +91,75 @@ void close(json_literal schema, std::string& out, int depth) {
   out += '}';
 }
 
+/// Texts of an array, or keys of an object, in order.
+std::vector<std::string> names_in(json_literal container) {
+  std::vector<std::string> out;
+  json_scanner scanner(container);
+  std::string_view key;
+  if (scanner.enter_object()) {
+    while (scanner.next_member(key)) {
+      out.emplace_back(key);
+      scanner.value();
+    }
+  } else if (scanner.enter_array()) {
+    while (scanner.next_element()) out.push_back(json_text(scanner.value()));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+bool is_strict(json_literal schema, int depth);
+
+/// An object or array whose values are schemas.
+bool all_strict(json_literal container, int depth) {
+  json_scanner scanner(container);
+  std::string_view key;
+  bool strict = true;
+  if (scanner.enter_object()) {
+    while (strict && scanner.next_member(key)) strict = is_strict(scanner.value(), depth);
+  } else if (scanner.enter_array()) {
+    while (strict && scanner.next_element()) strict = is_strict(scanner.value(), depth);
+  }
+  return strict;
+}
+
+bool is_strict(json_literal schema, int depth) {
+  json_scanner scanner(schema);
+  if (!scanner.enter_object()) return true;
+  if (depth == 0) return false;
+  bool object = false;
+  bool closed = false;
+  json_literal properties;
+  json_literal required;
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    const bool type = key == "type";
+    const bool nested = is_one_of(key, maps) || is_one_of(key, lists);
+    const bool one = is_one_of(key, schemas);
+    const bool more = key == "additionalProperties";
+    json_literal* const named = key == "properties" ? &properties : key == "required" ? &required : nullptr;
+    const json_literal value = scanner.value();
+    if (named != nullptr) *named = value;
+    object = object || (type && value.find("\"object\"") != std::string_view::npos);
+    closed = closed || (more && value == "false");
+    if ((nested && !all_strict(value, depth - 1)) || (one && !is_strict(value, depth - 1))) return false;
+  }
+  if (!object && properties.empty()) return true;
+  const auto all = names_in(properties);
+  const auto wanted = names_in(required);
+  return closed && std::includes(wanted.begin(), wanted.end(), all.begin(), all.end());
+}
+
 }  // namespace
 
 void append_closed_schema(json_literal schema, std::string& out) {
   close(schema, out, max_schema_depth);
+}
+
+bool takes_strictly(json_literal schema) {
+  if (schema.size() > max_strict_schema_bytes || !is_strict(schema, max_strict_depth)) return false;
+  const json_members<2> root(schema, {"type", "anyOf"});
+  return json_says(root[0], "object") && root[1].empty();
 }
 
 }  // namespace millrace::http

@@ -11,4 +11,10 @@ namespace millrace::http {
 /// Pure.
 void append_closed_schema(json_literal schema, std::string& out);
 
+/// Whether OpenAI takes a JSON schema with `strict: true`: its root is an object, every object in it is
+/// closed, and all properties are required.
+/// https://platform.openai.com/docs/guides/structured-outputs#supported-schemas False, too, above OpenAI's
+/// own bounds. Pure.
+bool takes_strictly(json_literal schema);
+
 }  // namespace millrace::http

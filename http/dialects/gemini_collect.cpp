@@ -77,7 +77,11 @@ bool answer_collector::read(std::string_view stream) {
   for (;;) {
     const auto result = splitter.next(event);
     if (result == sse_splitter::result::too_large) return false;
-    if (result == sse_splitter::result::more) return complete();
+    if (result == sse_splitter::result::more) {
+      if (splitter.lacking().empty()) return !splitter.in_a_line() && complete();
+      splitter.feed(splitter.lacking());
+      continue;
+    }
     const std::string_view payload = json_trim(sse_payload(event, joined));
     if (payload.empty()) {
       const std::string_view bare = json_trim(event.raw);

@@ -85,7 +85,7 @@ gemini_stream::state gemini_stream::end(std::string& out) {
   event_reader::end(out);
   const bool all_ended = !candidates_.empty() && std::all_of(candidates_.begin(), candidates_.end(),
                                                              [](const auto& c) { return c.ended; });
-  if (state_ == state::content && (all_ended || blocked_)) state_ = state::done;
+  if (state_ == state::content && !is_cut() && (all_ended || blocked_)) state_ = state::done;
   return state_;
 }
 

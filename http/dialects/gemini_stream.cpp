@@ -103,8 +103,8 @@ void stream_decoder::tell(const sink_type& sink) {
 /// Some models give a reason to finish in every chunk, and usage may come behind it: the last one is not
 /// known before.
 void stream_decoder::end(const sink_type& sink) {
-  if (splitter_.lacks_blank_line()) feed("\n", sink);
-  if (broken_ || failed_ || (finish_.empty() && !blocked_)) return;
+  feed(splitter_.lacking(), sink);
+  if (splitter_.in_a_line() || broken_ || failed_ || (finish_.empty() && !blocked_)) return;
   chat_delta d;
   d.what = delta::finish;
   d.finish = read_gemini_finish(json_text(finish_));

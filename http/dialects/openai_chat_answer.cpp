@@ -19,9 +19,13 @@ void read_content(json_literal content, chat_answer& out) {
 bool read_call(json_literal literal, chat_answer& out) {
   const json_members<2> call(literal, {"id", "function"});
   const json_members<2> function(call[1], {"name", "arguments"});
+  std::string_view id = text_of(call[0], out);
+  const auto same_id = [id](const chat_part& p) { return p.kind == part_kind::tool_call && p.id == id; };
+  if (!id.empty() && std::any_of(out.parts.begin(), out.parts.end(), same_id))
+    id = out.keep(std::string(id) + "_" + std::to_string(out.parts.size()));
   chat_part& part = out.parts.emplace_back();
   part.kind = part_kind::tool_call;
-  part.id = text_of(call[0], out);
+  part.id = id;
   part.name = text_of(function[0], out);
   // Some servers have the object itself here, not its text. What the model wrote may be no JSON: how that is
   // told is the affair of the client's dialect, since a call that asks for nothing would be another one.
@@ -137,7 +141,7 @@ bool decode_openai_answer(std::string_view body, chat_answer& out) {
   bool good = false;
   each_element(answer[2], [&](json_literal literal, std::size_t) {
     const json_members<2> choice(literal, {"message", "finish_reason"});
-    good = read_message(choice[0], out) && !is_failing_reason(inside(choice[1]));
+    good = read_message(choice[0], out) && !is_failing_reason(choice[1]);
     const bool calls = std::any_of(out.parts.begin(), out.parts.end(),
                                    [](const chat_part& p) { return p.kind == part_kind::tool_call; });
     out.finish = read_openai_finish(inside(choice[1]), calls);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -21,26 +22,28 @@ struct chunk_texts {
   std::string_view keep(std::string text) { return texts.emplace_back(std::move(text)); }
 };
 
-/// A call of the answer, as the provider names it.
+/// A call of the answer, as the provider names it; of its id and name the hashes, 0 for none.
 struct begun_call {
   std::int64_t index = no_index;
-  std::string id;
-  std::string name;
+  std::size_t id = 0;
+  std::size_t name = 0;
   static constexpr std::int64_t no_index = -1;
 };
+
+std::size_t hash_of(std::string_view text) {
+  return text.empty() ? 0 : std::hash<std::string_view>()(text);
+}
 
 class openai_source final : public delta_source {
  public:
   bool feed(std::string_view bytes, const delta_handler& sink) override;
-  void end(const delta_handler& sink) override {
-    if (splitter_.lacks_blank_line()) feed("\n", sink);
-  }
+  void end(const delta_handler& sink) override { feed(splitter_.lacking(), sink); }
 
  private:
   bool take(std::string_view payload, const delta_handler& sink);
   void take_choice(json_literal literal, chunk_texts& texts, const delta_handler& sink);
   void take_call(json_literal literal, chunk_texts& texts, const delta_handler& sink);
-  std::int64_t call_of(std::int64_t index, std::string_view id, std::string_view name) const;
+  std::int64_t call_of(std::int64_t index, std::size_t id, std::size_t name) const;
   void fail(json_literal error, const delta_handler& sink);
 
   sse_splitter splitter_;
@@ -50,6 +53,7 @@ class openai_source final : public delta_source {
   bool over_ = false;
   bool broken_ = false;
   std::vector<begun_call> calls_;
+  std::string failure_;  ///< what the answer says of its end, where that is one
 };
 
 bool openai_source::feed(std::string_view bytes, const delta_handler& sink) {
@@ -90,11 +94,13 @@ bool openai_source::take(std::string_view payload, const delta_handler& sink) {
     take_choice(choice, texts, sink);
     return true;
   });
-  if (chunk[2].empty()) return true;
   chat_delta d{.what = kind::usage};
   json_scanner usage(chunk[2]);
-  read_openai_usage(usage, d.used);
+  if (!chunk[2].empty()) read_openai_usage(usage, d.used);
   if (d.used.known) sink(d);
+  if (failure_.empty()) return true;
+  over_ = true;
+  sink({.what = kind::error, .message = failure_});
   return true;
 }
 
@@ -116,11 +122,8 @@ void openai_source::take_choice(json_literal literal, chunk_texts& texts, const 
     take_call(call, texts, sink);
     return true;
   });
-  if (is_failing_reason(inside(choice[2]))) {
-    over_ = true;
-    const std::string why =
-        "The provider ended its answer for the reason `" + std::string(inside(choice[2])) + "`.";
-    sink({.what = kind::error, .message = why});
+  if (is_failing_reason(choice[2])) {
+    failure_ = "The provider ended its answer for the reason " + std::string(choice[2]) + ".";
     return;
   }
   const auto finish = read_openai_finish(inside(choice[2]), !calls_.empty());
@@ -135,18 +138,20 @@ void openai_source::take_call(json_literal literal, chunk_texts& texts, const de
   chat_delta d{.what = kind::tool_call};
   d.id = text_of(call[1], texts);
   d.name = text_of(function[0], texts);
-  d.index = call_of(index, d.id, d.name);
-  if (d.index < 0) return;
-  if (d.index == static_cast<std::int64_t>(calls_.size())) {
-    if (calls_.size() > max_merged_parts) {
-      over_ = true;
-      sink({.what = kind::error, .message = "The provider's answer calls more tools than can be followed."});
-      return;
-    }
-    const bool taken =
-        std::any_of(calls_.begin(), calls_.end(), [&](const begun_call& c) { return c.id == d.id; });
-    calls_.push_back({index, std::string(d.id), std::string(d.name)});
-    if (taken) d.id = {};  // the client's dialect makes one
+  const std::size_t id = hash_of(d.id);
+  const std::size_t name = hash_of(d.name);
+  d.index = call_of(index, id, name);
+  const bool begins = d.index == static_cast<std::int64_t>(calls_.size());
+  if (d.index < 0 || (begins && calls_.size() == max_merged_parts)) {
+    failure_ = d.index < 0 ? "The provider sent a piece of a call that had not begun."
+                           : "The provider's answer calls more tools than can be followed.";
+    return;
+  }
+  if (begins) {
+    const auto same_id = [id](const begun_call& c) { return c.id == id; };
+    if (id != 0 && std::any_of(calls_.begin(), calls_.end(), same_id))
+      d.id = texts.keep(std::string(d.id) + "_" + std::to_string(d.index));
+    calls_.push_back({index, id, name});
     sink(d);
   }
   std::string_view arguments = function[1];
@@ -164,16 +169,17 @@ void openai_source::take_call(json_literal literal, chunk_texts& texts, const de
 
 /// Which call a piece belongs to: the number of calls, where it begins another; -1, where that cannot be
 /// told. Most tell it by an index. Some leave it out. Ollama says the same one for all calls, and their ids
-/// or names tell them apart. Others say id and name again in every piece.
-std::int64_t openai_source::call_of(std::int64_t index, std::string_view id, std::string_view name) const {
+/// or names tell them apart. Others say name and id again in every piece, or a new id.
+std::int64_t openai_source::call_of(std::int64_t index, std::size_t id, std::size_t name) const {
   const auto next = static_cast<std::int64_t>(calls_.size());
   const auto same = [&](const begun_call& c) {
-    const bool agrees = (id.empty() || c.id.empty() || c.id == id) && (name.empty() || c.name == name);
-    return agrees && (index != begun_call::no_index ? c.index == index : !id.empty() && c.id == id);
+    if (index != begun_call::no_index && name == 0) return c.index == index;
+    const bool agrees = (id == 0 || c.id == 0 || c.id == id) && (name == 0 || c.name == name);
+    return agrees && (index != begun_call::no_index ? c.index == index : id != 0 && c.id == id);
   };
   const auto known = std::find_if(calls_.rbegin(), calls_.rend(), same);
   if (known != calls_.rend()) return calls_.rend() - known - 1;
-  if (!name.empty()) return next;
+  if (name != 0) return next;
   return index == begun_call::no_index ? next - 1 : -1;
 }
 

@@ -3,10 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "http/dialects/closed_schema.hpp"
 #include "http/dialects/id_hash.hpp"
 #include "http/dialects/json_members.hpp"
 #include "http/dialects/openai_chat.hpp"
-#include "http/dialects/openai_strict_schema.hpp"
 
 namespace millrace::http {
 

@@ -154,7 +154,8 @@ bool collect_responses_answer(std::string_view stream, std::string_view client_m
   if (!valid_utf8(stream)) return false;
   responses_reader reader(client_model);
   std::string passed;
-  if (reader.feed(stream, passed) != engine::stream_reader::state::done) return false;
+  reader.feed(stream, passed);
+  if (reader.end(passed) != engine::stream_reader::state::done) return false;
   return rewrite_responses_answer(reader.last_response(), client_model, out, used);
 }
 

@@ -83,6 +83,19 @@ TEST(SingleFlight, WhereNoMarkerEndsAStreamEverybodyGetsItsEndOnce) {
   EXPECT_EQ(w.upstream.calls.size(), 1U);
 }
 
+TEST(SingleFlight, ALeaderThatGotTheEndBeforeSomebodyJoinedGetsItOnce) {
+  single_flight_world w;
+  auto& leader = w.ask({.stream = true});
+  w.feed("pcf");
+  leader.paused = true;
+  w.finish();
+  const auto& late = w.ask({.stream = true});
+  w.wake(leader);
+  w.settle();
+  EXPECT_EQ(leader.got, "pcfe");
+  EXPECT_EQ(late.got, "pcfe");
+}
+
 TEST(SingleFlight, AnAnswerThatCameWholeIsSharedByStreamsAndOthers) {
   single_flight_world w;
   const auto& leader = w.ask({.stream = true});

@@ -219,6 +219,16 @@ TEST(gemini_passthrough, a_stream_is_not_over_before_its_body) {
   const auto cut = gemini_passthrough().read_stream(route_kind::generate, "m", true);
   cut->feed("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hel\"}]}}]}\n\n", out);
   EXPECT_EQ(cut->end(out), state::content) << "nothing says that it ended well";
+  const auto within = gemini_passthrough().read_stream(route_kind::generate, "m", true);
+  within->feed(chunks[0] + "data: {\"candida", out);
+  EXPECT_EQ(within->end(out), state::content) << "it ended within a line";
+  std::string answer;
+  engine::usage used;
+  EXPECT_FALSE(gemini_passthrough().collect_answer(route_kind::generate, chunks[0] + "data: {\"candida", "m",
+                                                   answer, used));
+  ASSERT_TRUE(gemini_passthrough().collect_answer(
+      route_kind::generate, chunks[0] + chunks[1].substr(0, chunks[1].size() - 1), "m", answer, used));
+  EXPECT_NE(answer.find("Hello"), std::string::npos) << "what is told is what is kept: " << answer;
 }
 
 TEST(gemini_passthrough, a_stream_ends_with_its_last_candidate) {

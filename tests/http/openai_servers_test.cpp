@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "http/dialects/closed_schema.hpp"
 #include "http/dialects/openai_chat.hpp"
-#include "http/dialects/openai_strict_schema.hpp"
 #include "http/json_scan.hpp"
 #include "http/openai.hpp"
 #include "http/openai_answer.hpp"
@@ -69,13 +69,17 @@ TEST(openai_servers, pieces_go_to_their_call) {
   EXPECT_EQ(told(calls({call("0", "c1", "f", first), call("0", "", "", rest)})), expected);
   EXPECT_EQ(told(calls({call("0", "c1", "f", first), call("0", "c1", "f", rest)})), expected) << "said again";
   EXPECT_EQ(told(calls({call("", "c1", "f", first), call("", "", "", rest)})), expected);
-  EXPECT_EQ(told(calls({call("0", "c", "f", "\"{}\""), call("1", "c", "g", "\"{}\"")})).at(2), "call 1  g")
+  EXPECT_EQ(told(calls({call("0", "c", "f", "\"{}\""), call("1", "c", "g", "\"{}\"")})).at(2), "call 1 c_1 g")
       << "an id is of one call";
+  EXPECT_EQ(told(calls({call("0", "c1", "f", first), call("0", "c9", "", rest)})), expected)
+      << "a new id each time";
+  EXPECT_EQ(told(calls({call("0", "c1", "f", first), call("7", "", "", rest)})).back(),
+            "error 0 The provider sent a piece of a call that had not begun.");
 }
 
 TEST(openai_servers, more_calls_than_can_be_followed_are_a_failure) {
   std::string stream;
-  for (int i = 0; i < 1026; ++i)
+  for (int i = 0; i < 1025; ++i)
     stream += calls({call(std::to_string(i), "c" + std::to_string(i), "f", "\"\"")});
   EXPECT_TRUE(told(stream).back().starts_with("error 0 The provider's answer calls more tools"));
 }
@@ -117,9 +121,13 @@ TEST(openai_servers, an_answer_that_says_it_failed_is_none) {
       R"({"choices":[{"message":{"content":"Hel"},"finish_reason" : "error"}],"usage":{"prompt_tokens":3,"completion_tokens":1}})";
   EXPECT_FALSE(openai().rewrite_answer(engine::route_kind::chat, plain, "m", out, used));
   EXPECT_EQ(used.input_tokens, 3) << "it was told, and is paid";
-  const std::string quoted =
-      R"({"choices":[{"message":{"content":"\"finish_reason\":\"error\""},"finish_reason":"stop"}]})";
-  EXPECT_TRUE(openai().rewrite_answer(engine::route_kind::chat, quoted, "m", out, used)) << "it is only said";
+  for (
+      const char* good :
+      {R"({"choices":[{"message":{"content":"\"finish_reason\":\"error\""},"finish_reason":"stop"}]})",
+       R"({"metadata":{"finish_reason":"error"},"choices":[{"message":{"x":{"finish_reason":"abort"}},"finish_reason":"stop"}]})"})
+    EXPECT_TRUE(openai().rewrite_answer(engine::route_kind::chat, good, "m", out, used)) << good;
+  EXPECT_FALSE(openai().rewrite_answer(engine::route_kind::chat, R"({"object":"error","message":"x"})", "m",
+                                       out, used));
 }
 
 engine::usage usage_of(const std::string& literal) {
@@ -153,6 +161,14 @@ TEST(openai_servers, a_last_line_without_an_empty_one_counts_where_the_body_ends
   const auto cut = openai().read_stream(engine::route_kind::chat, "m", true);
   cut->feed(stream.substr(0, stream.size() - 1), out);
   EXPECT_EQ(cut->end(out), state::content) << "a piece of a line is none";
+  engine::usage used;
+  const std::string whole = chunk(R"({"role":"assistant","content":"a"})", "\"stop\"") + "data: [DONE]\n";
+  EXPECT_TRUE(openai().collect_answer(engine::route_kind::chat, whole, "m", out, used))
+      << "what is told can be kept";
+  std::string cr = whole;
+  for (char& c : cr)
+    if (c == '\n') c = '\r';
+  EXPECT_TRUE(openai().collect_answer(engine::route_kind::chat, cr, "m", out, used));
 }
 
 // --- requests
@@ -181,7 +197,15 @@ TEST(openai_servers, strictness_is_asked_for_only_where_the_schema_can_have_it) 
   EXPECT_FALSE(takes_strictly(optional));
   EXPECT_FALSE(takes_strictly(R"({"type":"object","properties":{"a":{"type":"string"}},"required":["a"]})"));
   EXPECT_FALSE(takes_strictly(R"({"anyOf":[)" + optional + "]}"));
-  EXPECT_TRUE(takes_strictly(R"({"anyOf":[)" + closed + R"(,{"type":"null"}]})"));
+  const auto around = [](const std::string& inner, const std::string& more = "") {
+    return R"({"type":"object","properties":{"properties":)" + inner +
+           R"(},"required":["properties"],"additionalProperties":false)" + more + "}";
+  };
+  EXPECT_TRUE(
+      takes_strictly(around(R"({"anyOf":[)" + closed + R"(,{"type":"null"}],"default":{"type":"object"}})")));
+  EXPECT_FALSE(takes_strictly(around(R"({"anyOf":[)" + optional + "]}")));
+  EXPECT_FALSE(takes_strictly(around(R"({"type":["object","null"]})"))) << "open";
+  EXPECT_FALSE(takes_strictly(around(R"({"type":"string"})", R"(,"anyOf":[])")));
   chat_request r = asking(R"("x")");
   r.format = answer_format::schema;
   r.schema = optional;
