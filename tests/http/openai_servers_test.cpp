@@ -89,10 +89,10 @@ TEST(openai_servers, content_may_be_a_list_of_parts) {
       R"([{"type":"thinking","thinking":[{"type":"text","text":"Hm"}]},{"type":"text","text":"Hello"}])";
   EXPECT_EQ(told(chunk("{\"content\":" + parts + "}")),
             (std::vector<std::string>{"thinking \"Hm\"", "text \"Hello\""}));
+  const std::string whole =
+      R"({"choices":[{"message":{"role":"assistant","content":)" + parts + R"(},"finish_reason":"stop"}]})";
   chat_answer a;
-  ASSERT_TRUE(openai_chat().decode_answer(
-      R"({"choices":[{"message":{"role":"assistant","content":)" + parts + R"(},"finish_reason":"stop"}]})",
-      a));
+  ASSERT_TRUE(openai_chat().decode_answer(whole, a));
   ASSERT_EQ(a.parts.size(), 2U);
   EXPECT_EQ(a.parts[0].kind, part_kind::thinking);
   EXPECT_EQ(a.parts[1].text, "\"Hello\"");
