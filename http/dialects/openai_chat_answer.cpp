@@ -97,11 +97,11 @@ void each_openai_part(json_literal content, const std::function<void(part_kind, 
 }
 
 finish_reason read_openai_finish(std::string_view word, bool calls) {
-  if (word == "stop") return calls ? finish_reason::tool_calls : finish_reason::stop;
   if (word == "length") return finish_reason::length;
   if (word == "tool_calls" || word == "function_call") return finish_reason::tool_calls;
   if (word == "content_filter") return finish_reason::content_filter;
-  return word.empty() ? finish_reason::none : finish_reason::stop;
+  if (word.empty()) return finish_reason::none;
+  return calls ? finish_reason::tool_calls : finish_reason::stop;
 }
 
 std::string_view openai_finish_word(finish_reason finish) {
