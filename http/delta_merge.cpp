@@ -102,7 +102,8 @@ bool merged_value::merge_elements(std::string_view literal, arrays how, int dept
 bool merged_value::merge_text(std::string_view text) {
   const bool names = std::find(naming_keys.begin(), naming_keys.end(), key_) != naming_keys.end();
   if (!become(kind::text)) return false;
-  if (!names || text_.empty()) text_.append(text);
+  if (names && !text_.empty()) return text.empty() || text == text_;  // another name is of something else
+  text_.append(text);
   return true;
 }
 

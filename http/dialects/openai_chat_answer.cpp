@@ -133,11 +133,12 @@ bool decode_openai_answer(std::string_view body, chat_answer& out) {
   out = {};
   json_scanner whole(body);
   if (whole.peek() != '{' || whole.value().empty() || !whole.at_end()) return false;
-  const json_members<4> answer(body, {"id", "created", "choices", "usage"});
+  const json_members<5> answer(body, {"id", "created", "choices", "usage", "error"});
   out.id = text_of(answer[0], out);
   json_integer(answer[1], out.created);
   json_scanner usage(answer[3]);
   if (!answer[3].empty()) read_openai_usage(usage, out.used);
+  if (!answer[4].empty()) return false;  // whatever else is there
   bool good = false;
   each_element(answer[2], [&](json_literal literal, std::size_t) {
     const json_members<2> choice(literal, {"message", "finish_reason"});

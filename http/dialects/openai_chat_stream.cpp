@@ -22,11 +22,13 @@ struct chunk_texts {
   std::string_view keep(std::string text) { return texts.emplace_back(std::move(text)); }
 };
 
-/// A call of the answer, as the provider names it; of its id and name the hashes, 0 for none.
+/// A call of the answer, as the provider names it; of its id and name the hashes, 0 for none. Some say the id
+/// first and the name in a later piece.
 struct begun_call {
   std::int64_t index = no_index;
   std::size_t id = 0;
-  std::size_t name = 0;
+  std::size_t name = 0;   ///< 0: not said yet, nor is the call
+  std::string untold_id;  ///< until then
   static constexpr std::int64_t no_index = -1;
 };
 
@@ -151,7 +153,13 @@ void openai_source::take_call(json_literal literal, chunk_texts& texts, const de
     const auto same_id = [id](const begun_call& c) { return c.id == id; };
     if (id != 0 && std::any_of(calls_.begin(), calls_.end(), same_id))
       d.id = texts.keep(std::string(d.id) + "_" + std::to_string(d.index));
-    calls_.push_back({index, id, name});
+    calls_.push_back({index, id, 0, std::string(d.id)});
+  }
+  begun_call& begun = calls_[static_cast<std::size_t>(d.index)];
+  if (begun.name == 0 && name != 0) {
+    begun.name = name;
+    const std::string first_id = std::exchange(begun.untold_id, {});
+    if (!first_id.empty()) d.id = texts.keep(first_id);
     sink(d);
   }
   std::string_view arguments = function[1];
@@ -162,6 +170,10 @@ void openai_source::take_call(json_literal literal, chunk_texts& texts, const de
     arguments = texts.keep(std::move(text));
   }
   if (!is_string(arguments) || arguments.size() <= 2) return;
+  if (begun.name == 0) {
+    failure_ = "The provider sent arguments of a call without a name.";
+    return;
+  }
   d.what = kind::tool_arguments;
   d.text = arguments;
   sink(d);
@@ -174,13 +186,12 @@ std::int64_t openai_source::call_of(std::int64_t index, std::size_t id, std::siz
   const auto next = static_cast<std::int64_t>(calls_.size());
   const auto same = [&](const begun_call& c) {
     if (index != begun_call::no_index && name == 0) return c.index == index;
-    const bool agrees = (id == 0 || c.id == 0 || c.id == id) && (name == 0 || c.name == name);
+    const bool agrees = (id == 0 || c.id == 0 || c.id == id) && (name == 0 || c.name == 0 || c.name == name);
     return agrees && (index != begun_call::no_index ? c.index == index : id != 0 && c.id == id);
   };
   const auto known = std::find_if(calls_.rbegin(), calls_.rend(), same);
   if (known != calls_.rend()) return calls_.rend() - known - 1;
-  if (name != 0) return next;
-  return index == begun_call::no_index ? next - 1 : -1;
+  return name != 0 || index != begun_call::no_index ? next : next - 1;
 }
 
 void openai_source::fail(json_literal error, const delta_handler& sink) {

@@ -28,9 +28,10 @@ struct refusal_words {
   bool says(std::string_view words) const { return message.find(words) != std::string::npos; }
 };
 
-/// xAI's words, which come with a 403.
+/// xAI's and OpenRouter's words, which come with a 403.
 bool violates_guidelines(const refusal_words& e) {
-  return e.says("SAFETY_CHECK_TYPE") || e.says("violates usage guidelines");
+  return e.says("SAFETY_CHECK_TYPE") || e.says("violates usage guidelines") ||
+         e.says("your input was flagged");
 }
 
 refusal_reason openai_refusal(const refusal_words& e) {
@@ -86,9 +87,9 @@ bool any_event(std::string_view body, Test test) {
 refusal_reason refusal_of(provider_kind kind, int status, std::string_view body) {
   const bool refused = status == 400 || status == 413 || status == 422;
   const bool answered = status >= 200 && status < 300;
+  if (status == 403 && violates_guidelines(refusal_words(body))) return refusal_reason::content;
   switch (kind) {
     case provider_kind::openai:
-      if (status == 403 && violates_guidelines(refusal_words(body))) return refusal_reason::content;
       return refused ? openai_refusal(refusal_words(body)) : refusal_reason::none;
     case provider_kind::anthropic:
       if (refused) return anthropic_refusal(refusal_words(body));

@@ -73,8 +73,26 @@ TEST(openai_servers, pieces_go_to_their_call) {
       << "an id is of one call";
   EXPECT_EQ(told(calls({call("0", "c1", "f", first), call("0", "c9", "", rest)})), expected)
       << "a new id each time";
+  EXPECT_EQ(told(calls({call("0", "c1", "", "\"\""), call("0", "", "f", first), call("0", "", "", rest)})),
+            expected)
+      << "the name comes later";
   EXPECT_EQ(told(calls({call("0", "c1", "f", first), call("7", "", "", rest)})).back(),
-            "error 0 The provider sent a piece of a call that had not begun.");
+            "error 0 The provider sent arguments of a call without a name.");
+}
+
+TEST(openai_servers, calls_of_one_index_do_not_become_one_in_a_kept_answer) {
+  const auto kept = [](const std::string& second) {
+    const std::string stream = chunk(R"({"role":"assistant"})") +
+                               calls({call("0", "c1", "f", "\"{}\""), second}) +
+                               chunk("{}", "\"tool_calls\"") + "data: [DONE]\n\n";
+    std::string out;
+    engine::usage used;
+    return openai().collect_answer(engine::route_kind::chat, stream, "m", out, used);
+  };
+  EXPECT_TRUE(kept(call("1", "c2", "g", "\"{}\"")));
+  EXPECT_FALSE(kept(call("0", "c2", "f", "\"{}\"")));
+  EXPECT_FALSE(kept(call("0", "", "g", "\"{}\"")));
+  EXPECT_TRUE(kept(call("0", "c1", "f", "\"\""))) << "said again";
 }
 
 TEST(openai_servers, more_calls_than_can_be_followed_are_a_failure) {
