@@ -34,6 +34,7 @@ class openai_stream final : public event_reader {
 
   const bool wants_usage_;
   bool dropped_ = false;  ///< the block before was left out
+  std::string failing_;   ///< the answer said that it failed; what it used is told behind that
 
   // The block being read. Kept as members for their memory.
   std::vector<edit> edits_;
@@ -53,18 +54,24 @@ void openai_stream::take(std::string& out) {
     return;
   }
   if (content == "[DONE]") {
+    if (!failing_.empty()) return fail(failing_);
     out.append(event_.raw);
     state_ = state::done;
     return;
   }
   const bool error_event = event_.name == "error";
+  const state before = state_;
   const bool is_json = read_chunk(text);
   if (!error_.empty()) return fail_with(error_);
   if (error_event) return is_json ? fail_with(content) : fail(content);
   if (!is_json) return fail("The provider sent an event that is not a JSON object.");
   if (is_error_) return fail_with(content);
   if (const auto reason = failing_reason_in(content); !reason.empty())
-    return fail("The provider ended its answer for the reason " + std::string(reason) + ".");
+    failing_ = "The provider ended its answer for the reason " + std::string(reason) + ".";
+  if (!failing_.empty()) {
+    state_ = before;
+    return;
+  }
   dropped_ = no_choices_ && whole_usage_ && !wants_usage_;
   if (!dropped_) write_edited(text, out);
 }

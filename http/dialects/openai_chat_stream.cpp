@@ -55,7 +55,8 @@ class openai_source final : public delta_source {
   bool over_ = false;
   bool broken_ = false;
   std::vector<begun_call> calls_;
-  std::string failure_;  ///< what the answer says of its end, where that is one
+  std::string failure_;
+  bool failing_ = false;  ///< the answer said that it failed; what it used is told behind that
 };
 
 bool openai_source::feed(std::string_view bytes, const delta_handler& sink) {
@@ -75,7 +76,11 @@ bool openai_source::feed(std::string_view bytes, const delta_handler& sink) {
 bool openai_source::take(std::string_view payload, const delta_handler& sink) {
   if (payload == "[DONE]") {
     over_ = true;
-    sink({.what = kind::done});
+    if (failing_) {
+      sink({.what = kind::error, .message = failure_});
+    } else {
+      sink({.what = kind::done});
+    }
     return true;
   }
   json_scanner whole(payload);
@@ -93,14 +98,14 @@ bool openai_source::take(std::string_view payload, const delta_handler& sink) {
   chunk_texts texts;
   if (!std::exchange(started_, true)) sink({.what = kind::start, .id = text_of(chunk[0], texts)});
   each_element(chunk[1], [&](json_literal choice, std::size_t) {
-    take_choice(choice, texts, sink);
+    if (!failing_) take_choice(choice, texts, sink);
     return true;
   });
   chat_delta d{.what = kind::usage};
   json_scanner usage(chunk[2]);
   if (!chunk[2].empty()) read_openai_usage(usage, d.used);
   if (d.used.known) sink(d);
-  if (failure_.empty()) return true;
+  if (failure_.empty() || failing_) return true;
   over_ = true;
   sink({.what = kind::error, .message = failure_});
   return true;
@@ -125,6 +130,7 @@ void openai_source::take_choice(json_literal literal, chunk_texts& texts, const 
     return true;
   });
   if (is_failing_reason(choice[2])) {
+    failing_ = true;
     failure_ = "The provider ended its answer for the reason " + std::string(choice[2]) + ".";
     return;
   }

@@ -148,6 +148,30 @@ TEST(openai_servers, an_answer_that_says_it_failed_is_none) {
                                        out, used));
 }
 
+TEST(openai_servers, what_a_failed_answer_used_is_read_behind_its_end) {
+  const std::string stream =
+      chunk(R"({"content":"Hel"})") + chunk("{}", "\"error\"") +
+      "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":20}}\n\n"
+      "data: [DONE]\n\n";
+  for (const size_t step : {size_t{1}, stream.size()}) {
+    const auto reader = openai().read_stream(engine::route_kind::chat, "m", true);
+    std::string out;
+    for (size_t at = 0; at < stream.size(); at += step)
+      reader->feed(std::string_view(stream).substr(at, step), out);
+    EXPECT_EQ(reader->feed("", out), state::failed);
+    EXPECT_EQ(out, chunk(R"({"content":"Hel"})"));
+    EXPECT_EQ(reader->seen_usage().input_tokens, 100);
+  }
+  const auto all = told(stream);
+  ASSERT_GE(all.size(), 2U);
+  EXPECT_EQ(all[all.size() - 2], "usage 100/0 20/0");
+  EXPECT_TRUE(all.back().starts_with("error 0 The provider ended its answer")) << all.back();
+  const auto first = openai().read_stream(engine::route_kind::chat, "m", true);
+  std::string out;
+  EXPECT_EQ(first->feed(chunk("{}", "\"error\""), out), state::preamble)
+      << "another target may still be asked";
+}
+
 engine::usage usage_of(const std::string& literal) {
   engine::usage used;
   json_scanner scanner(literal);
