@@ -51,17 +51,13 @@ bool answer_collector::read(std::string_view stream) {
   sse_event event;
   std::string joined;
   splitter.feed(stream);
-  for (;;) {
-    const auto result = splitter.next(event);
-    const std::string_view lacking = result == sse_splitter::result::more ? splitter.lacking() : "";
-    if (!lacking.empty()) splitter.feed(lacking);
-    if (!lacking.empty()) continue;
-    if (result != sse_splitter::result::event) return false;
+  while (splitter.next_of_whole(event) == sse_splitter::result::event) {
     const std::string_view payload = json_trim(sse_payload(event, joined));
     if (payload.empty()) continue;
     if (payload == "[DONE]") return complete();
     if (event.name == "error" || !read_chunk(payload)) return false;
   }
+  return false;
 }
 
 /// False when it is no chunk, or says that something went wrong.

@@ -51,6 +51,13 @@ class sse_splitter {
   /// the start.
   void feed(std::string_view bytes);
   result next(sse_event& out);
+  /// The same where all of a body was fed: its last block may lack the empty line.
+  result next_of_whole(sse_event& out) {
+    const result found = next(out);
+    if (found != result::more || lacking().empty()) return found;
+    feed(lacking());
+    return next(out);
+  }
   /// After `more`, at the end of the body: what makes an event of the rest, whose lines are whole. Empty
   /// where there is no such rest.
   std::string_view lacking() const {

@@ -88,18 +88,14 @@ bool answer_collector::read(std::string_view stream) {
   sse_event event;
   std::string joined;
   splitter.feed(stream);
-  for (;;) {
-    const auto result = splitter.next(event);
-    const std::string_view lacking = result == sse_splitter::result::more ? splitter.lacking() : "";
-    if (!lacking.empty()) splitter.feed(lacking);
-    if (!lacking.empty()) continue;
-    if (result != sse_splitter::result::event) return false;
+  while (splitter.next_of_whole(event) == sse_splitter::result::event) {
     const std::string_view payload = json_trim(sse_payload(event, joined));
     if (payload.empty()) continue;
     bool over = false;
     if (event.name == "error" || !read_event(payload, over)) return false;
     if (over) return complete();
   }
+  return false;
 }
 
 bool answer_collector::read_event(std::string_view payload, bool& over) {

@@ -75,13 +75,9 @@ bool answer_collector::read(std::string_view stream) {
   std::string joined;
   splitter.feed(stream);
   for (;;) {
-    const auto result = splitter.next(event);
+    const auto result = splitter.next_of_whole(event);
     if (result == sse_splitter::result::too_large) return false;
-    if (result == sse_splitter::result::more) {
-      if (splitter.lacking().empty()) return !splitter.in_a_line() && complete();
-      splitter.feed(splitter.lacking());
-      continue;
-    }
+    if (result == sse_splitter::result::more) return !splitter.in_a_line() && complete();
     const std::string_view payload = json_trim(sse_payload(event, joined));
     if (payload.empty()) {
       const std::string_view bare = json_trim(event.raw);
