@@ -194,6 +194,14 @@ TEST(openai_servers, what_is_used_is_counted_whatever_it_is_called) {
   EXPECT_EQ(deepseek.cached_tokens, 64);
 }
 
+TEST(openai_servers, counts_that_do_not_add_up_stay_as_they_are) {
+  EXPECT_EQ(usage_of(R"({"completion_tokens":20,"reasoning_tokens":11,"total_tokens":30})").output_tokens,
+            20);
+  const auto huge = usage_of(
+      R"({"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807,"total_tokens":1,"reasoning_tokens":1})");
+  EXPECT_EQ(huge.output_tokens, std::numeric_limits<std::int64_t>::max());
+}
+
 TEST(openai_servers, a_last_line_without_an_empty_one_counts_where_the_body_ends_well) {
   const std::string stream = chunk(R"({"content":"a"})", "\"stop\"") + "data: [DONE]\n";
   EXPECT_EQ(told(stream).back(), "done");
