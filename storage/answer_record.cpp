@@ -71,7 +71,8 @@ engine::cached_answer_ptr decode_answer(const engine::cache_key& key, std::strin
     a->stale_until = time_of(number_at(map, "stale"));
     a->upgraded = number_at(map, "upgraded") != 0;
     a->confidence = at(map, "confidence").as<double>();
-    return a;
+    const bool possible = a->confidence >= -1 && a->confidence <= 1;
+    return possible ? a : nullptr;
   } catch (const std::exception&) {
     return nullptr;
   }

@@ -1,5 +1,6 @@
 #include "storage/answer_record.hpp"
 
+#include <limits>
 #include <random>
 
 #include <msgpack.hpp>
@@ -88,6 +89,16 @@ TEST_F(AnswerRecord, HowLongItServesInOutagesComesBack) {
   const auto back = decode_answer(key_, encode_answer(key_, stale));
   ASSERT_NE(back, nullptr);
   EXPECT_TRUE(same(*back, stale));
+}
+
+TEST_F(AnswerRecord, AConfidenceThatNoAnswerHasIsAMiss) {
+  engine::cached_answer odd = *answer_;
+  odd.confidence = 1;
+  EXPECT_NE(decode_answer(key_, encode_answer(key_, odd)), nullptr);
+  for (const double confidence : {1.5, -2.0, 1e18, std::numeric_limits<double>::quiet_NaN()}) {
+    odd.confidence = confidence;
+    EXPECT_EQ(decode_answer(key_, encode_answer(key_, odd)), nullptr) << confidence;
+  }
 }
 
 /// A right checksum over bytes that are no record, lengths of gigabytes among them.
