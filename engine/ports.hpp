@@ -53,8 +53,8 @@ enum class upstream_failure : std::uint8_t {
 /// One request to a provider, ready to be written. Views must outlive `send`.
 struct upstream_request {
   std::string_view method = "POST";
-  std::string target;   ///< path and query
-  header_list headers;  ///< without host, content-length, connection, accept-encoding
+  std::string_view target;  ///< path and query
+  header_list headers;      ///< without host, content-length, connection, accept-encoding
   std::string_view body;
 };
 
@@ -432,6 +432,8 @@ class observer {
   virtual void request_done(const request_record& r) = 0;
   virtual void attempt_done(const attempt_record& r) = 0;
   virtual void upgrade_done(const upgrade_record& /*r*/) {}
+  /// What ends early from now on was cut by the node, which stops, and not left by its client.
+  virtual void cut_off() {}
 };
 
 }  // namespace millrace::engine

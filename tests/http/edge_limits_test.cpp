@@ -324,7 +324,9 @@ TEST_F(edge_limits_test, draining_cancels_what_is_left_at_the_deadline) {
   raw_client half(port);
   half.send("GET /hel");
   ASSERT_TRUE(eventually([&] { return waiting == 20; }));
+  EXPECT_FALSE(watch.cut_off_told);
   EXPECT_TRUE(server->drain(engine::clock::now()));
+  EXPECT_TRUE(watch.cut_off_told) << "or their ends are told as their clients' doing";
   EXPECT_EQ(cancelled, 20);
   EXPECT_EQ(server->statistics().open, 0);
   bool reset = false;
