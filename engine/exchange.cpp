@@ -1,23 +1,28 @@
 #include "engine/exchange.hpp"
 
-#include <algorithm>
+#include <utility>
 
 namespace millrace::engine {
 
 cancellation::hook::hook(cancellation& c, std::function<void()> action)
     : owner_(c), action_(std::move(action)) {
-  owner_.hooks_.push_back(this);
+  if (owner_.cancelled_) return;  // nobody will call it
+  previous_ = std::exchange(owner_.last_, this);
+  (previous_ ? previous_->next_ : owner_.first_) = this;
 }
 
 cancellation::hook::~hook() {
-  std::erase(owner_.hooks_, this);
+  if (!previous_ && owner_.first_ != this) return;
+  (previous_ ? previous_->next_ : owner_.first_) = next_;
+  (next_ ? next_->previous_ : owner_.last_) = previous_;
+  if (owner_.to_call_ == this) owner_.to_call_ = next_;
 }
 
 void cancellation::cancel() {
   if (std::exchange(cancelled_, true)) return;
-  const auto hooks = hooks_;
-  for (auto* h : hooks) {
-    if (std::find(hooks_.begin(), hooks_.end(), h) != hooks_.end()) h->action_();
+  for (to_call_ = first_; to_call_ != nullptr;) {
+    const hook* const one = std::exchange(to_call_, to_call_->next_);
+    one->action_();
   }
 }
 

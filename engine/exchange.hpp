@@ -27,6 +27,8 @@ class cancellation {
     friend class cancellation;
     cancellation& owner_;
     std::function<void()> action_;
+    hook* next_ = nullptr;
+    hook* previous_ = nullptr;
   };
 
   cancellation() = default;
@@ -39,7 +41,9 @@ class cancellation {
 
  private:
   bool cancelled_ = false;
-  std::vector<hook*> hooks_;
+  hook* first_ = nullptr;  ///< the oldest; linked through the hooks, so that they need no memory
+  hook* last_ = nullptr;
+  hook* to_call_ = nullptr;  ///< while `cancel` runs: the next one
 };
 
 /// A body that is written as it comes. Pulled by the edge: nothing is read from a provider before the client

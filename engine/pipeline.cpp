@@ -1,5 +1,7 @@
 #include "engine/pipeline.hpp"
 
+#include <functional>
+
 #include "engine/known_answer.hpp"
 #include "engine/led_call.hpp"
 
@@ -34,7 +36,7 @@ answer pipeline::run(call c, yield y) {
     const auto lead = [&]() -> shared_answer_ptr {
       return led = std::make_shared<led_call>(ports_, c.key, plan, true);
     };
-    auto found = shard.enter(c.key, plan, ports_.time.wall(), lead);
+    auto found = shard.enter(c.key, plan, ports_.time.wall(), std::ref(lead));
     if (found.stale) c.stale = std::move(found.stale);
     if (found.flight && !led) {
       if (known.from_flight(found.flight, out, y)) return out;

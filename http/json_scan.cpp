@@ -14,9 +14,6 @@
 namespace millrace::http {
 namespace {
 
-bool is_space(char c) {
-  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
 bool is_json_digit(char c) {
   return c >= '0' && c <= '9';
 }
@@ -120,16 +117,6 @@ size_t find_special(std::string_view text, size_t at) {
 bool json_scanner::fail(json_error e) {
   if (error_ == json_error::none) error_ = e;
   return false;
-}
-
-/// Mostly there is none.
-inline void json_scanner::skip_space() {
-  while (at_ < text_.size() && text_[at_] <= ' ' && is_space(text_[at_])) ++at_;
-}
-
-char json_scanner::peek() {
-  skip_space();
-  return at_ < text_.size() ? text_[at_] : '\0';
 }
 
 bool json_scanner::enter(char bracket, bool object) {
@@ -411,8 +398,8 @@ void json_quote(std::string_view text, std::string& out) {
 }
 
 std::string_view json_trim(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  while (!text.empty() && is_json_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_json_space(text.back())) text.remove_suffix(1);
   return text;
 }
 

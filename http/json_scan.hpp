@@ -21,6 +21,10 @@ enum class json_error : std::uint8_t {
   too_deep,  ///< nested above `max_json_depth`
 };
 
+inline bool is_json_space(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 /// A forward-only cursor over one JSON text, which must outlive it. One thread at a time. After an error
 /// every call fails; `error()` and `offset()` say what and where. UTF-8 is not checked: see `valid_utf8`.
 /// Lone surrogate escapes are JSON, as RFC 8259 section 8.2 has it.
@@ -48,7 +52,10 @@ class json_scanner {
   bool next_element();
 
   /// First byte of what comes next, white space skipped; '\0' at the end of the text.
-  char peek();
+  char peek() {
+    skip_space();
+    return at_ < text_.size() ? text_[at_] : '\0';
+  }
 
   /// Consumes the next value whatever it is and returns it as written, without surrounding white space; empty
   /// on error.
@@ -69,7 +76,10 @@ class json_scanner {
  private:
   bool enter(char open, bool object);
   bool fail(json_error e = json_error::syntax);
-  void skip_space();
+  /// Mostly there is none.
+  void skip_space() {
+    while (at_ < text_.size() && text_[at_] <= ' ' && is_json_space(text_[at_])) ++at_;
+  }
   bool open(bool object);
   bool member_key();
   bool after_value();

@@ -106,14 +106,29 @@ bool is_failing_reason(std::string_view literal) {
   return std::find(failing_reasons.begin(), failing_reasons.end(), literal) != failing_reasons.end();
 }
 
+namespace {
+
+/// Nearly all answers end well: whether one may not is seen without reading it.
+bool may_fail(std::string_view json) {
+  constexpr std::string_view name = "\"finish_reason\"";
+  const char* const end = json.data() + json.size();
+  const char* at = json.data();
+  while ((at = static_cast<const char*>(
+              memmem(at, static_cast<size_t>(end - at), name.data(), name.size()))) != nullptr) {
+    at += name.size();
+    const std::string_view rest = json_trim({at, static_cast<size_t>(end - at)});
+    if (!rest.starts_with(':')) continue;
+    const std::string_view value = json_trim(rest.substr(1));
+    if (is_failing_reason(value.substr(0, value.find('"', 1) + 1))) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string_view failing_reason_in(std::string_view json) {
-  // Nearly all answers end well: the words are looked for before anything is read.
-  const bool may_be =
-      std::any_of(failing_reasons.begin(), failing_reasons.end(), [json](std::string_view reason) {
-        return memmem(json.data(), json.size(), reason.data(), reason.size()) != nullptr;
-      });
   json_scanner scanner(json);
-  if (!may_be || !scanner.enter_object()) return {};
+  if (!may_fail(json) || !scanner.enter_object()) return {};
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key != "choices" || !scanner.enter_array()) {

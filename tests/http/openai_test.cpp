@@ -78,6 +78,20 @@ TEST(openai, an_error_is_no_answer_whatever_its_status) {
   EXPECT_FALSE(taken(R"({"choices":[{"finish_reason":"error"}],"error":{"message":"cut"}})"));
 }
 
+TEST(openai, an_answer_that_ends_by_a_fault_is_none) {
+  const auto taken = [](std::string_view body) {
+    std::string out;
+    engine::usage used;
+    return openai().rewrite_answer(engine::route_kind::chat, body, "m", out, used);
+  };
+  EXPECT_FALSE(taken(R"({"choices":[{"finish_reason":"stop"},{"finish_reason":"error"}]})"));
+  EXPECT_FALSE(taken("{\"choices\":[{\"finish_reason\" :\n\t\"abort\"}]}"));
+  EXPECT_TRUE(taken(R"({"choices":[{"finish_reason":"errors"}]})"));
+  EXPECT_TRUE(taken(R"({"choices":[{"finish_reason":null}],"x":{"finish_reason":"error"}})"));
+  EXPECT_TRUE(
+      taken(R"({"choices":[{"message":{"content":"\"finish_reason\":\"error\""},"finish_reason":""}]})"));
+}
+
 TEST(openai, every_model_member_of_an_answer_is_replaced) {
   std::string out;
   engine::usage used;

@@ -225,7 +225,7 @@ engine::provider_config upstream_test::provider(std::uint16_t port, const std::s
   return p;
 }
 
-engine::upstream_request upstream_test::post(std::string_view body, const std::string& target) {
+engine::upstream_request upstream_test::post(std::string_view body, std::string_view target) {
   return {
       .method = "POST", .target = target, .headers = {{"content-type", "application/json"}}, .body = body};
 }

@@ -136,7 +136,7 @@ class upstream_test : public ::testing::Test {
   engine::provider_config provider(std::uint16_t port, const std::string& host = "127.0.0.1",
                                    bool tls = false);
   static engine::time_point in(engine::duration d) { return engine::clock::now() + d; }
-  static engine::upstream_request post(std::string_view body = "{}", const std::string& target = "/v1/x");
+  static engine::upstream_request post(std::string_view body = "{}", std::string_view target = "/v1/x");
 
   /// Connect, send and read to the end, with generous deadlines.
   call exchange(const engine::provider_config& p, engine::yield y, const engine::upstream_request& r = post(),
