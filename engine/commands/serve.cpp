@@ -22,6 +22,7 @@
 
 #include "engine/commands/node.hpp"
 #include "engine/commands/open_files.hpp"
+#include "http/proxy.hpp"
 #include "http/simulator/simulator.hpp"
 
 namespace millrace::commands {
@@ -47,6 +48,11 @@ void limit_arenas() {
   mallopt(M_ARENA_MAX, most);  // NOLINT(concurrency-mt-unsafe)
 }
 
+/// A mistake in them ends the start before there are actors, whose end would be told as a failure of its own.
+void check_proxies() {
+  const http::proxy_settings read(engine::process_environment);
+}
+
 /// Signals are taken by the main thread with sigwait; every thread started later inherits the mask.
 sigset_t block_signals() {
   sigset_t signals;
@@ -66,6 +72,7 @@ class program {
     limit_arenas();
     raise_open_file_limit();
     forbid_core_files();
+    check_proxies();
     node n(read(nullptr), [this](std::string_view actor, const std::string& why) { fail(actor, why); });
     const auto port = n.start();
     const auto& http = n.config()->http;

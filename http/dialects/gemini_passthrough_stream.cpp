@@ -65,7 +65,7 @@ void gemini_stream::follow() {
   blocked_ = blocked_ || chunk_.blocked;
   bool says = chunk_.blocked;
   for (const gemini_candidate& c : chunk_.candidates) {
-    says = says || c.says || c.ended;
+    says = says || c.says;  // that it ended may be said in every chunk, the first empty one included
     const auto there = std::find_if(candidates_.begin(), candidates_.end(),
                                     [&](const gemini_candidate& other) { return other.index == c.index; });
     if (there != candidates_.end()) {
@@ -85,7 +85,7 @@ gemini_stream::state gemini_stream::end(std::string& out) {
   event_reader::end(out);
   const bool all_ended = !candidates_.empty() && std::all_of(candidates_.begin(), candidates_.end(),
                                                              [](const auto& c) { return c.ended; });
-  if (state_ == state::content && !is_cut() && (all_ended || blocked_)) state_ = state::done;
+  if (state_ != state::failed && !is_cut() && (all_ended || blocked_)) state_ = state::done;
   return state_;
 }
 

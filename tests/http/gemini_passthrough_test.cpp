@@ -231,6 +231,19 @@ TEST(gemini_passthrough, a_stream_is_not_over_before_its_body) {
   EXPECT_NE(answer.find("Hello"), std::string::npos) << "what is told is what is kept: " << answer;
 }
 
+// Such a model may begin with a chunk of no text; what fails behind it can still be failed over unseen.
+TEST(gemini_passthrough, an_end_without_text_before_it_is_not_the_beginning_of_an_answer) {
+  const std::string nothing =
+      "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\"}]}\n\n";
+  std::string out;
+  const auto fails = gemini_passthrough().read_stream(route_kind::generate, "m", true);
+  EXPECT_EQ(fails->feed(nothing, out), state::preamble);
+  EXPECT_EQ(fails->feed("data: {\"error\":{\"code\":503,\"message\":\"Busy\"}}\n\n", out), state::failed);
+  const auto ends = gemini_passthrough().read_stream(route_kind::generate, "m", true);
+  EXPECT_EQ(ends->feed(nothing, out), state::preamble);
+  EXPECT_EQ(ends->end(out), state::done) << "an answer of nothing is one, too";
+}
+
 TEST(gemini_passthrough, a_stream_ends_with_its_last_candidate) {
   const auto reader = gemini_passthrough().read_stream(route_kind::generate, "m", true);
   std::string out;

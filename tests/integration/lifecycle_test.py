@@ -97,6 +97,14 @@ class Commands(TestCase):
         self.assertIn("http.listen", done.stderr)
         self.assertNotIn("terminate called", done.stderr)
 
+    def test_a_proxy_that_is_none_is_said_and_nothing_else(self):
+        self.check({**self.GOOD, "http": {"listen": "127.0.0.1:0"}}, **self.KEYS)
+        done = run("serve", "--config", os.path.join(self.directory, "c.yaml"),
+                   environment={**self.KEYS, "HTTPS_PROXY": "::nowhere::"})
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("HTTPS_PROXY is not a proxy", done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
     def test_without_configuration_the_simulator_answers_any_model(self):
         try:
             node = self.own(Process("serve", directory=self.directory))
@@ -275,6 +283,7 @@ class Drain(TestCase):
             gateway.signal(signal.SIGTERM)
             self.assertEqual(gateway.popen.wait(PATIENCE), 0)
             self.assertNotIn(b"[DONE]", client.read_all())
+        self.assert_cut(gateway, 200)
         wait_until(lambda: self.simulator.key("k")["cancelled"] == 1, "the provider is let go")
 
     def test_waiting_requests_do_not_outlive_the_drain(self):
@@ -284,6 +293,12 @@ class Drain(TestCase):
             client.send(post_bytes("/v1/chat/completions", chat_body("m")))
             wait_until(lambda: self.simulator.key("k")["in_flight"] == 1, "the provider has the request")
             self.assertEqual(gateway.stop(), 0)
+        self.assert_cut(gateway, 503)
+
+    def assert_cut(self, gateway, status):
+        wait_until(lambda: gateway.events("access"), "the request is logged")
+        line = gateway.events("access")[-1]
+        self.assertEqual((line["status"], line["error"], line["client_gone"]), (status, "drain_timeout", False))
 
     def test_an_idle_node_stops_at_once(self):
         for number in (signal.SIGTERM, signal.SIGINT):
