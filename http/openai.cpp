@@ -89,9 +89,10 @@ bool openai_dialect::encode_request(const question& q, engine::provider_request&
   return true;
 }
 
-bool openai_dialect::rewrite_answer(route_kind, std::string_view body, const engine::answer_form& form,
+bool openai_dialect::rewrite_answer(route_kind route, std::string_view body, const engine::answer_form& form,
                                     std::string& out, engine::usage& used) const {
-  return rewrite_openai_answer(body, form.model, out, used);
+  return rewrite_openai_answer(body, form.model, out, used,
+                               route == route_kind::embeddings ? "data" : "choices");
 }
 
 void openai_dialect::rewrite_refusal(route_kind, int, std::string&, std::string&) const {}

@@ -151,7 +151,7 @@ std::string_view failing_reason_in(std::string_view json) {
 }
 
 bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
-                           engine::usage& used) {
+                           engine::usage& used, std::string_view told) {
   out.clear();
   used = {};
   json_scanner scanner(body);
@@ -159,6 +159,7 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
   out.reserve(body.size() + client_model.size() + 2);
   size_t copied = 0;
   bool fails = false;
+  bool tells = told.empty();
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "usage") {
@@ -168,7 +169,9 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
     const bool is_model = key == "model";
     const bool is_error = key == "error";
     const bool is_object = key == "object";
+    const bool is_told = key == told;
     const std::string_view value = scanner.value();
+    tells = tells || (is_told && value.starts_with('['));
     fails = fails || (is_error && value != "null") || (is_object && value == "\"error\"");
     if (!is_model || value.empty()) continue;
     const auto offset = static_cast<size_t>(value.data() - body.data());
@@ -177,7 +180,7 @@ bool rewrite_openai_answer(std::string_view body, std::string_view client_model,
     copied = offset + value.size();
   }
   if (!scanner.at_end()) used = {};
-  if (!scanner.at_end() || fails || !failing_reason_in(body).empty()) {
+  if (!scanner.at_end() || fails || !tells || !failing_reason_in(body).empty()) {
     out.clear();
     return false;
   }

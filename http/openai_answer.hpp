@@ -20,9 +20,10 @@ bool is_failing_reason(std::string_view literal);
 std::string_view failing_reason_in(std::string_view json);
 
 /// See `engine::provider_dialect::rewrite_answer`. Replaces `out`; on false it is empty. With an error, or
-/// where it says that it failed, it is no answer, whatever else is there.
+/// where it says that it failed, it is no answer, whatever else is there; nor where the list `told`, if one
+/// is named, is not there. An empty one is the provider's to give.
 bool rewrite_openai_answer(std::string_view body, std::string_view client_model, std::string& out,
-                           engine::usage& used);
+                           engine::usage& used, std::string_view told = {});
 
 /// What an error said, as far as anybody reacts to it. Texts are empty where the provider gave none.
 struct provider_error {

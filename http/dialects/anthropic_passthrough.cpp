@@ -61,9 +61,10 @@ class anthropic_provider_dialect final : public engine::provider_dialect {
     return true;
   }
 
-  bool rewrite_answer(route_kind /*route*/, std::string_view body, const engine::answer_form& form,
+  bool rewrite_answer(route_kind route, std::string_view body, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
-    return rewrite_anthropic_answer(body, form.model, out, used);
+    const bool has_content = route == route_kind::messages;
+    return rewrite_anthropic_answer(body, form.model, has_content, out, used);
   }
 
   void rewrite_refusal(route_kind /*route*/, int /*status*/, std::string& /*body*/,

@@ -145,8 +145,8 @@ std::unique_ptr<engine::stream_reader> read_anthropic_stream(std::string_view cl
   return std::make_unique<anthropic_reader>(client_model);
 }
 
-bool rewrite_anthropic_answer(std::string_view body, std::string_view client_model, std::string& out,
-                              engine::usage& used) {
+bool rewrite_anthropic_answer(std::string_view body, std::string_view client_model, bool has_content,
+                              std::string& out, engine::usage& used) {
   out.clear();
   used = {};
   anthropic_usage counts;
@@ -155,6 +155,7 @@ bool rewrite_anthropic_answer(std::string_view body, std::string_view client_mod
   out.reserve(body.size() + client_model.size() + 2);
   std::size_t copied = 0;
   bool fails = false;
+  bool tells = !has_content;  // an empty list is what a model says that has nothing to add
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "usage") {
@@ -163,8 +164,10 @@ bool rewrite_anthropic_answer(std::string_view body, std::string_view client_mod
     }
     const bool is_model = key == "model";
     const bool is_error = key == "error";
+    const bool is_content = key == "content";
     const std::string_view value = scanner.value();
     fails = fails || (is_error && value != "null");
+    tells = tells || (is_content && value.starts_with('['));
     if (!is_model || value.empty()) continue;
     const auto offset = static_cast<std::size_t>(value.data() - body.data());
     out.append(body, copied, offset - copied);
@@ -172,7 +175,7 @@ bool rewrite_anthropic_answer(std::string_view body, std::string_view client_mod
     copied = offset + value.size();
   }
   if (scanner.at_end()) used = counts.total();
-  if (!scanner.at_end() || fails) {
+  if (!scanner.at_end() || fails || !tells) {
     out.clear();
     return false;
   }

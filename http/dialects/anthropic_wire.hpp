@@ -17,9 +17,10 @@ bool read_anthropic_request(engine::route_kind route, std::string_view body, eng
 void write_anthropic_body(std::string_view body, const engine::request_facts& facts, std::string_view model,
                           bool mark_prompt_cache, std::string& out);
 
-/// Replaces `out`; on false it is empty. With an error it is no answer, whatever else is there.
-bool rewrite_anthropic_answer(std::string_view body, std::string_view client_model, std::string& out,
-                              engine::usage& used);
+/// Replaces `out`; on false it is empty. With an error, or without the content that it must have, it is no
+/// answer, whatever else is there.
+bool rewrite_anthropic_answer(std::string_view body, std::string_view client_model, bool has_content,
+                              std::string& out, engine::usage& used);
 std::unique_ptr<engine::stream_reader> read_anthropic_stream(std::string_view client_model);
 /// Replaces `out`; on false it is empty.
 bool collect_anthropic_answer(std::string_view stream, std::string_view client_model, std::string& out,

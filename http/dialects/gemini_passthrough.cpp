@@ -145,14 +145,15 @@ class gemini_provider_dialect final : public engine::provider_dialect {
     return true;
   }
 
-  bool rewrite_answer(route_kind /*route*/, std::string_view body, const engine::answer_form& form,
+  bool rewrite_answer(route_kind route, std::string_view body, const engine::answer_form& form,
                       std::string& out, engine::usage& used) const override {
     out.clear();
     used = {};
     gemini_chunk chunk;
     if (!read_gemini_chunk(body, chunk)) return false;
     used = chunk.used;
-    if (!chunk.error.empty()) return false;
+    const bool tells = route != route_kind::generate || !chunk.candidates.empty() || chunk.blocked;
+    if (!chunk.error.empty() || !tells) return false;
     if (chunk.model_version.empty()) {
       out = body;
       return true;

@@ -195,7 +195,12 @@ TEST(anthropic_passthrough, rewrites_answers) {
                                                      "mine", out, used));
   EXPECT_EQ(out, R"({"input_tokens": 14})");
   EXPECT_FALSE(used.known);
-  EXPECT_FALSE(anthropic_passthrough().rewrite_answer(route_kind::messages, "<html>", "mine", out, used));
+  EXPECT_TRUE(
+      anthropic_passthrough().rewrite_answer(route_kind::messages, R"({"content":[]})", "mine", out, used))
+      << "a model with nothing to add says so";
+  for (const char* none : {"<html>", "{}", R"({"content":null})", R"({"id":"m","role":"assistant"})"})
+    EXPECT_FALSE(anthropic_passthrough().rewrite_answer(route_kind::messages, none, "mine", out, used))
+        << none;
   EXPECT_FALSE(anthropic_passthrough().rewrite_answer(
       route_kind::messages, R"({"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}})",
       "mine", out, used));

@@ -139,7 +139,7 @@ struct api_test : testing::Test {
     r.valid_for = 2s;
     permits.script.push_back(r);
     engine::scripted_call c;
-    c.pieces = {R"({"id":"x","model":"small-1","choices":[]})"};
+    c.pieces = {R"({"id":"x","model":"small-1","choices":[{"index":0}]})"};
     upstream.script.push_back(c);
   }
 };

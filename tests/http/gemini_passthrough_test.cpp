@@ -160,6 +160,12 @@ TEST(gemini_passthrough, an_answer_keeps_all_but_the_models_name) {
   EXPECT_EQ(out, R"({"embedding":{"values":[1]}})");
   EXPECT_FALSE(used.known);
   EXPECT_FALSE(gemini_passthrough().rewrite_answer(route_kind::generate, "<html>", "m", out, used));
+  EXPECT_TRUE(gemini_passthrough().rewrite_answer(
+      route_kind::generate, R"({"promptFeedback":{"blockReason":"SAFETY"}})", "mine", out, used));
+  for (const char* none : {"{}", R"({"candidates":[]})", R"({"usageMetadata":{"promptTokenCount":3}})"})
+    EXPECT_FALSE(gemini_passthrough().rewrite_answer(route_kind::generate, none, "mine", out, used)) << none;
+  EXPECT_TRUE(gemini_passthrough().rewrite_answer(route_kind::embed, R"({"embedding":{"values":[1]}})",
+                                                  "mine", out, used));
 }
 
 const std::string stream =

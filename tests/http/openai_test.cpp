@@ -35,7 +35,8 @@ engine::usage usage_of(const std::string& usage) {
   engine::usage used;
   used.known = true;
   used.input_tokens = 99;
-  EXPECT_TRUE(openai().rewrite_answer(engine::route_kind::chat, "{\"usage\":" + usage + "}", "m", out, used))
+  EXPECT_TRUE(openai().rewrite_answer(engine::route_kind::chat, "{\"choices\":[1],\"usage\":" + usage + "}",
+                                      "m", out, used))
       << usage;
   return used;
 }
@@ -74,8 +75,24 @@ TEST(openai, an_error_is_no_answer_whatever_its_status) {
   };
   EXPECT_FALSE(taken(R"({"error":{"message":"busy"}})"));
   EXPECT_FALSE(taken(R"({"error":"busy","usage":{"prompt_tokens":1}})"));
-  EXPECT_TRUE(taken(R"({"error":null,"choices":[]})"));
+  EXPECT_TRUE(taken(R"({"error":null,"choices":[{}]})"));
   EXPECT_FALSE(taken(R"({"choices":[{"finish_reason":"error"}],"error":{"message":"cut"}})"));
+}
+
+TEST(openai, an_answer_without_the_list_of_its_route_is_none) {
+  const auto taken = [](engine::route_kind route, const char* body) {
+    std::string out;
+    engine::usage used;
+    return openai().rewrite_answer(route, body, "m", out, used);
+  };
+  for (const char* body : {"{}", R"({"choices":{}})", R"({"choices":null})", R"({"data":[1]})",
+                           R"({"id":"x","model":"m","usage":{"prompt_tokens":1}})"}) {
+    EXPECT_FALSE(taken(engine::route_kind::chat, body)) << body;
+    EXPECT_FALSE(taken(engine::route_kind::completions, body)) << body;
+  }
+  EXPECT_TRUE(taken(engine::route_kind::embeddings, R"({"data":[{"embedding":[0.5]}]})"));
+  EXPECT_FALSE(taken(engine::route_kind::embeddings, R"({"data":"x"})"));
+  EXPECT_FALSE(taken(engine::route_kind::embeddings, R"({"choices":[1]})"));
 }
 
 TEST(openai, an_answer_that_ends_by_a_fault_is_none) {
@@ -95,9 +112,9 @@ TEST(openai, an_answer_that_ends_by_a_fault_is_none) {
 TEST(openai, every_model_member_of_an_answer_is_replaced) {
   std::string out;
   engine::usage used;
-  ASSERT_TRUE(openai().rewrite_answer(engine::route_kind::chat, R"({"model":"a","mo\u0064el":null,"x":1})",
-                                      "m", out, used));
-  EXPECT_EQ(out, R"({"model":"m","mo\u0064el":"m","x":1})");
+  ASSERT_TRUE(openai().rewrite_answer(engine::route_kind::chat,
+                                      R"({"model":"a","mo\u0064el":null,"choices":[1]})", "m", out, used));
+  EXPECT_EQ(out, R"({"model":"m","mo\u0064el":"m","choices":[1]})");
 }
 
 TEST(openai, every_other_byte_of_an_answer_is_the_providers) {
@@ -105,7 +122,7 @@ TEST(openai, every_other_byte_of_an_answer_is_the_providers) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     json_maker maker(seed);
     const std::string pattern =
-        maker.space() + maker.object_with({"\"model\":@", "\"choices\":" + maker.value(3)});
+        maker.space() + maker.object_with({"\"model\":@", "\"choices\":[" + maker.value(3) + "]"});
     const size_t at = pattern.find("\"model\":@") + 8;
     const auto filled = [&](const std::string& model) { return std::string(pattern).replace(at, 1, model); };
     std::string out;
