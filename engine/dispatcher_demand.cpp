@@ -40,6 +40,15 @@ double seconds_apart(const known_key& k) {
                         minute_part(k.mean_need.output, l.tpm_output)});
 }
 
+/// Seconds between two ends of a key's calls while it has as many as it may; 0 without such a limit, or where
+/// no call was measured.
+double seconds_between_ends(const known_key& k, const target_stats& stats) {
+  const std::int64_t at_once = k.book.limits().concurrency;
+  const bool full = k.no_room || k.in_flight >= at_once;
+  if (at_once == unlimited || at_once <= 0 || !full) return 0;
+  return stats.mean_seconds() / static_cast<double>(at_once);
+}
+
 duration seconds(double s) {
   const double most = std::chrono::duration<double>(longest_retry).count();
   return std::chrono::duration_cast<duration>(std::chrono::duration<double>(std::min(s, most)));
@@ -223,9 +232,11 @@ duration dispatcher_machine::impl::estimate(const std::vector<key_ask>& asks, ti
   double rate = 0;
   for (const key_ask& a : asks) {
     const known_key& k = keys_[a.key];
-    next = std::min(next, k.no_room ? std::max(k.room_at, now) : now);
+    const double ends =
+        a.target == no_name ? 0 : seconds_between_ends(k, targets_[target_of_[a.target]].stats);
+    next = std::min(next, std::max(k.no_room ? std::max(k.room_at, now) : now, now + seconds(ends)));
     ahead = std::max(ahead, static_cast<double>(k.interested));
-    const double apart = seconds_apart(k);
+    const double apart = std::max(seconds_apart(k), ends);
     rate += apart > 0 ? 1 / apart : std::numeric_limits<double>::infinity();
   }
   return std::clamp<duration>(next - now + seconds(ahead / rate), shortest, longest_retry);

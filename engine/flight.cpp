@@ -135,10 +135,12 @@ bool flight::may_repeat(yield y) {
   q.client_gone = call_.gone->cancelled();
   q.time_left = call_.deadline - now;
   q.retry_after = last_failure_->retry_after;
+  q.patience = call_.config->queue.max_wait;
   const auto pause = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
-  if (!pause || !ports_.time.sleep(*pause, *call_.gone, y)) return false;
-  waited_ += *pause;
-  return true;
+  if (!pause) return false;
+  const bool rested = ports_.time.sleep(*pause, *call_.gone, y);
+  waited_ += rested ? *pause : ports_.time.now() - now;
+  return rested;
 }
 
 acquire_reply flight::acquire(bool retry_tried, yield y) {
@@ -399,6 +401,10 @@ flight::step flight::fail(attempt_failure failure) {
     // The key rests at least as long as this request's own calls have earned it.
     strikes_ = std::exchange(limited_key_, grant_.key) == grant_.key ? strikes_ + 1 : 1;
     failure.error.retry_after = unasked_key_cooldown(strikes_);
+  }
+  if (failure.outcome == attempt_outcome::failed && failure.retry_after > duration::zero()) {
+    failure.error.retry_after = failure.retry_after;
+    failure.error.no_retry = false;  // then; what was tried in vain was tried before that
   }
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {

@@ -108,6 +108,7 @@ std::optional<duration> decide_retry(const retry_question& q, const retry_config
                                      retry_budget& budget, time_point now) {
   if (!may_help(q.outcome) || q.client_gone) return std::nullopt;
   if (q.attempts_made >= std::min(c.attempts, max_calls_per_request)) return std::nullopt;
+  if (q.retry_after > q.patience) return std::nullopt;
   const duration delay = backoff_delay(c, q.attempts_made - 1, random01, q.retry_after);
   // The budget is asked last: what is not made must not be counted.
   if (delay >= q.time_left || !budget.try_retry(now, c.budget)) return std::nullopt;

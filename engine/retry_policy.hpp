@@ -61,8 +61,9 @@ struct retry_question {
   attempt_outcome outcome = attempt_outcome::failed;
   int attempts_made = 0;  ///< upstream calls made for this request, the judged one included
   bool client_gone = false;
-  duration time_left{};    ///< until the request's deadline
-  duration retry_after{};  ///< what the provider asked for; 0: nothing
+  duration time_left{};                 ///< until the request's deadline
+  duration retry_after{};               ///< what the provider asked for; 0: nothing
+  duration patience = duration::max();  ///< the longest that a provider may ask this request to wait
 };
 
 /// More attempts than this are never made for one request, whatever the configuration.
@@ -74,8 +75,8 @@ inline constexpr int max_calls_per_request = 32;
 /// - Answered, cancelled, out of time, client gone, no time left: no.
 /// - 401, 402, 403: no; the key is quarantined.
 /// - 429: after the key's cooldown; 5xx, reset, cut, timeout: after a backoff. Both only while fewer than
-///   `retry.attempts` calls were made, if the pause ends before the deadline, and if the node's budget has a
-///   retry left.
+///   `retry.attempts` calls were made, if the provider asked for no longer pause than the request has
+///   patience, if the pause ends before the deadline, and if the node's budget has a retry left.
 /// Spends one retry of `budget` when it says yes. Thread-safe as far as `budget` is.
 std::optional<duration> decide_retry(const retry_question& q, const retry_config& c, double random01,
                                      retry_budget& budget, time_point now);

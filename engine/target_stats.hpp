@@ -67,8 +67,9 @@ class target_stats {
   /// whole calls where no output was counted. 0 when never measured.
   double expected_seconds(std::int64_t output_tokens) const;
 
-  double first_token_seconds() const;  ///< 0 when never seen
-  double tokens_per_second() const;    ///< of generation, after the first token; 0 when never seen
+  double mean_seconds() const { return total_.value(); }  ///< of whole calls; 0 when never measured
+  double first_token_seconds() const;                     ///< 0 when never seen
+  double tokens_per_second() const;  ///< of generation, after the first token; 0 when never seen
 
   /// What to reserve for the output of a request that names no maximum: the 95th percentile of what was said,
   /// rounded up by at most a fifth.

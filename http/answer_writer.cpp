@@ -23,26 +23,27 @@ bool has_no_body(int status) {
   return status < 200 || status == 204 || status == 304;
 }
 
-bool ends_line(char c) {
-  return c == '\r' || c == '\n' || c == '\0';
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 && c != '\t';
 }
 
 char* put(char* at, std::string_view text) {
   return std::copy(text.begin(), text.end(), at);
 }
 
-bool ends_early(std::string_view text) {
+/// Among them are those that would end the line early.
+bool has_control(std::string_view text) {
   for (size_t at = find_special(text, 0); at < text.size(); at = find_special(text, at + 1)) {
-    if (ends_line(text[at])) return true;
+    if (is_control(text[at])) return true;
   }
   return false;
 }
 
 constexpr size_t line_overhead = 4;  ///< ": " and the end of the line
 
-/// A line that would end early is left out, as cpp-httplib does.
+/// A line that no head may hold (RFC 9110, section 5.5) is left out, as cpp-httplib does.
 char* put_line(char* at, std::string_view name, std::string_view value) {
-  if (ends_early(name) || ends_early(value)) return at;
+  if (has_control(name) || has_control(value)) return at;
   return put(put(put(put(at, name), ": "), value), "\r\n");
 }
 

@@ -30,6 +30,34 @@ TEST(Dispatcher, RefusesWhenPatienceEndsWithAnHonestRetryAfter) {
   EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, 4U);
 }
 
+/// Where calls have to end first, how long they take is what is known.
+TEST(Dispatcher, WhoWaitsForCallsToEndHearsHowLongTheyTake) {
+  key_limits limits;
+  limits.concurrency = 2;
+  world w(one_key(limits));
+  w.acquire(1);
+  w.grant("key/a/k1", 2);
+  w.sent(1);
+  w.pass(4s);
+  settlement s;
+  s.id = 1;
+  s.total = 4s;
+  s.usage_known = true;
+  w.settle(s);
+  for (ticket t = 2; t <= 7; ++t) {
+    auto r = w.request(t);
+    r.patience = t == 7 ? 1s : 30s;
+    w.acquire(r);
+    if (t <= 3) w.grant("key/a/k1", 1);
+    if (t <= 3) w.sent(t);
+  }
+  w.no_room("key/a/k1", 1s);
+  w.pass(1s);
+  ASSERT_TRUE(w.refused(7, verdict::no_permit));
+  // Two calls of 4 s at a time: one ends every 2 s, and three others are waiting.
+  EXPECT_NEAR(std::chrono::duration<double>(w.reply(7)->retry_after).count(), 8, 0.01);
+}
+
 TEST(Dispatcher, AFullQueueRefusesAtOnce) {
   config_builder b;
   b.c.queue.max_waiting = 2;

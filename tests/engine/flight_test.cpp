@@ -143,6 +143,33 @@ TEST(Flight, WithNothingElseToTryTheSameTargetIsRepeatedAfterAPause) {
   EXPECT_TRUE(w.permits.asked.at(2).retry_tried);
 }
 
+TEST(Flight, AProviderThatAsksForMoreThanAQueueMayIsNotWaitedFor) {
+  flight_world w;
+  auto impatient = std::make_shared<config>(*w.config);
+  impatient->queue.max_wait = 6s;
+  w.config = impatient;
+  scripted_call down = json_answer(503);
+  down.headers.emplace_back("retry-after", "7");
+  w.permits.script = {w.grant()};
+  w.upstream.script = {down};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 502);
+  EXPECT_TRUE(w.time.slept.empty());
+  EXPECT_EQ(header(a, "retry-after"), "7");
+  EXPECT_EQ(header(a, "x-should-retry"), "") << "then the client may try again";
+}
+
+TEST(Flight, WhoLeavesDuringAPauseDidNotMakeItOverhead) {
+  flight_world w;
+  w.permits.script = {w.grant()};
+  w.upstream.script = {json_answer(503)};
+  w.time.on_sleep = [&] { w.gone.cancel(); };
+  w.run();
+  ASSERT_EQ(w.time.slept.size(), 1U);
+  ASSERT_EQ(w.watch.requests.size(), 1U);
+  EXPECT_LT(w.watch.requests[0].overhead, 1ms);
+}
+
 TEST(Flight, RepeatsEndWithTheConfiguredAttempts) {
   flight_world w;
   const acquire_reply nothing;

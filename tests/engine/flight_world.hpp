@@ -22,6 +22,7 @@ class fake_clock final : public clock_port {
  public:
   time_point time{std::chrono::hours(1)};
   std::vector<duration> slept;
+  std::function<void()> on_sleep;
   time_point now() const override { return time; }
   wall_time wall() const override {
     return wall_time(std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()));
@@ -30,6 +31,7 @@ class fake_clock final : public clock_port {
   bool sleep(duration d, cancellation& gone, yield) override {
     slept.push_back(d);
     time += d;
+    if (on_sleep) on_sleep();
     return !gone.cancelled();
   }
 };
@@ -286,13 +288,14 @@ class fake_observer final : public observer {
     std::string upgraded;
     double confidence;
     std::string hedge;
+    duration overhead{};
   };
   std::vector<request> requests;
   std::vector<std::string> attempts;
   void request_done(const request_record& r) override {
     requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost.usd(), r.fallback,
                         std::string(r.cache), r.client_gone, std::string(r.degraded), std::string(r.upgraded),
-                        r.confidence, std::string(r.hedge)});
+                        r.confidence, std::string(r.hedge), r.overhead});
   }
   void attempt_done(const attempt_record& r) override { attempts.emplace_back(r.reason); }
   std::vector<upgrade_record::outcome> upgrades;

@@ -176,6 +176,15 @@ TEST_F(decide_retry_test, NoRetryThatCouldNotFinish) {
   EXPECT_EQ(decide(), 125ms);
 }
 
+TEST_F(decide_retry_test, NobodyWaitsLongerThanHeHasPatienceFor) {
+  q.patience = 30s;
+  q.retry_after = 30s;
+  EXPECT_GE(decide(), 30s);
+  q.retry_after = 30s + 1ms;
+  EXPECT_EQ(decide(), std::nullopt);
+  EXPECT_EQ(budget.in_window(now).retries, 1) << "what is not made is not counted";
+}
+
 TEST_F(decide_retry_test, ARateLimitedKeyIsUsedAfterItsCooldown) {
   q.outcome = attempt_outcome::rate_limited;
   q.retry_after = 20s;
