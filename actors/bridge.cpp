@@ -130,11 +130,7 @@ void bridge::wait(waiter& w, engine::cancellation& gone, engine::yield y) {
 }
 
 desk_batch& bridge::outgoing(hurry h) {
-  if (!pending_) {
-    pending_ = std::make_shared<desk_batch>();
-    pending_->sent.reserve(usual_items);
-    pending_->settled.reserve(usual_items);
-  }
+  if (!pending_) pending_ = std::make_shared<desk_batch>();
   const bool full = pending_->sent.size() + pending_->settled.size() >= lazy_items;
   if ((h == hurry::yes || full) && !std::exchange(flush_posted_, true)) {
     // Posted behind everything that is ready now, so that all of it travels together.

@@ -25,7 +25,6 @@ class bridge final : public engine::permit_port {
   /// While spares are held, and so nobody waits for what comes back.
   static constexpr engine::duration lazier_delay = std::chrono::milliseconds(5);
   static constexpr std::size_t lazy_items = 512;  ///< more than so many do not wait
-  static constexpr std::size_t usual_items = 16;
 
   bridge(caf::actor_system& system, dispatcher_actor dispatcher, boost::asio::io_context& io,
          std::uint16_t desk);

@@ -232,8 +232,7 @@ duration dispatcher_machine::impl::estimate(const std::vector<key_ask>& asks, ti
   double rate = 0;
   for (const key_ask& a : asks) {
     const known_key& k = keys_[a.key];
-    const double ends =
-        a.target == no_name ? 0 : seconds_between_ends(k, targets_[target_of_[a.target]].stats);
+    const double ends = seconds_between_ends(k, targets_[target_of_[a.target]].stats);
     next = std::min(next, std::max(k.no_room ? std::max(k.room_at, now) : now, now + seconds(ends)));
     ahead = std::max(ahead, static_cast<double>(k.interested));
     const double apart = std::max(seconds_apart(k), ends);

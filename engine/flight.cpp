@@ -402,10 +402,6 @@ flight::step flight::fail(attempt_failure failure) {
     strikes_ = std::exchange(limited_key_, grant_.key) == grant_.key ? strikes_ + 1 : 1;
     failure.error.retry_after = unasked_key_cooldown(strikes_);
   }
-  if (failure.outcome == attempt_outcome::failed && failure.retry_after > duration::zero()) {
-    failure.error.retry_after = failure.retry_after;
-    failure.error.no_retry = false;  // then; what was tried in vain was tried before that
-  }
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
     tried_keys_.push_back(grant_.key);

@@ -54,6 +54,8 @@ std::optional<attempt_failure> judge_status(const upstream_head& head, std::stri
         upstream_error(attempt_outcome::failed, "server_error", "upstream_error",
                        "The provider answered with status " + std::to_string(status) + ". Try again later.");
     f.retry_after = format.read_retry_after(head, body);
+    f.error.retry_after = f.retry_after;
+    f.error.no_retry = f.retry_after <= duration::zero();  // at that time nothing was tried in vain yet
     return f;
   }
   if (status < 400) {

@@ -45,14 +45,11 @@ money money::of_usd(double usd) {
 std::string money::text() const {
   const std::uint64_t all =
       nano_ < 0 ? -static_cast<std::uint64_t>(nano_) : static_cast<std::uint64_t>(nano_);
+  std::string places = std::to_string(all % nano_per_usd);
+  places.insert(0, 9 - places.size(), '0');
+  places.erase(places.find_last_not_of('0') + 1);
   std::string out = (nano_ < 0 ? "-" : "") + std::to_string(all / nano_per_usd);
-  std::uint64_t unit = nano_per_usd;
-  std::uint64_t rest = all % nano_per_usd;
-  if (rest > 0) out.push_back('.');
-  for (; rest > 0; rest %= unit) {
-    unit /= 10;
-    out.push_back(static_cast<char>('0' + rest / unit));
-  }
+  if (!places.empty()) out.append(".").append(places);
   return out;
 }
 

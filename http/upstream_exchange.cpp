@@ -36,8 +36,7 @@ engine::duration keep_alive_time(std::string_view value) {
 }
 
 void append_field(std::string& out, std::string_view name, std::string_view value) {
-  using namespace std::string_view_literals;
-  out.append(name).append(": "sv).append(value).append("\r\n"sv);
+  out.append(name).append(": ").append(value).append("\r\n");
 }
 
 }  // namespace
