@@ -21,8 +21,8 @@ inline constexpr int max_merge_depth = 16;
 bool read_index(std::string_view object, std::int64_t& index);
 
 /// A value put together from pieces, each read from one chunk of a stream:
-/// - texts are joined, but those that name something (`role`, `id`, `type`, `name`, `format`) are the same, or
-///   empty, in every piece: Ollama numbers all parallel calls 0, and pieces of two must not become one;
+/// - texts are joined, but those that name something (`role`, `id`, `type`, `name`, `format`) are the same in
+///   every piece, or empty: Ollama numbers all parallel calls 0, and pieces of two must not become one;
 /// - objects are merged member by member;
 /// - arrays of objects that all have an `index` are merged by it and stand in its order;
 /// - of numbers, true and false the last one counts;
