@@ -63,8 +63,7 @@ class dispatcher_machine::impl::views : public target_lookup {
  private:
   void see(const known_key& k, const known_target& t, target_view& v) const {
     if (!owner_.may_use(k, call_, now_)) {
-      if (k.configured && k.quarantine != quarantine_reason::none &&
-          !contains(call_.ask.tried_keys, k.name)) {
+      if (k.named && k.quarantine != quarantine_reason::none && !contains(call_.ask.tried_keys, k.name)) {
         quarantined = true;
         probe_at = std::min(probe_at, std::max(k.probe_at, now_));
       }
@@ -243,7 +242,7 @@ bool dispatcher_machine::impl::collect_asks(const open_call& c, const snapshot& 
 
 /// Whether `c` may ever use `k`, cooldowns and permits aside.
 bool dispatcher_machine::impl::may_use(const known_key& k, const open_call& c, time_point now) const {
-  if (!k.configured || contains(c.ask.tried_keys, k.name)) return false;
+  if (!k.named || contains(c.ask.tried_keys, k.name)) return false;
   return k.quarantine == quarantine_reason::none || k.book.holds_probe() || now >= k.probe_at;
 }
 

@@ -143,7 +143,7 @@ std::int64_t dispatcher_machine::impl::stock_of(const known_key& k) const {
 void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out) {
   k.book.drop_ended(now);
   const bool traffic = k.last_wanted > now - stock_memory;
-  const bool healthy = k.configured && k.quarantine == quarantine_reason::none;
+  const bool healthy = k.named && k.quarantine == quarantine_reason::none;
   const std::int64_t ready = healthy && traffic ? stock_of(k) : 0;
   if (k.interested == 0 && !(k.book.holds_probe() && traffic)) k.book.drop_above(ready, now);
 
@@ -154,7 +154,7 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
   const bool refill = 2 * in_hand < ready && (k.wanted > 0 || plenty);
   const std::int64_t stock = refill ? ready - in_hand : 0;
   bool send = false;
-  if (k.configured && !k.answered && now - k.asked_at < repeat_after) {
+  if (k.named && !k.answered && now - k.asked_at < repeat_after) {
     // The answer decides what else to ask for; asking meanwhile would be granted twice.
   } else if (k.asked_permits == 0) {
     send = k.wanted + stock > 0;
@@ -167,7 +167,7 @@ void dispatcher_machine::impl::review(known_key& k, time_point now, effects& out
         k.wanted > 0 && (k.head_target != k.asked_target || (limited && k.head != k.asked_head));
     send = fewer || more || other || !k.answered || now - k.asked_at >= refresh_after;
   }
-  if (send && (k.configured || k.asked_permits > 0)) send_request(k, k.configured ? stock : 0, now, out);
+  if (send && (k.named || k.asked_permits > 0)) send_request(k, stock, now, out);
   // Where calls in flight are limited, those who wait wait for this very report.
   const bool awaited = k.interested > 0 && k.book.limits().concurrency != unlimited;
   if (k.book.report_due() <= now || (awaited && k.book.report_due() != time_point::max()))
@@ -179,7 +179,7 @@ void dispatcher_machine::impl::send_request(known_key& k, std::int64_t stock, ti
   lease_request r;
   const config& c = *snapshots_.back().config;
   r.node = c.node.id;
-  if (k.configured) {
+  if (k.named) {
     r.waiting = k.wanted;
     r.permits = k.wanted + stock;
     r.tokens = {k.wanted_tokens.input + stock * k.mean_need.input,

@@ -70,6 +70,7 @@ class dispatcher_machine::impl {
   // Configuration.
   void learn_names(const config& c);
   void add_snapshot(config_ptr c);
+  void find_named();
   void keep_weights(snapshot& s) const;
   known_key* find_key(name_id name);
   known_target* find_target(name_id name);

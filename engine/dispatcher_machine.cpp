@@ -25,12 +25,10 @@ void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out)
   queue_.reconfigure(c->queue);
   clients_.reconfigure(c->clients);
   budgets_.reconfigure(*c);
-  for (known_key& k : keys_) k.configured = false;
   for (size_t p = 0; p < c->providers.size(); ++p) {
     for (size_t i = 0; i < c->providers[p].keys.size(); ++i) {
       const key_config& configured = c->providers[p].keys[i];
       known_key& k = keys_[key_of_[configured.name]];
-      k.configured = true;
       k.provider = p;
       k.index = i;
       if (k.book.limits() != configured.limits) k.book.drop_all(now);  // leased under other limits
@@ -38,8 +36,9 @@ void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out)
     }
   }
   add_snapshot(std::move(c));
+  find_named();
   for (known_key& k : keys_) {
-    if (!k.configured) k.book.drop_all(now);
+    if (!k.named) k.book.drop_all(now);
     touch(k);
   }
   pass_needed_ = true;
@@ -78,6 +77,16 @@ void dispatcher_machine::impl::add_snapshot(config_ptr c) {
   keep_weights(s);
   snapshots_.push_back(std::move(s));
   if (snapshots_.size() > max_snapshots) snapshots_.pop_front();
+}
+
+/// A key that was removed still serves the requests that began under a configuration with it.
+void dispatcher_machine::impl::find_named() {
+  for (known_key& k : keys_) k.named = false;
+  for (const snapshot& s : snapshots_) {
+    for (const auto& keys : s.provider_keys) {
+      for (const std::uint32_t index : keys) keys_[index].named = true;
+    }
+  }
 }
 
 /// Weights changed at run time outlive a reload that says nothing new of their model.
@@ -148,7 +157,7 @@ void dispatcher_machine::impl::on_grant(name_id key, const lease_grant& g, time_
   k->notice_due = true;
   k->book.add(g, now);
   // Granted before its owner knew better.
-  if (!k->configured || (k->quarantine != quarantine_reason::none && !g.probe)) k->book.drop_all(now);
+  if (!k->named || (k->quarantine != quarantine_reason::none && !g.probe)) k->book.drop_all(now);
   touch(*k);
   pass_needed_ = true;
   finish(now, out);

@@ -26,9 +26,9 @@ struct known_key {
   };
 
   name_id name = no_name;
-  bool configured = false;  ///< part of the newest configuration; others are not asked and not used any more
-  size_t provider = 0;      ///< of the newest configuration
-  size_t index = 0;         ///< within its provider
+  bool named = false;   ///< by a remembered configuration; others are not asked and not used any more
+  size_t provider = 0;  ///< of the newest configuration that names it
+  size_t index = 0;     ///< within its provider
   lease_book book;
 
   // What its owner said.

@@ -80,6 +80,11 @@ void flight::settle(attempt_outcome outcome, std::string_view reason) {
 
 void flight::finish(int status, std::string_view error_code) {
   if (std::exchange(finished_, true) || !reports_) return;
+  if (client_gone_ && error_code.empty()) {
+    // It went well for those who shared it; this one has seen nothing, or not all.
+    error_code = "client_gone";
+    if (!reader_) status = 499;
+  }
   const time_point now = ports_.time.now();
   request_record r;
   r.id = call_.id;

@@ -117,6 +117,8 @@ void key_machine::report(const lease_report& r, time_point now, outbox& out) {
   changed = std::exchange(told_spent_, spent) != spent || changed;
   if (changed) tell_all(now, out);
   serve(now, out);
+  // What others use of the key, or debt, may have put off what the nodes were told.
+  if (!r.hints.empty() || debt.total() > 0) tell_later(whom::waiting, now, out);
 }
 
 void key_machine::advance(time_point now, outbox& out) {
@@ -347,7 +349,7 @@ key_notice key_machine::notice(time_point now) {
   return notice_for(nullptr, now);
 }
 
-key_notice key_machine::notice_for(const node_state* n, time_point now) {
+key_notice key_machine::notice_for(node_state* n, time_point now) {
   key_notice result;
   result.key = name_;
   health_.describe(result, now);
@@ -361,13 +363,24 @@ key_notice key_machine::notice_for(const node_state* n, time_point now) {
   }
   result.used_fraction = std::clamp(result.used_fraction, 0.0, 1.0);
   result.next_permit = next_permit(n, now);
+  if (n != nullptr) n->told = now + result.next_permit;
   result.spent_for = spent_for(now);
   result.in_flight = in_flight_;
   return result;
 }
 
 void key_machine::tell_all(time_point now, outbox& out) {
-  for (const auto& [name, n] : nodes_) out.push_back({name, std::nullopt, notice_for(&n, now)});
+  for (auto& [name, n] : nodes_) out.push_back({name, std::nullopt, notice_for(&n, now)});
+}
+
+/// Those who wait, or only those whose time has come without a permit, hear when to expect one if it is later
+/// than they were told: what they tell their clients shall be true.
+void key_machine::tell_later(whom w, time_point now, outbox& out) {
+  for (node_state* n : line_) {
+    if (n->demand.waiting == 0 || (w == whom::overdue && now < n->told)) continue;
+    if (now + next_permit(n, now) > n->told + told_slack)
+      out.push_back({n->name, std::nullopt, notice_for(n, now)});
+  }
 }
 
 }  // namespace millrace::engine

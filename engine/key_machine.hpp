@@ -52,6 +52,8 @@ class key_machine {
   static constexpr size_t max_leases = 65536;  ///< unreported at once; beyond it demand waits for reports
   static constexpr std::int64_t max_grant = 10000;  ///< permits in one lease where nothing limits them
   static constexpr duration min_wakeup = 5ms;       ///< grants to those who wait are made at most this often
+  /// Who waits for that much longer than it was told is told again.
+  static constexpr duration told_slack = 100ms;
 
   /// To `node`: a grant, or only news about the key.
   struct outgoing {
@@ -95,6 +97,7 @@ class key_machine {
     std::int64_t in_flight = 0;
     std::int64_t leases = 0;  ///< of this node, remembered
     lease_request demand;     ///< permits == 0: none
+    time_point told;          ///< when it was last told to expect a permit
   };
   struct lease {
     node_state* owner;
@@ -156,7 +159,9 @@ class key_machine {
   time_point when_ready(const portion& ahead, const portion& next, time_point now);
   duration next_permit(const node_state* n, time_point now);
   duration spent_for(time_point now);
-  key_notice notice_for(const node_state* n, time_point now);
+  key_notice notice_for(node_state* n, time_point now);
+  enum class whom : bool { overdue, waiting };
+  void tell_later(whom w, time_point now, outbox& out);
   void tell_all(time_point now, outbox& out);
 
   std::string name_;

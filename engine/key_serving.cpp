@@ -41,6 +41,7 @@ void key_machine::serve(time_point now, outbox& out) {
   }
   // Filled in at the end: each grant changes what the others should hear.
   for (size_t i = before; i < out.size(); ++i) out[i].notice = notice_for(&nodes_.at(out[i].node), now);
+  tell_later(whom::overdue, now, out);
 }
 
 /// True when nobody who could be served is left waiting.

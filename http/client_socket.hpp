@@ -75,12 +75,13 @@ class client_socket : public list_hook {
   void look();
   /// Cancels the request and resets the connection; may resume coroutines.
   void abort();
+  /// Cancels the request alone; may resume coroutines.
+  void cancel_request();
 
  private:
   void arm_read(size_t want);
   void on_read(const boost::system::error_code& ec, size_t n);
   void peer_disappeared();
-  void cancel_request();
   void break_silence(engine::time_point now);
   bool reader_takes(engine::time_point now);
   bool write_all(std::string_view first, std::string_view second, const engine::yield& y);

@@ -31,8 +31,10 @@ class connection : public list_hook {
   void check(engine::time_point now) { socket_.check(now); }
   /// Closes soon when idle. Never resumes the coroutine in place.
   void drain();
-  /// Cancels the request and closes; may resume coroutines.
-  void abort() { socket_.abort(); }
+  /// Cancels the request and closes; may resume coroutines. A client that got nothing yet is told why.
+  void cut();
+  /// It only tells the client that the server is full.
+  bool refused() const { return refuse_; }
 
  private:
   class output;
@@ -61,6 +63,7 @@ class connection : public list_hook {
   bool count_body();
   bool serve(const engine::yield& y);
   engine::answer handle(const engine::yield& y);
+  void tell_cut(engine::answer& a) const;
   bool answer_options(std::string_view allow, const engine::yield& y);
   bool refuse(const fault& f, const engine::yield& y, bool keep = false, std::string_view allow = {});
   std::string given_request_id() const;
@@ -76,8 +79,10 @@ class connection : public list_hook {
   client_socket socket_;
   const std::string remote_;
   const bool refuse_;
-  bool idle_ = true;     ///< between requests
-  bool linger_ = false;  ///< the client may still be sending what it was refused
+  bool idle_ = true;       ///< between requests
+  bool linger_ = false;    ///< the client may still be sending what it was refused
+  bool handling_ = false;  ///< a handler runs, and nothing of its answer was written
+  bool cut_ = false;       ///< while it did
   head_guard guard_;
   incoming in_;
   std::shared_ptr<const engine::http_config> config_;  ///< of the current request

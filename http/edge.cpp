@@ -72,7 +72,8 @@ class edge::implementation {
   void accept_clients();
   void pause_accepting();
   void hand_over(int native_socket, const tcp::endpoint& peer);
-  std::int64_t open() const;
+  std::int64_t sum_of(std::atomic<std::int64_t> edge_thread::*count) const;
+  std::int64_t open() const { return sum_of(&edge_thread::open); }
 
   io_pool& pool_;
   const std::string host_;
@@ -171,8 +172,9 @@ void edge::implementation::pause_accepting() {
 void edge::implementation::hand_over(int native_socket, const tcp::endpoint& peer) {
   accepted_.fetch_add(1, std::memory_order_relaxed);
   const auto max = max_connections_.load(std::memory_order_relaxed);
-  const auto now_open = open();
-  if (now_open >= max + common_.limits.lingering_refusals) {
+  const auto refused = sum_of(&edge_thread::refused);
+  const bool refuse = open() - refused >= max;
+  if (refuse && refused >= common_.limits.lingering_refusals) {
     threads_[0]->counters.refused[static_cast<size_t>(refusal::overloaded)].add(1);
     ::close(native_socket);
     return;
@@ -184,10 +186,10 @@ void edge::implementation::hand_over(int native_socket, const tcp::endpoint& pee
     if (threads_[other]->open.load() < threads_[chosen]->open.load()) chosen = other;
   }
   threads_[chosen]->open.fetch_add(1);
-  asio::dispatch(
-      pool_.context(chosen),
-      [t = threads_[chosen], native_socket, remote = peer.address().to_string(),
-       refuse = now_open >= max]() mutable { t->adopt(native_socket, std::move(remote), refuse); });
+  if (refuse) threads_[chosen]->refused.fetch_add(1);
+  asio::dispatch(pool_.context(chosen),
+                 [t = threads_[chosen], native_socket, remote = peer.address().to_string(),
+                  refuse]() mutable { t->adopt(native_socket, std::move(remote), refuse); });
 }
 
 void edge::implementation::set_config(const engine::http_config& config) {
@@ -228,9 +230,9 @@ bool edge::implementation::drain(engine::time_point deadline) {
   return ended;
 }
 
-std::int64_t edge::implementation::open() const {
+std::int64_t edge::implementation::sum_of(std::atomic<std::int64_t> edge_thread::*count) const {
   return std::accumulate(threads_.begin(), threads_.end(), std::int64_t{0},
-                         [](std::int64_t sum, const auto& t) { return sum + t->open.load(); });
+                         [=](std::int64_t sum, const auto& t) { return sum + (*t.*count).load(); });
 }
 
 edge_statistics edge::implementation::statistics() const {

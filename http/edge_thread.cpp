@@ -86,12 +86,13 @@ void edge_thread::drain() {
 
 void edge_thread::cancel_all() {
   for (auto& slot : lists_->slots) {
-    visit(slot, lists_->cancelled, [](connection& c) { c.abort(); });
+    visit(slot, lists_->cancelled, [](connection& c) { c.cut(); });
   }
 }
 
 void edge_thread::ended(connection& c) {
   c.unlink();
+  if (c.refused()) refused.fetch_sub(1);
   if (open.fetch_sub(1) != 1 || !draining) return;
   const std::lock_guard lock(common.mutex);
   common.ended.notify_all();

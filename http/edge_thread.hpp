@@ -71,11 +71,10 @@ class edge_thread : public std::enable_shared_from_this<edge_thread> {
               std::shared_ptr<const engine::http_config> config);
   ~edge_thread();
 
-  /// Serves an accepted socket, or with `refuse` tells it that the server is full. `open` was already
-  /// counted.
+  /// Serves an accepted socket, or with `refuse` tells it that the server is full. Both were already counted.
   void adopt(int native_socket, std::string remote, bool refuse);
   void drain();
-  /// Cancels and closes every connection.
+  /// Cancels and closes every connection; those that wait for an answer get one that says why.
   void cancel_all();
   /// From the connection's destructor, as the last thing.
   void ended(connection& c);
@@ -97,7 +96,8 @@ class edge_thread : public std::enable_shared_from_this<edge_thread> {
   std::shared_ptr<const engine::http_config> config;
   answer_writer writer;
   edge_counters counters;
-  std::atomic<std::int64_t> open = 0;  ///< raised by the acceptor, lowered here
+  std::atomic<std::int64_t> open = 0;     ///< raised by the acceptor, lowered here
+  std::atomic<std::int64_t> refused = 0;  ///< likewise, of `open`: those only told that the server is full
   bool draining = false;
 
  private:

@@ -124,6 +124,23 @@ TEST(key_health, what_others_use_of_the_key_is_counted) {
   EXPECT_EQ(h.used(&key_use::rpm), 0);
 }
 
+TEST(key_health, who_waits_hears_that_others_used_up_the_key) {
+  harness h({.rpm = 60});
+  h.request(ask("a", 15));
+  h.use_last(15);
+  h.now += 40s;
+  h.request(ask("a", 15));
+  h.use_last(15);
+  EXPECT_EQ(h.request(ask("a", 1)), 0);
+  EXPECT_LT(h.out.at(0).notice.next_permit, 2s);
+  h.hint({.limit_requests = 60, .remaining_requests = 0});
+  ASSERT_EQ(h.out.size(), 1U) << "its own first fifteen have to leave the window first";
+  EXPECT_GT(h.out[0].notice.next_permit, 20s);
+  EXPECT_LT(h.out[0].notice.next_permit, 22s);
+  h.hint({.limit_requests = 60, .remaining_requests = 0});
+  EXPECT_EQ(h.out.size(), 0U) << "no news";
+}
+
 TEST(key_health, late_news_of_our_own_use_is_not_taken_for_somebody_else_s) {
   harness h({.rpm = 60});
   for (int i = 0; i < 4; ++i) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "single_flight_world.hpp"
@@ -160,6 +162,12 @@ TEST(SingleFlight, TheLeadersEndDoesNotCutTheOthers) {
     EXPECT_TRUE(follower.over && !follower.broken);
     ASSERT_EQ(w.permits.settled.size(), 1U);
     EXPECT_EQ(w.permits.settled[0].outcome, attempt_outcome::ok);
+    ASSERT_EQ(w.watch.requests.size(), 2U);
+    const auto gone = std::find_if(w.watch.requests.begin(), w.watch.requests.end(),
+                                   [](const auto& r) { return r.client_gone; });
+    ASSERT_NE(gone, w.watch.requests.end());
+    EXPECT_EQ(gone->code, "client_gone");
+    EXPECT_EQ(gone->status, stream ? 200 : 499);
   }
 }
 

@@ -34,7 +34,9 @@ class edge_limits_test : public edge_test {
       ++waiting;
       wait_until_gone(r.gone, y);
       ++cancelled;
-      return text("too late");
+      auto a = text("too late");
+      a.status = 499;
+      return a;
     });
   }
 
@@ -180,6 +182,7 @@ TEST_F(edge_limits_test, a_body_must_keep_an_average_rate) {
 TEST_F(edge_limits_test, connections_beyond_the_bound_are_told_so) {
   config.max_connections = 2;
   limits.lingering_refusals = 1;
+  limits.linger = 30s;
   start();
   raw_client a(port), b(port);
   a.send(get_hello);
@@ -194,10 +197,9 @@ TEST_F(edge_limits_test, connections_beyond_the_bound_are_told_so) {
   raw_client d(port);
   EXPECT_EQ(d.read_all(), "");
   EXPECT_EQ(refused(refusal::overloaded), 2);
-  c.close();
   a.close();
-  ASSERT_TRUE(eventually([&] { return server->statistics().open == 1; }));
-  raw_client e(port);
+  ASSERT_TRUE(eventually([&] { return server->statistics().open == 2; }));
+  raw_client e(port);  // `c` is there still, and takes nobody's place
   e.send(get_hello);
   EXPECT_THAT(e.read_answer(), EndsWith("hello"));
 }
@@ -330,7 +332,11 @@ TEST_F(edge_limits_test, draining_cancels_what_is_left_at_the_deadline) {
   EXPECT_EQ(cancelled, 20);
   EXPECT_EQ(server->statistics().open, 0);
   bool reset = false;
-  EXPECT_EQ(clients[0]->read_all(&reset), "");
+  const auto told = clients[0]->read_all(&reset);
+  EXPECT_THAT(told, StartsWith("HTTP/1.1 503 "));
+  EXPECT_THAT(told, EndsWith("{\"code\":\"drain_timeout\",\"path\":\"/wait\"}"));
+  EXPECT_FALSE(reset);
+  EXPECT_EQ(half.read_all(&reset), "");
   EXPECT_TRUE(reset);
 }
 

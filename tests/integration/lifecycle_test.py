@@ -214,6 +214,25 @@ class Reload(TestCase):
         self.assertEqual([a.status for a in answers], [200, 200])
         self.assertTrue(all(a.content() for a in answers))
 
+    def test_who_waits_for_a_key_that_is_removed_still_gets_it(self):
+        def config(key):
+            one = {"id": key, "secret": "k", "concurrency": 1}
+            return {**self.config("m"), "providers": {"p": provider(self.simulator.base_url, one)}}
+        self.simulator.control(models={"m": {"latency": "500ms"}})
+        gateway = self.own(Gateway(config("old")))
+        before = self.version(gateway)
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(gateway.chat("m"))) for _ in range(3)]
+        for t in threads:
+            t.start()
+        wait_until(lambda: sum(q["depth"] for q in gateway.status()["queues"]) == 2, "two wait for the first")
+        gateway.reload(config("new"))
+        wait_until(lambda: self.version(gateway) > before, "the new version is applied")
+        for t in threads:
+            t.join()
+        self.assertEqual([(a.status, a.header("x-millrace-key")) for a in answers], [(200, "old")] * 3)
+        self.assertEqual(gateway.chat("m").header("x-millrace-key"), "new")
+
     def test_keys_of_clients_change(self):
         def config(secret):
             return {**self.config("m"), "auth": {"keys": [{"name": "a", "secret": secret, "admin": True}]}}
@@ -289,10 +308,15 @@ class Drain(TestCase):
     def test_waiting_requests_do_not_outlive_the_drain(self):
         self.simulator.control(models={"m": {"latency": "60s"}})
         gateway = self.gateway("300ms")
-        with RawClient(gateway.port) as client:
+        with RawClient(gateway.port) as client, RawClient(gateway.port) as streamed:
             client.send(post_bytes("/v1/chat/completions", chat_body("m")))
-            wait_until(lambda: self.simulator.key("k")["in_flight"] == 1, "the provider has the request")
+            streamed.send(post_bytes("/v1/chat/completions", chat_body("m", stream=True)))
+            wait_until(lambda: self.simulator.key("k")["in_flight"] == 2, "the provider has the requests")
             self.assertEqual(gateway.stop(), 0)
+            for c in (client, streamed):
+                told = c.read_answer()
+                self.assertEqual((told.status, told.json()["error"]["code"]), (503, "drain_timeout"))
+                self.assertEqual(c.read_all(), b"")
         self.assert_cut(gateway, 503)
 
     def assert_cut(self, gateway, status):
