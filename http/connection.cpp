@@ -166,7 +166,7 @@ void connection::converse(const engine::yield& y) {
 }
 
 void connection::drain() {
-  if (idle_ && socket_.input().empty()) socket_.stop_waiting();
+  if (idle_ && !socket_.has_input()) socket_.stop_waiting();
 }
 
 void connection::cut() {
@@ -186,7 +186,7 @@ bool connection::read_head(const engine::yield& y) {
   guard_.reset();
   auto& input = socket_.input();
   idle_ = true;
-  if (thread_.draining && input.empty()) return false;
+  if (thread_.draining && !socket_.has_input()) return false;
   socket_.set_deadline(engine::clock::now() + thread_.config->idle_timeout);
   auto state = progress::incomplete;
   while (input.empty() || (state = guard_.advance(input.view())) == progress::incomplete) {

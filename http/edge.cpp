@@ -70,6 +70,7 @@ class edge::implementation {
  private:
   void wait_for_clients();
   void accept_clients();
+  bool take_waiting();
   void pause_accepting();
   void hand_over(int native_socket, const tcp::endpoint& peer);
   std::int64_t sum_of(std::atomic<std::int64_t> edge_thread::*count) const;
@@ -145,6 +146,12 @@ void edge::implementation::wait_for_clients() {
 }
 
 void edge::implementation::accept_clients() {
+  if (!take_waiting()) return pause_accepting();
+  wait_for_clients();
+}
+
+/// Accepts those who wait; false when the system has no socket for them.
+bool edge::implementation::take_waiting() {
   for (int i = 0; i < accepts_at_once; ++i) {
     tcp::endpoint peer;
     auto length = static_cast<socklen_t>(peer.capacity());
@@ -154,10 +161,10 @@ void edge::implementation::accept_clients() {
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       break;
     } else if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) {
-      return pause_accepting();
+      return false;
     }
   }
-  wait_for_clients();
+  return true;
 }
 
 void edge::implementation::pause_accepting() {
@@ -204,6 +211,8 @@ void edge::implementation::stop_accepting() {
   if (std::exchange(stopped_, true)) return;
   pool_.on_each([this](size_t i) {
     if (i != 0) return;
+    // The kernel would reset those who wait here with a request of theirs.
+    if (acceptor_.is_open()) take_waiting();
     error_code ignored;
     acceptor_.close(ignored);
     accept_timer_.cancel();

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -313,6 +315,19 @@ TEST_F(edge_limits_test, draining_closes_idle_connections_and_lets_requests_fini
   EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
   EXPECT_THAT(answer, EndsWith("done"));
   EXPECT_EQ(server->statistics().open, 0);
+}
+
+TEST_F(edge_limits_test, draining_serves_the_requests_that_came_before_it) {
+  start();
+  std::promise<void> release;
+  const auto released = release.get_future().share();
+  for (size_t i = 0; i < pool.size(); ++i) pool.post(i, [=] { released.wait(); });
+  raw_client fresh(port);
+  fresh.send(get_hello);
+  std::thread stopping([&] { server->stop_accepting(); });
+  release.set_value();
+  stopping.join();
+  EXPECT_THAT(fresh.read_all(), EndsWith("hello"));
 }
 
 TEST_F(edge_limits_test, draining_cancels_what_is_left_at_the_deadline) {
