@@ -166,7 +166,12 @@ void connection::converse(const engine::yield& y) {
 }
 
 void connection::drain() {
-  if (idle_ && !socket_.has_input()) socket_.stop_waiting();
+  if (!idle_ || socket_.has_input()) return;
+  if (newcomer_) {
+    socket_.set_deadline(engine::clock::now() + thread_.common.limits.newcomer_grace);
+  } else {
+    socket_.stop_waiting();
+  }
 }
 
 void connection::cut() {
@@ -186,8 +191,9 @@ bool connection::read_head(const engine::yield& y) {
   guard_.reset();
   auto& input = socket_.input();
   idle_ = true;
-  if (thread_.draining && !socket_.has_input()) return false;
-  socket_.set_deadline(engine::clock::now() + thread_.config->idle_timeout);
+  if (thread_.draining && !newcomer_ && !socket_.has_input()) return false;
+  socket_.set_deadline(engine::clock::now() + (thread_.draining ? thread_.common.limits.newcomer_grace
+                                                                : thread_.config->idle_timeout));
   auto state = progress::incomplete;
   while (input.empty() || (state = guard_.advance(input.view())) == progress::incomplete) {
     if (idle_ && !input.empty()) {
@@ -199,7 +205,7 @@ bool connection::read_head(const engine::yield& y) {
     if (idle_ || !socket_.expired()) return false;
     break;
   }
-  idle_ = false;
+  idle_ = newcomer_ = false;
   socket_.clear_deadline();
   config_ = thread_.config;
   in_.head_bytes.assign(input.view().substr(0, state == progress::complete ? guard_.size() : input.size()));

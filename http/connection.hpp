@@ -80,6 +80,7 @@ class connection : public list_hook {
   const std::string remote_;
   const bool refuse_;
   bool idle_ = true;       ///< between requests
+  bool newcomer_ = true;   ///< no request has come yet
   bool linger_ = false;    ///< the client may still be sending what it was refused
   bool handling_ = false;  ///< a handler runs, and nothing of its answer was written
   bool cut_ = false;       ///< while it did

@@ -74,6 +74,8 @@ struct edge_limits {
   engine::duration linger = std::chrono::milliseconds(1500);
   /// Connections above max_connections that are told so; those beyond are just closed.
   std::int64_t lingering_refusals = 256;
+  /// At the drain: for the first request of a connection, which may be on its way.
+  engine::duration newcomer_grace = std::chrono::milliseconds(200);
   engine::duration check = std::chrono::milliseconds(500);
 };
 

@@ -317,8 +317,11 @@ TEST_F(edge_limits_test, draining_closes_idle_connections_and_lets_requests_fini
   EXPECT_EQ(server->statistics().open, 0);
 }
 
-TEST_F(edge_limits_test, draining_serves_the_requests_that_came_before_it) {
+TEST_F(edge_limits_test, draining_serves_the_requests_of_those_who_came_before_it) {
+  limits.newcomer_grace = 30s;
   start();
+  raw_client late(port);
+  ASSERT_TRUE(eventually([&] { return server->statistics().open == 1; }));
   std::promise<void> release;
   const auto released = release.get_future().share();
   for (size_t i = 0; i < pool.size(); ++i) pool.post(i, [=] { released.wait(); });
@@ -328,6 +331,8 @@ TEST_F(edge_limits_test, draining_serves_the_requests_that_came_before_it) {
   release.set_value();
   stopping.join();
   EXPECT_THAT(fresh.read_all(), EndsWith("hello"));
+  late.send(get_hello);
+  EXPECT_THAT(late.read_all(), EndsWith("hello"));
 }
 
 TEST_F(edge_limits_test, draining_cancels_what_is_left_at_the_deadline) {
