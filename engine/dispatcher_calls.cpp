@@ -11,8 +11,6 @@ namespace {
 /// Successes are told to a breaker when there are so many, or after this time.
 constexpr std::int64_t successes_at_once = 64;
 constexpr duration successes_within = 1s;
-/// A 429 that names no time cools the key for this long here, until its owner says how long.
-constexpr duration unasked_cooldown = 1s;
 
 /// A node at its bound of requests says so with this retry-after.
 constexpr duration busy_retry = 1s;
@@ -416,7 +414,8 @@ void dispatcher_machine::impl::note_refusal(known_key& k, const open_call& c, co
   if (s.outcome == attempt_outcome::rate_limited) {
     e.kind = key_event_kind::rate_limited;
     const duration asked = std::min(s.retry_after, key_health::longest_asked);
-    k.cool(target, now + (asked > duration{} ? asked : unasked_cooldown));
+    // Without a time the key's owner may say more, never less.
+    k.cool(target, now + (asked > duration{} ? asked : unasked_key_cooldown(1)));
   } else if (s.outcome == attempt_outcome::unauthorized || s.outcome == attempt_outcome::no_credit) {
     const bool credit = s.outcome == attempt_outcome::no_credit;
     e.kind = credit ? key_event_kind::no_credit : key_event_kind::unauthorized;

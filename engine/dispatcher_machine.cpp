@@ -185,11 +185,12 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
   if (n.quarantine != quarantine_reason::none || !n.cooldowns.empty()) revoke_spares(out);
   for (const cooldown& c : n.cooldowns) {
     const name_id target = c.target.empty() ? no_name : target_name(c.target);
-    if (c.target.empty() || target != no_name) k->cool(target, now + c.remaining);
+    // Those who wait for nothing but a cooldown's end may have to wait for longer than they can.
+    if ((c.target.empty() || target != no_name) && k->cool(target, now + c.remaining)) pass_needed_ = true;
   }
-  pass_needed_ =
-      pass_needed_ || (k->interested > 0 && (had_room != !k->no_room || quarantine != n.quarantine ||
-                                             !n.cooldowns.empty() || spent != (k->spent_until > now)));
+  pass_needed_ = pass_needed_ ||
+                 (k->interested > 0 &&
+                  (had_room != !k->no_room || quarantine != n.quarantine || spent != (k->spent_until > now)));
   touch(*k);
   finish(now, out);
 }

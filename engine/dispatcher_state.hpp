@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/config.hpp"
@@ -81,13 +82,13 @@ struct known_key {
   bool cooling_at_all(time_point now) const {
     return std::any_of(cooldowns.begin(), cooldowns.end(), [&](const cooling& c) { return c.until > now; });
   }
-  void cool(name_id target, time_point until) {
+  /// Whether it rests for longer now.
+  bool cool(name_id target, time_point until) {
     for (cooling& c : cooldowns) {
-      if (c.target != target) continue;
-      c.until = std::max(c.until, until);
-      return;
+      if (c.target == target) return std::exchange(c.until, std::max(c.until, until)) < until;
     }
     cooldowns.push_back({target, until});
+    return true;
   }
 };
 

@@ -101,6 +101,24 @@ TEST(Dispatcher, WaitingRequestsAreRefusedOnceACooldownOutlastsThem) {
   EXPECT_EQ(w.reply(2), nullptr);
 }
 
+TEST(Dispatcher, A429WithoutATimeIsNotWaitedForInVain) {
+  world w(one_key());
+  cool(w, "key/a/k1", 0s);
+  auto hasty = w.request(1);
+  hasty.patience = 3s;
+  w.acquire(hasty);
+  ASSERT_TRUE(w.refused(1, verdict::no_permit)) << "the first such cooldown takes 5 s";
+  EXPECT_EQ(w.reply(1)->retry_after, 5s);
+  w.acquire(2);
+  EXPECT_EQ(w.reply(2), nullptr);
+  key_notice n;
+  n.key = "key/a/k1";
+  n.cooldowns = {{"a/m", 40s}};  // its owner has counted more of them
+  w.notice(n);
+  ASSERT_TRUE(w.refused(2, verdict::no_permit));
+  EXPECT_EQ(w.reply(2)->retry_after, 40s);
+}
+
 TEST(Dispatcher, ASpentDayIsNotWaitedFor) {
   world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
   w.acquire(1);
