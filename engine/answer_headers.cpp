@@ -113,7 +113,19 @@ api_error deadline_error() {
           true};
 }
 
-api_error gone_error() {
+/// Time for the client to find another node, or this one to be there again.
+constexpr duration stopping_pause = 1s;
+
+api_error gone_error(const cancellation& gone) {
+  if (gone.cancelled_for(cancel_cause::stopping)) {
+    return {503,
+            "server_error",
+            "drain_timeout",
+            "This node stops and could not wait for the answer any longer. Ask again, or another node.",
+            "",
+            stopping_pause,
+            false};
+  }
   return {499, "client_error", "client_gone", "The client closed the connection.", "", {}, true};
 }
 

@@ -31,7 +31,8 @@ api_error budget_error(const acquire_reply& refusal, wall_time now);
 /// The request's own time ran out.
 api_error deadline_error();
 /// The request's client is gone; nobody reads this.
-api_error gone_error();
+/// Why a cancelled request has no answer. Where the client is gone it is for the log alone.
+api_error gone_error(const cancellation& gone);
 /// Something went wrong inside.
 api_error internal_error();
 /// Whether a header belongs to an error rather than to the one who got it.

@@ -124,7 +124,7 @@ bool is_outage(const api_error& e) {
   // A 429 is an outage where it is the providers' limit that is reached, not the client's.
   if (e.status == 429) return e.code == "no_capacity" || e.code == "upstream_rate_limited";
   const bool providers = e.status == 502 || e.status == 503 || e.status == 504;
-  return providers && e.code != "no_target" && e.code != "no_private_target";
+  return providers && e.code != "no_target" && e.code != "no_private_target" && e.code != "drain_timeout";
 }
 
 degrade_step answer_in_outage(const pipeline::ports& ports, const call& c, const api_error& error,

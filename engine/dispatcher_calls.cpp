@@ -30,6 +30,10 @@ std::uint64_t signature_of(const acquire_request& r) {
   for (const name_id k : r.tried_keys) h = combine(h, k);
   h = combine(h, 0xffffffffffULL);
   for (const name_id t : r.barred) h = combine(h, t);
+  h = combine(h, 0xffffffffffULL);
+  for (const key_rest& k : r.rests)
+    h = combine(combine(combine(h, k.key), k.target),
+                static_cast<std::uint64_t>(k.until.time_since_epoch().count()));
   return h;
 }
 

@@ -18,8 +18,9 @@ cancellation::hook::~hook() {
   if (owner_.to_call_ == this) owner_.to_call_ = next_;
 }
 
-void cancellation::cancel() {
+void cancellation::cancel(cancel_cause why) {
   if (std::exchange(cancelled_, true)) return;
+  cause_ = why;
   for (to_call_ = first_; to_call_ != nullptr;) {
     const hook* const one = std::exchange(to_call_, to_call_->next_);
     one->action_();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,9 +12,14 @@
 
 namespace millrace::engine {
 
-/// Tells everything done for one request that its client is gone (or the node gives it up). One I/O thread
-/// only. Whoever waits registers a hook for as long as it waits; hooks run inside `cancel()` and must not
-/// throw.
+/// Why a request is given up before its end.
+enum class cancel_cause : std::uint8_t {
+  client_gone,  ///< nobody wants the answer any more
+  stopping,     ///< this node ends; the client is there, and is told
+};
+
+/// Tells everything done for one request that it is given up. One I/O thread only. Whoever waits registers a
+/// hook for as long as it waits; hooks run inside `cancel()` and must not throw.
 class cancellation {
  public:
   class hook {
@@ -36,11 +42,15 @@ class cancellation {
   cancellation& operator=(const cancellation&) = delete;
 
   bool cancelled() const { return cancelled_; }
+  bool cancelled_for(cancel_cause why) const { return cancelled_ && cause_ == why; }
+  /// Of the first `cancel`.
+  cancel_cause cause() const { return cause_; }
   /// Idempotent. Hooks may unregister themselves or others while it runs.
-  void cancel();
+  void cancel(cancel_cause why = cancel_cause::client_gone);
 
  private:
   bool cancelled_ = false;
+  cancel_cause cause_ = cancel_cause::client_gone;
   hook* first_ = nullptr;  ///< the oldest; linked through the hooks, so that they need no memory
   hook* last_ = nullptr;
   hook* to_call_ = nullptr;  ///< while `cancel` runs: the next one

@@ -11,9 +11,6 @@ namespace millrace::engine {
 
 namespace {
 
-/// The largest part of a refusal's body that is read and passed on.
-constexpr size_t max_error_bytes = 1u << 20;
-
 bool key_affair(attempt_outcome o) {
   return o == attempt_outcome::rate_limited || o == attempt_outcome::unauthorized ||
          o == attempt_outcome::no_credit;
@@ -26,6 +23,11 @@ bool is_type(const upstream_head& head, std::string_view lower) {
     return any == small || (any >= 'A' && any <= 'Z' && any - 'A' + 'a' == small);
   };
   return std::search(type.begin(), type.end(), lower.begin(), lower.end(), same) != type.end();
+}
+
+/// Some servers do not say of what type their JSON is.
+bool may_be_json(const upstream_head& head) {
+  return head.header("content-type").empty() || is_type(head, "text/plain");
 }
 
 bool final_outcome(attempt_outcome o) {
@@ -53,7 +55,9 @@ flight::~flight() {
   if (!settled_) settle(attempt_outcome::cancelled, "cancelled");
   // A request whose handler threw is reported by the edge, with the 500 that it gets.
   const bool threw = !reader_ && std::uncaught_exceptions() > 0;
-  if (!finished_ && !threw) finish(reader_ ? 200 : 499, "client_gone");
+  if (finished_ || threw) return;
+  const api_error gone = gone_error(*call_.gone);
+  finish(reader_ ? 200 : gone.status, gone.code);
 }
 
 answer flight::run(yield y) {
@@ -104,7 +108,7 @@ bool flight::seek(answer& out, yield y) {
 bool flight::counts(const answer& out) {
   const bool refused = call_.beside && out.status >= 400;
   if (!refused && (!call_.watch || call_.watch->claims(*this))) return true;
-  refusal_ = gone_error();
+  refusal_ = gone_error(*call_.gone);
   return false;
 }
 
@@ -127,20 +131,39 @@ answer flight::conclude(answer out, yield y) {
 
 /// Whether a target that failed already may be called again, after the pause this needs.
 bool flight::may_repeat(yield y) {
-  if (call_.beside) return false;
+  // After a 429 it was decided already, see `rest_key`.
+  if (call_.beside || last_failure_->outcome == attempt_outcome::rate_limited) return false;
   const time_point now = ports_.time.now();
-  retry_question q;
-  q.outcome = last_failure_->outcome;
-  q.attempts_made = attempts_;
-  q.client_gone = call_.gone->cancelled();
-  q.time_left = call_.deadline - now;
-  q.retry_after = last_failure_->retry_after;
-  q.patience = call_.config->queue.max_wait;
-  const auto pause = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
+  const auto pause = decide_retry(question(*last_failure_, now), call_.config->retry, ports_.time.random(),
+                                  ports_.budget, now);
   if (!pause) return false;
   const bool rested = ports_.time.sleep(*pause, *call_.gone, y);
   waited_ += rested ? *pause : ports_.time.now() - now;
   return rested;
+}
+
+retry_question flight::question(const attempt_failure& f, time_point now) const {
+  retry_question q;
+  q.outcome = f.outcome;
+  q.attempts_made = attempts_;
+  q.client_gone = call_.gone->cancelled();
+  q.time_left = call_.deadline - now;
+  q.retry_after = f.retry_after;
+  q.patience = call_.config->queue.max_wait;
+  return q;
+}
+
+/// Another call with a key that said 429 is a repeat like others, within the budgets. Other keys and targets
+/// are asked meanwhile, and the dispatcher waits for the first of all.
+void flight::rest_key(const attempt_failure& f, duration cooldown) {
+  const time_point now = ports_.time.now();
+  retry_question q = question(f, now);
+  q.retry_after = cooldown;
+  // The dispatcher sees that for itself, and knows better when to come again.
+  if (cooldown > q.patience) return;
+  std::optional<duration> pause;
+  if (!call_.beside) pause = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
+  rests_.push_back({grant_.key, grant_.target, pause ? now + *pause : time_point::max()});
 }
 
 acquire_reply flight::acquire(bool retry_tried, yield y) {
@@ -165,6 +188,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
   r.patience = std::min<duration>(call_.beside.value_or(call_.config->queue.max_wait), call_.deadline - now);
   r.tried = tried_;
   r.tried_keys = tried_keys_;
+  r.rests = rests_;
   r.barred = barred_;
   r.retry_tried = retry_tried;
   r.refused = refused_;
@@ -178,7 +202,7 @@ acquire_reply flight::acquire(bool retry_tried, yield y) {
 bool flight::take_grant(const acquire_reply& reply) {
   grant_ = reply;
   settled_ = false;
-  used_ = {};
+  used_beside_ += std::exchange(used_, {});
   billing_ = billing::nothing;
   const auto unknown = [&] {
     settle(attempt_outcome::unused, "unused");
@@ -314,52 +338,55 @@ flight::step flight::judge(const upstream_head& head, answer& out, yield y) {
   return take_whole(head, out, y);
 }
 
-/// Appends the rest of the body; on failure the attempt has been failed already.
-bool flight::read_body(std::string& body, yield y) {
+/// Appends the rest of the body.
+upstream_failure flight::read_body(std::string& body, time_point latest, yield y) {
   std::string piece;
   time_point start = ports_.time.now();
   while (true) {
-    const upstream_failure failure = exchange_->read(piece, until(provider_->timeouts.idle, start), y);
+    const upstream_failure failure =
+        exchange_->read(piece, std::min(latest, until(provider_->timeouts.idle, start)), y);
     const time_point now = ports_.time.now();
     upstream_time_ += now - std::exchange(start, now);
-    if (failure != upstream_failure::none) {
-      heard_.feed(body);
-      fail_io(failure, "sending its answer");
-      return false;
-    }
-    if (piece.empty()) return true;
+    if (failure != upstream_failure::none || piece.empty()) return failure;
     if (body.empty()) {
       body.swap(piece);
     } else {
       body += piece;
     }
-    if (body.size() > max_answer_bytes) {
-      fail_io(upstream_failure::too_large, "sending its answer");
-      return false;
-    }
+    if (body.size() > max_answer_bytes) return upstream_failure::too_large;
   }
 }
 
 flight::step flight::take_whole(const upstream_head& head, answer& out, yield y) {
+  const bool refuses = head.status >= 300;
+  const time_point now = ports_.time.now();
   std::string body;
-  if (!read_body(body, y)) return step::failed;
+  const upstream_failure cut = read_body(body, refuses ? now + refusal_patience : time_point::max(), y);
+  if (cut != upstream_failure::none && !refuses) {
+    heard_.feed(body);
+    return fail_io(cut, "sending its answer");
+  }
+  if (cut == upstream_failure::cancelled ||
+      (cut != upstream_failure::none && ports_.time.now() >= call_.deadline))
+    return fail_io(cut, "sending its answer");
   // What a client asked for is no fault of the key, whatever the status.
   const bool forbids =
       head.status == 403 && ports_.formats.reason_of(*provider_, 403, body) == refusal_reason::content;
   if (!forbids) {
     if (auto failure = judge_status(head, body, call_.body, *wire_)) return fail(std::move(*failure));
   }
-  const auto content_type = head.header("content-type");
+  if (cut != upstream_failure::none) return take_cut_refusal(head, out);
+  const bool json = is_type(head, "json") || (may_be_json(head) && begins_object(body));
+  const auto content_type = json && !is_type(head, "json") ? "application/json" : head.header("content-type");
   out.status = head.status;
   if (head.status >= 400) {
     out.content_type = content_type.empty() ? "application/json" : std::string(content_type);
-    out.body = without_key(body.substr(0, max_error_bytes));
+    out.body = without_key(body);
     wire_->rewrite_refusal(call_.route, head.status, out.body, out.content_type);
     if (turn_away(head.status, body, out)) return step::turned_away;
     settle(attempt_outcome::ok, "client_error");
     return step::answered;
   }
-  const bool json = is_type(head, "json");
   const bool good = json && rewrite_whole(body, content_type, out);
   if (json && !used_.known) heard_.feed(body);
   if (!good) {
@@ -369,6 +396,22 @@ flight::step flight::take_whole(const upstream_head& head, answer& out, yield y)
   if (call_.facts.stream) speaks(ports_.time.now() - attempt_start_);
   if (turn_away(head.status, body, out)) return step::turned_away;
   settle(attempt_outcome::ok, "ok");
+  return step::answered;
+}
+
+/// The request was refused, and why cannot be told: its provider did not say all of it.
+flight::step flight::take_cut_refusal(const upstream_head& head, answer& out) {
+  out = error_answer(
+      {head.status,
+       "invalid_request_error",
+       "upstream_refused",
+       "The provider refused the request, and broke off before it had said why. Check what was asked "
+       "for, or try again.",
+       "",
+       {},
+       true},
+      format());
+  settle(attempt_outcome::ok, "client_error");
   return step::answered;
 }
 
@@ -402,6 +445,9 @@ flight::step flight::fail(attempt_failure failure) {
     strikes_ = std::exchange(limited_key_, grant_.key) == grant_.key ? strikes_ + 1 : 1;
     failure.error.retry_after = unasked_key_cooldown(strikes_);
   }
+  if (failure.outcome == attempt_outcome::rate_limited)
+    rest_key(failure,
+             failure.retry_after > duration::zero() ? failure.retry_after : failure.error.retry_after);
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
     tried_keys_.push_back(grant_.key);

@@ -97,6 +97,8 @@ class flight {
   /// A kept connection that is reset before it answered is replaced by a fresh one, so many times a request.
   static constexpr int max_resends = 1;
 
+  /// How long the body of an answer that refuses may take: what it means its head says.
+  static constexpr duration refusal_patience = 5s;
   /// The largest whole answer that is taken from a provider.
   static constexpr size_t max_answer_bytes = 64u << 20;
   /// How long the end of the HTTP body may follow a stream's terminal marker for its connection to be reused.
@@ -124,18 +126,22 @@ class flight {
   void bill_what_came();
   step start_stream(answer& out, yield y);
   step read_stream_whole(answer& out, yield y);
-  bool read_body(std::string& body, yield y);
+  upstream_failure read_body(std::string& body, time_point latest, yield y);
+  step take_cut_refusal(const upstream_head& head, answer& out);
+  retry_question question(const attempt_failure& f, time_point now) const;
   bool may_repeat(yield y);
   bool looks_for_refusals() const;
   bool turn_away(int status, std::string_view body, answer& out);
   answer tell_refusal();
 
   step fail(attempt_failure failure);
+  void rest_key(const attempt_failure& f, duration cooldown);
   step fail_io(upstream_failure failure, std::string_view phase);
   bool break_stream(const attempt_failure& failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
   attempt_failure stream_failure() const;
   static attempt_failure no_answer(bool json, std::string_view body);
+  static bool begins_object(std::string_view body);
   std::string without_key(std::string text) const;
   const client_dialect& format() const { return ports_.formats.of(call_.route); }
   api_error route_not_served() const;
@@ -192,6 +198,7 @@ class flight {
   // the request so far
   std::vector<name_id> tried_;
   std::vector<name_id> tried_keys_;
+  std::vector<key_rest> rests_;
   std::vector<name_id> barred_;                    ///< targets whose dialect cannot say this request
   std::optional<api_error> unsayable_;             ///< why
   refusal_reason refused_ = refusal_reason::none;  ///< by the model: those are asked who stand in for it
@@ -213,7 +220,7 @@ class flight {
   duration overhead_{};
   usage used_;
   money cost_;
-  usage used_beside_;        ///< by other calls for the same request
+  usage used_beside_;        ///< by attempts before, and by other calls for the same request
   int attempts_beside_ = 0;  ///< of `attempts_`
   bool upgraded_ = false;
   double confidence_ = -1;

@@ -108,7 +108,8 @@ void flight::finish(int status, std::string_view error_code) {
   r.status = status;
   r.stream = call_.facts.stream;
   r.fallback = fallback_;
-  r.client_gone = client_gone_ || call_.gone->cancelled() || error_code == "client_gone";
+  r.client_gone =
+      client_gone_ || call_.gone->cancelled_for(cancel_cause::client_gone) || error_code == "client_gone";
   r.cache = call_.cache_word;
   r.degraded = to_string(step_);
   r.hedge = hedge_;

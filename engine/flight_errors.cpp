@@ -23,12 +23,12 @@ api_error no_private_target(const std::string& model) {
           true};
 }
 
-bool begins_object(std::string_view body) {
+}  // namespace
+
+bool flight::begins_object(std::string_view body) {
   const size_t first = body.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && body[first] == '{';
 }
-
-}  // namespace
 
 /// What a whole answer means that cannot be told to the client.
 attempt_failure flight::no_answer(bool json, std::string_view body) {
@@ -68,7 +68,7 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
     case upstream_failure::cancelled:
       f.outcome = attempt_outcome::cancelled;
       f.reason = "cancelled";
-      f.error = gone_error();
+      f.error = gone_error(*call_.gone);
       return f;
     case upstream_failure::resolve:
       f.reason = "resolve";
@@ -134,7 +134,7 @@ std::string flight::without_key(std::string text) const {
 }
 
 api_error flight::failure() const {
-  return call_.gone->cancelled() || !last_failure_ ? gone_error() : last_failure_->error;
+  return call_.gone->cancelled() || !last_failure_ ? gone_error(*call_.gone) : last_failure_->error;
 }
 
 api_error flight::route_not_served() const {
@@ -207,7 +207,7 @@ api_error flight::reason_of(const acquire_reply& reply) {
       break;
     case verdict::granted:
     case verdict::no_candidate:
-      if (call_.gone->cancelled()) return gone_error();
+      if (call_.gone->cancelled()) return gone_error(*call_.gone);
       if (last_failure_) return last_failure_->error;
       if (unsayable_) return *unsayable_;
       if (call_.private_only && !serves_private(*call_.config, model_))
@@ -224,7 +224,7 @@ api_error flight::reason_of(const acquire_reply& reply) {
 answer flight::refuse(yield y) {
   if (held_) return tell_refusal();
   const api_error& error = *refusal_;
-  personal_ = personal_ || error.code == "deadline_exceeded" || error.code == "client_gone";
+  personal_ = personal_ || error.code == "deadline_exceeded" || call_.gone->cancelled();
   answer a;
   answer_source giver;
   step_ = answer_in_outage(ports_, call_, error, a, giver, y);

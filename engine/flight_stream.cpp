@@ -77,6 +77,9 @@ bool flight::read(std::string& out, yield y) {
     if (failure == upstream_failure::cancelled && late_) {
       return break_stream({attempt_outcome::out_of_time, "timeout", deadline_error(), {}}, out);
     }
+    if (failure == upstream_failure::cancelled && call_.gone->cancelled_for(cancel_cause::stopping)) {
+      return break_stream(io_failure(failure, ""), out);
+    }
     if (failure == upstream_failure::cancelled) {
       settle(attempt_outcome::cancelled, "cancelled");
       broken_ = true;

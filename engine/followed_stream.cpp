@@ -24,6 +24,8 @@ bool followed_stream::read(std::string& out, yield y) {
       case follower::event::late:
         return break_off(deadline_error(), out);
       case follower::event::gone:
+        if (seat_->gone().cancelled_for(cancel_cause::stopping))
+          return break_off(gone_error(seat_->gone()), out);
         over_ = broken_ = true;
         error_code_ = "client_gone";
         break;

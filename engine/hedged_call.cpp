@@ -18,13 +18,13 @@ hedged_call::hedged_call(pipeline::ports& ports, call c)
       call_(std::move(c)),
       config_(call_.config->models.at(call_.model.model).hedge),
       on_gone_(*call_.gone, [this] {
-        first_.gone.cancel();
-        second_.gone.cancel();
+        first_.gone.cancel(call_.gone->cause());
+        second_.gone.cancel(call_.gone->cause());
       }) {}
 
 answer hedged_call::run(yield y) {
   if (ports_.hedges) ports_.hedges->call(call_.config->hedge_budget);
-  if (call_.gone->cancelled()) first_.gone.cancel();
+  if (call_.gone->cancelled()) first_.gone.cancel(call_.gone->cause());
   started_ = ports_.time.now();
   call c = call_;
   c.watch = this;

@@ -21,7 +21,7 @@ class known_answer::recorded_stream final : public answer_stream {
   }
   ~recorded_stream() override {
     if (std::exchange(recorded_, true)) return;
-    record_.record(200, stream_->left_behind() ? "slow_reader" : "client_gone");
+    record_.record(200, stream_->left_behind() ? "slow_reader" : gone_error(*call_.gone).code);
   }
 
   void attach(std::unique_ptr<followed_stream> s) { stream_ = std::move(s); }
@@ -64,7 +64,7 @@ bool known_answer::admit(answer& refusal, yield y) {
   call_.counted = ports_.permits.acquire(question(), *call_.gone, y);
   if (call_.counted->verdict == verdict::granted) return true;
   if (call_.gone->cancelled()) {
-    refusal = refuse(gone_error());
+    refusal = refuse(gone_error(*call_.gone));
     return false;
   }
   refusal = refuse({429, "rate_limit_error", "rate_limit_exceeded",
@@ -118,7 +118,7 @@ bool known_answer::from_flight(const shared_answer_ptr& flight, answer& out, yie
       if (!rescue(deadline_error(), out, y)) out = refuse(deadline_error());
       return true;
     case follower::event::gone:
-      out = refuse(gone_error());
+      out = refuse(gone_error(*call_.gone));
       return true;
     case follower::event::end:
     case follower::event::abandoned:

@@ -11,12 +11,12 @@ namespace millrace::engine {
 class led_call::client_stream final : public answer_stream {
  public:
   client_stream(std::shared_ptr<led_call> c, cancellation& gone)
-      : call_(std::move(c)), gone_(gone), on_gone_(gone, [this] { call_->leader_gone(); }) {
+      : call_(std::move(c)), gone_(gone), on_gone_(gone, [this] { call_->leader_gone(gone_.cause()); }) {
     call_->client_ = this;
     if (call_->deadline_ != time_point::max()) {
       deadline_ = call_->ports_.thread.at(call_->deadline_, [this] { call_->leader_late(); });
     }
-    if (gone.cancelled()) call_->leader_gone();
+    if (gone.cancelled()) call_->leader_gone(gone.cause());
   }
   ~client_stream() override {
     followed_.reset();
@@ -103,8 +103,8 @@ answer led_call::lead(call c, yield y) {
     own_.emplace(ports_, std::move(c));
     flight_ = &*own_;
   }
-  const cancellation::hook on_gone(client_gone, [this] { leader_gone(); });
-  if (client_gone.cancelled()) leader_gone();
+  const cancellation::hook on_gone(client_gone, [&] { leader_gone(client_gone.cause()); });
+  if (client_gone.cancelled()) leader_gone(client_gone.cause());
   reading_ = true;
   answer a = hedges ? race_->run(y) : flight_->run(y);
   reading_ = false;
@@ -317,19 +317,20 @@ void led_call::look() {
   room_.wake();
   if (unwanted()) {
     leave_table();
-    stop_.cancel();
+    stop_.cancel(why_gone_);
   } else if (flight_ && flight_->streaming() && !reading_ && has_followers()) {
     hand_over();
   }
 }
 
-void led_call::leader_gone() {
+void led_call::leader_gone(cancel_cause why) {
   if (!calling_) return;
-  if (flight_) flight_->client_left();
-  if (race_) race_->client_left();
+  why_gone_ = why;
+  if (flight_ && why == cancel_cause::client_gone) flight_->client_left();
+  if (race_ && why == cancel_cause::client_gone) race_->client_left();
   if (!leader_left()) return;
   leave_table();
-  stop_.cancel();
+  stop_.cancel(why);
 }
 
 /// With others at the stream, the leader's client leaves it at its next event.
@@ -345,9 +346,10 @@ void led_call::client_stream_dropped() {
   if (!flight_ || pumping_) return;
   if (leader_left()) {
     leave_table();
+    stop_.cancel(why_gone_);
     end_call();
   } else {
-    flight_->client_left();
+    if (why_gone_ == cancel_cause::client_gone) flight_->client_left();
     hand_over();
   }
 }

@@ -34,7 +34,7 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
 
   void changed() override;
   void look();
-  void leader_gone();
+  void leader_gone(cancel_cause why);
   void leader_late();
   void client_stream_dropped();
   void hand_over();
@@ -64,7 +64,8 @@ class led_call final : public shared_answer, public std::enable_shared_from_this
   bool include_usage_ = false;
   time_point deadline_;  ///< of the leader's client
 
-  cancellation stop_;  ///< ends the call: nobody wants its answer
+  cancellation stop_;                                  ///< ends the call: nobody wants its answer
+  cancel_cause why_gone_ = cancel_cause::client_gone;  ///< the leader, once it is
   bool calling_ = false;
   std::optional<flight> own_;
   std::unique_ptr<hedged_call> race_;  ///< instead, where the model hedges

@@ -239,6 +239,14 @@ enum class refusal_reason : std::uint8_t {
 };
 
 /// "Who may I call now?" Asked once per upstream attempt.
+/// A key that told this very request 429: the request is not to call that target with it before `until`;
+/// time_point::max(): never again.
+struct key_rest {
+  name_id key = no_name;
+  name_id target = no_name;
+  time_point until{};
+};
+
 struct acquire_request {
   ticket id = 0;
   std::uint64_t config_version = 0;
@@ -257,8 +265,9 @@ struct acquire_request {
   token_prices wildcard;                ///< of a target that has no model of its own
   duration patience{};                  ///< how long it may wait for a permit
   std::vector<name_id> tried;           ///< targets already called, in order; avoided unless `retry_tried`
-  std::vector<name_id> tried_keys;  ///< keys that refused this request (429, 401, 402): never again for it
-  std::vector<name_id> barred;      ///< targets that cannot serve this request at all
+  std::vector<name_id> tried_keys;      ///< keys that refused this request (401, 402): never again for it
+  std::vector<key_rest> rests;          ///< one for each 429 of this request
+  std::vector<name_id> barred;          ///< targets that cannot serve this request at all
   bool retry_tried = false;
   /// The model refused, and those are asked that stand in for it in such a case.
   refusal_reason refused = refusal_reason::none;

@@ -383,17 +383,4 @@ std::string metrics::render(const node_gauges& node) const {
   return std::move(out).str();
 }
 
-void tee::request_done(const request_record& r) {
-  const bool was_cut = r.client_gone && cut_off_.load(std::memory_order_relaxed);
-  if (!was_cut) {
-    for (observer* o : observers_) o->request_done(r);
-    return;
-  }
-  request_record cut = r;
-  cut.client_gone = false;
-  cut.error_code = "drain_timeout";
-  if (cut.status == 499) cut.status = 503;
-  for (observer* o : observers_) o->request_done(cut);
-}
-
 }  // namespace millrace::engine

@@ -129,18 +129,18 @@ class metrics : public observer {
 class tee : public observer {
  public:
   explicit tee(std::vector<observer*> observers) : observers_(std::move(observers)) {}
-  void request_done(const request_record& r) override;
+  void request_done(const request_record& r) override {
+    for (observer* o : observers_) o->request_done(r);
+  }
   void attempt_done(const attempt_record& r) override {
     for (observer* o : observers_) o->attempt_done(r);
   }
   void upgrade_done(const upgrade_record& r) override {
     for (observer* o : observers_) o->upgrade_done(r);
   }
-  void cut_off() override { cut_off_.store(true, std::memory_order_relaxed); }
 
  private:
   std::vector<observer*> observers_;
-  std::atomic<bool> cut_off_ = false;
 };
 
 }  // namespace millrace::engine

@@ -432,8 +432,6 @@ class observer {
   virtual void request_done(const request_record& r) = 0;
   virtual void attempt_done(const attempt_record& r) = 0;
   virtual void upgrade_done(const upgrade_record& /*r*/) {}
-  /// What ends early from now on was cut by the node, which stops, and not left by its client.
-  virtual void cut_off() {}
 };
 
 }  // namespace millrace::engine

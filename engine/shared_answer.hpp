@@ -184,6 +184,7 @@ class follower {
   const api_error& failure() const { return *failure_; }
   /// The others went on without it.
   bool left_behind() const;
+  const cancellation& gone() const { return gone_; }
   const shared_result_ptr& result() const { return result_; }
 
  private:

@@ -227,10 +227,7 @@ answer see_node(api_services& services, const edge_request& r, engine::yield y, 
   const auto view = services.look(r.thread, r.gone, y);
   answer a;
   services.documents.metrics.working(services.documents.gate.running(), services.documents.gate.waiting());
-  if (!view) {
-    a.status = 499;
-    return plain.finish(std::move(a), "client_gone");
-  }
+  if (!view) return plain.give_up();
   if (as_metrics) {
     a.content_type = "text/plain; version=0.0.4; charset=utf-8";
     a.body = services.metrics->render(gauges(*view));

@@ -109,16 +109,16 @@ void client_socket::peer_disappeared() {
   peer_gone_ = true;
   if (request_ != nullptr) {
     thread_.counters.gone.add(1);
-    cancel_request();
+    cancel_request(engine::cancel_cause::client_gone);
   } else {
     wake_.wake();
   }
 }
 
-void client_socket::cancel_request() {
+void client_socket::cancel_request(engine::cancel_cause why) {
   if (request_ == nullptr || request_->cancelled()) return;
   cancelling_ = true;
-  request_->cancel();
+  request_->cancel(why);
   cancelling_ = false;
   error_code ignored;
   if (waiting_to_write_) socket_.cancel(ignored);
@@ -187,11 +187,11 @@ void client_socket::look() {
   peer_disappeared();
 }
 
-void client_socket::abort() {
+void client_socket::abort(engine::cancel_cause why) {
   closing_ = true;
   reset();
   wake_.wake_later(thread_.context);
-  cancel_request();
+  cancel_request(why);
 }
 
 bool client_socket::send(std::string_view bytes, const engine::yield& y) {

@@ -74,9 +74,9 @@ class client_socket : public list_hook {
   /// coroutines.
   void look();
   /// Cancels the request and resets the connection; may resume coroutines.
-  void abort();
+  void abort(engine::cancel_cause why = engine::cancel_cause::client_gone);
   /// Cancels the request alone; may resume coroutines.
-  void cancel_request();
+  void cancel_request(engine::cancel_cause why);
 
  private:
   void arm_read(size_t want);

@@ -31,8 +31,6 @@ constexpr std::string_view no_event_chunk = "1\r\n\n\r\n";
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view anthropic_routes = "/v1/messages";
 constexpr auto overload_pause = std::chrono::seconds(1);
-/// What handlers answer to a request that was cancelled.
-constexpr int client_gone = 499;
 
 constexpr fault body_too_large{refusal::request_too_large, "the body is too large; send a smaller one"};
 constexpr fault body_too_slow{refusal::request_timeout, "the body took too long; send it faster"};
@@ -100,7 +98,7 @@ class connection::output : public answer_sink {
       if (!c_.socket_.flush(y_)) return pulled::failed;
       out.clear();
       const bool more = read(out);
-      if (c_.gone_->cancelled()) return pulled::failed;
+      if (c_.gone_->cancelled_for(engine::cancel_cause::client_gone)) return pulled::failed;
       if (!more) return pulled::end;
     } while (out.empty());
     return pulled::bytes;
@@ -111,7 +109,9 @@ class connection::output : public answer_sink {
   bool read(std::string& out) {
     if (!std::exchange(settled_, true)) c_.settle_down(answer_);
     if (!comment_.empty()) c_.socket_.begin_silence(comment_, c_.config_->ping_interval);
+    c_.asking_ = true;
     const bool more = answer_.stream->read(out, y_);
+    c_.asking_ = false;
     c_.socket_.end_silence();
     return more;
   }
@@ -175,9 +175,8 @@ void connection::drain() {
 }
 
 void connection::cut() {
-  if (!handling_) return socket_.abort();
-  cut_ = true;
-  socket_.cancel_request();
+  if (!asking_) return socket_.abort(engine::cancel_cause::stopping);
+  socket_.cancel_request(engine::cancel_cause::stopping);
 }
 
 /// True when another request may follow.
@@ -305,26 +304,13 @@ bool connection::serve(const engine::yield& y) {
   bool keep = false;
   {
     const served mark(thread_.counters.serving);
-    handling_ = true;
+    asking_ = true;
     auto a = handle(y);
-    handling_ = false;
-    if (cut_ && a.status == client_gone) tell_cut(a);
+    asking_ = false;
     keep = write_answer(a, y);
   }
   socket_.end_request(y);
   return keep;
-}
-
-/// The handler took it that the client is gone. It is not: this node goes.
-void connection::tell_cut(engine::answer& a) const {
-  engine::api_error e;
-  e.status = 503;
-  e.type = "server_error";
-  e.code = "drain_timeout";
-  e.message = "This node stops and could not wait for the answer any longer. Ask again, or another node.";
-  a.status = e.status;
-  a.content_type = engine::answer{}.content_type;
-  a.body = thread_.common.format_error(e, in_.head.path);
 }
 
 engine::answer connection::handle(const engine::yield& y) {
@@ -413,7 +399,7 @@ engine::answer connection::error_answer(const fault& f, engine::time_point recei
 
 /// True when the answer went out whole and the connection is kept.
 bool connection::write_answer(engine::answer& a, const engine::yield& y) {
-  const bool cancelled = gone_ && gone_->cancelled() && !cut_;
+  const bool cancelled = gone_ && gone_->cancelled_for(engine::cancel_cause::client_gone);
   const bool old = in_.head.version == "HTTP/1.0";
   const bool without_body = in_.head.method == "HEAD";
   bool keep = in_.head.keep_alive && !a.close && !thread_.draining && !(a.stream && old);

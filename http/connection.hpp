@@ -31,7 +31,7 @@ class connection : public list_hook {
   void check(engine::time_point now) { socket_.check(now); }
   /// Closes soon when idle. Never resumes the coroutine in place.
   void drain();
-  /// Cancels the request and closes; may resume coroutines. A client that got nothing yet is told why.
+  /// Cancels the request, whose answer then tells why, and closes; may resume coroutines.
   void cut();
   /// It only tells the client that the server is full.
   bool refused() const { return refuse_; }
@@ -63,7 +63,6 @@ class connection : public list_hook {
   bool count_body();
   bool serve(const engine::yield& y);
   engine::answer handle(const engine::yield& y);
-  void tell_cut(engine::answer& a) const;
   bool answer_options(std::string_view allow, const engine::yield& y);
   bool refuse(const fault& f, const engine::yield& y, bool keep = false, std::string_view allow = {});
   std::string given_request_id() const;
@@ -79,11 +78,10 @@ class connection : public list_hook {
   client_socket socket_;
   const std::string remote_;
   const bool refuse_;
-  bool idle_ = true;       ///< between requests
-  bool newcomer_ = true;   ///< no request has come yet
-  bool linger_ = false;    ///< the client may still be sending what it was refused
-  bool handling_ = false;  ///< a handler runs, and nothing of its answer was written
-  bool cut_ = false;       ///< while it did
+  bool idle_ = true;      ///< between requests
+  bool newcomer_ = true;  ///< no request has come yet
+  bool linger_ = false;   ///< the client may still be sending what it was refused
+  bool asking_ = false;   ///< waits for what a handler or its stream has to say, not for the client
   head_guard guard_;
   incoming in_;
   std::shared_ptr<const engine::http_config> config_;  ///< of the current request

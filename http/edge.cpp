@@ -230,7 +230,6 @@ bool edge::implementation::drain(engine::time_point deadline) {
   };
   bool ended = wait_until(deadline);
   if (!ended) {
-    common_.watch.cut_off();
     pool_.on_each([this](size_t i) { threads_[i]->cancel_all(); });
     ended = wait_until(engine::clock::now() + last_grace);
   }

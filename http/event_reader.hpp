@@ -11,6 +11,10 @@ namespace millrace::http {
 /// Longest text of a provider's failure that is kept.
 inline constexpr size_t max_failure_bytes = 1024;
 
+/// A stream with its terminal marker and nothing before it.
+inline constexpr std::string_view ended_unsaid =
+    "The provider ended its stream without content and without a reason.";
+
 /// What readers of event streams in all dialects have in common: it cuts the bytes into events and gives
 /// them to `take` one by one, until the stream is over. Not thread-safe.
 class event_reader : public engine::stream_reader {

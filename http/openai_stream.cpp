@@ -55,6 +55,7 @@ void openai_stream::take(std::string& out) {
   }
   if (content == "[DONE]") {
     if (!failing_.empty()) return fail(failing_);
+    if (state_ == state::preamble) return fail(ended_unsaid);
     out.append(event_.raw);
     state_ = state::done;
     return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/answer_headers.hpp"
 #include "http/request_id.hpp"
 
 namespace millrace::http {
@@ -95,10 +96,15 @@ engine::answer plain_request::finish(engine::answer a, std::string_view error_co
   }
   r.error_code = error_code;
   r.status = a.status;
+  r.client_gone = request_.gone.cancelled_for(engine::cancel_cause::client_gone);
   r.total = engine::clock::now() - request_.received;
   r.overhead = r.total;
   services_.watch->request_done(r);
   return a;
+}
+
+engine::answer plain_request::give_up() {
+  return refuse(engine::gone_error(request_.gone));
 }
 
 std::optional<engine::answer> refuse_unless_admin(const edge_request& r, plain_request& plain) {

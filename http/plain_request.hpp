@@ -27,6 +27,8 @@ class plain_request {
 
   engine::answer refuse(const engine::api_error& e);
   engine::answer finish(engine::answer a, std::string_view error_code = {});
+  /// To a request that was cancelled.
+  engine::answer give_up();
 
  private:
   api_services& services_;

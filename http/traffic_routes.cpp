@@ -105,12 +105,6 @@ answer told(plain_request& plain, const weighed_model& m) {
   return plain.finish(std::move(a));
 }
 
-answer gone(plain_request& plain) {
-  answer a;
-  a.status = 499;
-  return plain.finish(std::move(a), "client_gone");
-}
-
 answer unknown(plain_request& plain, std::string_view name) {
   return plain.refuse({404,
                        "invalid_request_error",
@@ -126,7 +120,7 @@ answer get_weights(api_services& services, const edge_request& r, engine::yield 
   plain_request plain(services, r);
   if (auto refusal = refuse_unless_admin(r, plain)) return std::move(*refusal);
   const auto now = look(services, r, y);
-  if (!now) return gone(plain);
+  if (!now) return plain.give_up();
   return now->model ? told(plain, *now) : unknown(plain, r.param);
 }
 
@@ -134,14 +128,14 @@ answer put_weights(api_services& services, const edge_request& r, engine::yield 
   plain_request plain(services, r);
   if (auto refusal = refuse_unless_admin(r, plain)) return std::move(*refusal);
   const auto before = look(services, r, y);
-  if (!before) return gone(plain);
+  if (!before) return plain.give_up();
   if (!before->model) return unknown(plain, r.param);
   engine::traffic_weights wanted = before->weights;
   api_error error;
   if (!read_weights(*before->view->config, *before->model, r.body, wanted, error)) return plain.refuse(error);
   services.set_weights({before->model->name, before->view->config->version, wanted.groups, wanted.targets});
   const auto after = look(services, r, y);
-  if (!after) return gone(plain);
+  if (!after) return plain.give_up();
   if (!after->model || !(after->weights == wanted)) {
     return plain.refuse(
         {409,

@@ -143,10 +143,7 @@ answer see_usage(api_services& services, const edge_request& r, engine::yield y)
   if (!client->admin) query.tenant = client->tenant;
   const auto view = services.look(r.thread, r.gone, y);
   answer a;
-  if (!view) {
-    a.status = 499;
-    return plain.finish(std::move(a), "client_gone");
-  }
+  if (!view) return plain.give_up();
   const auto budgets = visible(view->dispatcher.budgets, *view->config, *client);
   a.body = usage_body(query, services.ledger->rows(query.from, query.to), budgets, *view->config->names);
   return plain.finish(std::move(a));

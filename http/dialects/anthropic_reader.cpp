@@ -42,7 +42,10 @@ void anthropic_reader::take(std::string& out) {
     return is_json ? fail_with(content) : fail(content);
   if (!is_json) return fail("The provider sent an event that is not a JSON object.");
   if (tells_) state_ = state::content;
-  if (json_says(type_, "message_stop")) state_ = state::done;
+  if (json_says(type_, "message_stop")) {
+    if (state_ == state::preamble) return fail(ended_unsaid);
+    state_ = state::done;
+  }
   write_edited(out);
 }
 

@@ -70,6 +70,11 @@ class translated_stream final : public stream_reader {
       failure_status_ = d.status;
       return;
     }
+    if (d.what == kind::done && state_ == state::preamble) {
+      state_ = state::failed;
+      failure_ = ended_unsaid;
+      return;
+    }
     if (d.what == kind::usage) usage_ = d.used;
     if (d.what != kind::start && d.what != kind::usage) state_ = state::content;
     if (d.what == kind::done) {

@@ -172,7 +172,7 @@ bool classifier::open(const document& d, bool images, bool read_text, render_res
                                         ports.time, gone_, place, y);
   if (entered != render_gate::outcome::entered) {
     const bool own_deadline = ports.time.now() >= like_.deadline;
-    error = entered == render_gate::outcome::gone ? engine::gone_error()
+    error = entered == render_gate::outcome::gone ? engine::gone_error(gone_)
             : own_deadline                        ? engine::deadline_error()
                                                   : busy();
     return false;
@@ -210,7 +210,7 @@ bool classifier::open(const document& d, bool images, bool read_text, render_res
                         "Opening the document took longer than documents.time_limit. Send a simpler copy.");
       return false;
     case render_end::gone:
-      error = engine::gone_error();
+      error = engine::gone_error(gone_);
       return false;
     case render_end::not_started:
       error = busy();
@@ -250,7 +250,7 @@ classifier::asked classifier::ask(const document& d, const render_result& opened
     out.upstream += pipeline_.parts().time.now() - start - own;
     read_headers(a, out);
     if (gone_.cancelled()) {
-      error = engine::gone_error();
+      error = engine::gone_error(gone_);
       return asked::ended;
     }
     if (pipeline_.parts().time.now() >= like_.deadline) {

@@ -183,8 +183,8 @@ answer document_request::lead(const std::shared_ptr<document_call>& call, engine
     document_call& call;
     ~ending() { call.end(nullptr); }
   } guard{*call};
-  const engine::cancellation::hook on_gone(*call_.gone, [&call] { call->client_gone(); });
-  if (call_.gone->cancelled()) call->client_gone();
+  const engine::cancellation::hook on_gone(*call_.gone, [&] { call->leader_gone(call_.gone->cause()); });
+  if (call_.gone->cancelled()) call->leader_gone(call_.gone->cause());
   classification made;
   api_error error;
   auto result = std::make_shared<engine::shared_result>();
@@ -198,7 +198,7 @@ answer document_request::lead(const std::shared_ptr<document_call>& call, engine
   }
   elsewhere_ += made.upstream;
   const bool personal =
-      error.code == "deadline_exceeded" || error.code == "client_gone" || is_own_refusal(error.code);
+      error.code == "deadline_exceeded" || call->stop().cancelled() || is_own_refusal(error.code);
   answer refused = refuse(error);
   result->status = refused.status;
   for (const auto& h : refused.headers) {
@@ -219,7 +219,7 @@ bool document_request::from_others(const engine::shared_answer_ptr& flight, answ
   const auto event = seat.next(nothing, ports_.time, y);
   elsewhere_ += ports_.time.now() - start;
   if (event == engine::follower::event::gone) {
-    out = refuse(engine::gone_error());
+    out = refuse(engine::gone_error(*call_.gone));
   } else if (event == engine::follower::event::late) {
     out = refuse(engine::deadline_error());
   } else if (event != engine::follower::event::whole) {
@@ -299,7 +299,7 @@ answer document_request::finish(answer a, std::string_view outcome, engine::degr
   r.client = call_.client->name;
   if (a.status != 200) r.error_code = outcome;
   r.status = a.status;
-  r.client_gone = call_.gone->cancelled();
+  r.client_gone = call_.gone->cancelled_for(engine::cancel_cause::client_gone);
   r.total = total;
   r.overhead = total - elsewhere_;
   r.queue = call_.queue();

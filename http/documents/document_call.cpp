@@ -4,10 +4,11 @@
 
 namespace millrace::http::documents {
 
-void document_call::client_gone() {
+void document_call::leader_gone(engine::cancel_cause why) {
+  why_gone_ = why;
   if (!leader_left()) return;
   leave_table();
-  stop_.cancel();
+  stop_.cancel(why);
 }
 
 void document_call::end(engine::shared_result_ptr result) {
@@ -30,7 +31,7 @@ void document_call::changed() {
 void document_call::look() {
   if (ended_ || !unwanted()) return;
   leave_table();
-  stop_.cancel();
+  stop_.cancel(why_gone_);
 }
 
 void document_call::leave_table() {

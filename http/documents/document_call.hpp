@@ -17,8 +17,8 @@ class document_call final : public engine::shared_answer, public std::enable_sha
 
   /// Fires when nobody wants the answer.
   engine::cancellation& stop() { return stop_; }
-  /// The leader's own client went away.
-  void client_gone();
+  /// The leader's own request is given up.
+  void leader_gone(engine::cancel_cause why);
   /// Gives the answer to those who wait; null: they have to ask again. Before it, keep what is to be kept.
   void end(engine::shared_result_ptr result);
 
@@ -32,6 +32,7 @@ class document_call final : public engine::shared_answer, public std::enable_sha
   bool in_table_;
   bool ended_ = false;
   engine::cancellation stop_;
+  engine::cancel_cause why_gone_ = engine::cancel_cause::client_gone;  ///< the leader, once it is
 };
 
 }  // namespace millrace::http::documents

@@ -390,31 +390,5 @@ TEST(tee, hands_records_to_all_in_order) {
 }
 
 /// An operator who reads `client_gone` looks for the fault at his clients.
-TEST(tee, what_a_stopping_node_cuts_is_not_told_as_its_clients_doing) {
-  using outcome = std::tuple<int, std::string, bool>;
-  struct last_one : observer {
-    void request_done(const request_record& r) override {
-      told = {r.status, std::string(r.error_code), r.client_gone};
-    }
-    void attempt_done(const attempt_record&) override {}
-    outcome told;
-  };
-  const auto told = [](tee& to, last_one& by, int status, bool gone) {
-    request_record r;
-    r.status = status;
-    r.client_gone = gone;
-    r.error_code = gone ? "client_gone" : "";
-    to.request_done(r);
-    return by.told;
-  };
-  last_one observer;
-  tee watch({&observer});
-  EXPECT_EQ(told(watch, observer, 499, true), outcome(499, "client_gone", true));
-  watch.cut_off();
-  EXPECT_EQ(told(watch, observer, 499, true), outcome(503, "drain_timeout", false));
-  EXPECT_EQ(told(watch, observer, 200, true), outcome(200, "drain_timeout", false)) << "a stream";
-  EXPECT_EQ(told(watch, observer, 200, false), outcome(200, "", false)) << "one that ended in time";
-}
-
 }  // namespace
 }  // namespace millrace::engine

@@ -77,12 +77,10 @@ class refusal_recorder : public engine::observer {
                       std::string(r.error_code), r.status});
   }
   void attempt_done(const engine::attempt_record&) override {}
-  void cut_off() override { cut_off_told = true; }
   std::vector<line> lines() const {
     const std::lock_guard lock(mutex_);
     return lines_;
   }
-  std::atomic<bool> cut_off_told = false;
 
  private:
   mutable std::mutex mutex_;

@@ -301,7 +301,10 @@ class Drain(TestCase):
             client.read_until(b"data: ")
             gateway.signal(signal.SIGTERM)
             self.assertEqual(gateway.popen.wait(PATIENCE), 0)
-            self.assertNotIn(b"[DONE]", client.read_all())
+            rest = client.read_all()
+        self.assertNotIn(b"[DONE]", rest)
+        self.assertIn(b'"code":"drain_timeout"', rest, "the client is told inside the stream")
+        self.assertTrue(rest.endswith(b"0\r\n\r\n"))
         self.assert_cut(gateway, 200)
         wait_until(lambda: self.simulator.key("k")["cancelled"] == 1, "the provider is let go")
 
@@ -316,6 +319,8 @@ class Drain(TestCase):
             for c in (client, streamed):
                 told = c.read_answer()
                 self.assertEqual((told.status, told.json()["error"]["code"]), (503, "drain_timeout"))
+                self.assertEqual(told.header("retry-after"), "1")
+                self.assertIsNone(told.header("x-should-retry"), "another node may answer")
                 self.assertEqual(c.read_all(), b"")
         self.assert_cut(gateway, 503)
 
