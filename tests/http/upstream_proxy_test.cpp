@@ -102,7 +102,7 @@ class upstream_proxy_test : public upstream_test {
     const std::string url = "http://user:pass@127.0.0.1:" + std::to_string(port);
     options.environment = variables({{"http_proxy", url}, {"https_proxy", url}, {"no_proxy", no_proxy}});
     // Through a proxy the provider's name is the proxy's affair.
-    options.lookup = [](const std::string& host, const std::function<void(address_list)>&) {
+    options.lookup = [](const std::string& host, const std::function<void(const address_list&)>&) {
       ADD_FAILURE() << "asked for " << host;
     };
   }
