@@ -72,7 +72,8 @@ class upstream_client final : public engine::upstream_port {
 
   engine::upstream_failure connect(const engine::provider_config& provider, engine::time_point until,
                                    bool fresh, engine::cancellation& gone,
-                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y) override;
+                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y,
+                                   std::string* why = nullptr) override;
 
   /// Closes every pooled connection now, so that nothing of the client's keeps `io` running.
   void close_idle();
