@@ -284,8 +284,9 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
 
   const time_point start = ports_.time.now();
   exchange_.reset();
+  unreached_.clear();
   upstream_failure failure = ports_.upstream.connect(*provider_, until(provider_->timeouts.connect, start),
-                                                     resends_ > 0, *call_.gone, exchange_, y);
+                                                     resends_ > 0, *call_.gone, exchange_, y, &unreached_);
   const time_point connected = ports_.time.now();
   if (failure == upstream_failure::none && connected > permit_until_) {
     // The connection took longer than the permit lives: writing now could break the provider's limit.

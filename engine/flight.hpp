@@ -205,6 +205,7 @@ class flight {
   bool refused_twice_ = false;                     ///< for both reasons, one after the other
   std::optional<held_refusal> held_;
   std::optional<attempt_failure> last_failure_;
+  std::string unreached_;          ///< what was told of the last connect, if that failed
   name_id limited_key_ = no_name;  ///< the last one whose provider said 429 without a time
   int strikes_ = 0;                ///< so often in a row
   std::optional<api_error> refusal_;

@@ -52,7 +52,13 @@ attempt_failure flight::no_answer(bool json, std::string_view body) {
 attempt_failure flight::io_failure(upstream_failure failure, std::string_view phase) const {
   attempt_failure f;
   f.error = {502, "upstream_error", "upstream_unreachable", "", "", {}, true};
-  const std::string during = " while " + std::string(phase) + ". ";
+  std::string during = " while " + std::string(phase);
+  if (exchange_ && !exchange_->proxy_variable().empty())
+    during.append(" through the proxy of ").append(exchange_->proxy_variable());
+  during += ". ";
+  const auto tell = [&](std::string usual) {
+    f.error.message = unreached_.empty() ? std::move(usual) : unreached_;
+  };
   switch (failure) {
     case upstream_failure::timeout: {
       const bool callers = ports_.time.now() >= call_.deadline;
@@ -62,7 +68,7 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
       f.error = deadline_error();
       if (callers) return f;
       f.error.code = "upstream_timeout";
-      f.error.message = "The provider took too long" + during + "Try again later.";
+      tell("The provider took too long" + during + "Try again later.");
       return f;
     }
     case upstream_failure::cancelled:
@@ -72,24 +78,29 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
       return f;
     case upstream_failure::resolve:
       f.reason = "resolve";
-      f.error.message =
-          "The provider's host name could not be resolved. Check base_url and the name service.";
+      tell("The provider's host name could not be resolved. Check base_url and the name service.");
       return f;
     case upstream_failure::connect:
       f.reason = "connect";
-      f.error.message =
-          "The provider could not be reached. Check base_url and the network, or try again later.";
+      tell("The provider could not be reached. Check base_url and the network, or try again later.");
       return f;
     case upstream_failure::tls:
       f.reason = "tls";
-      f.error.message =
+      tell(
           "No trusted TLS connection to the provider could be made. Check its certificate and the "
-          "system's certificate store.";
+          "system's certificate store.");
       return f;
     case upstream_failure::too_large:
       f.reason = "too_large";
       f.error.code = "upstream_bad_answer";
       f.error.message = "The provider's answer is too large. Ask for fewer tokens or choices.";
+      return f;
+    case upstream_failure::head_too_large:
+      f.reason = "too_large";
+      f.error.code = "upstream_bad_answer";
+      f.error.message =
+          "The head of the provider's answer is too large. Check what stands before the provider's API and "
+          "adds headers, or try again later.";
       return f;
     case upstream_failure::protocol:
       f.reason = "protocol";
@@ -103,7 +114,7 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
   }
   f.reason = "reset";
   f.error.code = "upstream_reset";
-  f.error.message = "The provider broke the connection" + during + "Try again later.";
+  tell("The provider broke the connection" + during + "Try again later.");
   return f;
 }
 

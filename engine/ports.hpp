@@ -40,14 +40,15 @@ class permit_port {
 
 enum class upstream_failure : std::uint8_t {
   none,
-  resolve,    ///< name lookup failed
-  connect,    ///< refused, unreachable, or not within the connect timeout
-  tls,        ///< handshake or certificate verification failed
-  reset,      ///< the connection broke before the whole head or body was there
-  timeout,    ///< the deadline given to this very call passed
-  protocol,   ///< not HTTP, or a body that cannot be decoded
-  too_large,  ///< head or body above the bound
-  cancelled,  ///< the request's cancellation fired
+  resolve,         ///< name lookup failed
+  connect,         ///< refused, unreachable, or not within the connect timeout
+  tls,             ///< handshake or certificate verification failed
+  reset,           ///< the connection broke before the whole head or body was there
+  timeout,         ///< the deadline given to this very call passed
+  protocol,        ///< not HTTP, or a body that cannot be decoded
+  too_large,       ///< body above the bound
+  head_too_large,  ///< the answer's head, or all its 1xx heads together, above the bound
+  cancelled,       ///< the request's cancellation fired
 };
 
 /// One request to a provider, ready to be written. Views must outlive `send`.
@@ -79,14 +80,18 @@ class upstream_exchange {
   /// True when the request was written on a reused connection which failed before any byte of an answer: the
   /// call may be repeated once on a fresh connection, under a permit of its own.
   virtual bool stale() const = 0;
+  /// The variable that names the proxy between here and the provider; empty: none.
+  virtual std::string_view proxy_variable() const { return {}; }
 };
 
 class upstream_port {
  public:
   virtual ~upstream_port() = default;
-  /// A pooled or fresh connection to the provider. `fresh` forbids a pooled one.
+  /// A pooled or fresh connection to the provider. `fresh` forbids a pooled one. `why`, unless null, gets
+  /// what to tell of a failure where that is more than its kind says.
   virtual upstream_failure connect(const provider_config& provider, time_point until, bool fresh,
-                                   cancellation& gone, std::unique_ptr<upstream_exchange>& out, yield y) = 0;
+                                   cancellation& gone, std::unique_ptr<upstream_exchange>& out, yield y,
+                                   std::string* why = nullptr) = 0;
 };
 
 // --- time (implemented by http/ on the thread's I/O loop)

@@ -99,6 +99,7 @@ std::optional<proxy_endpoint> read_proxy(const engine::environment& env, const c
   auto out = parse_proxy(value);
   if (!out)
     throw std::invalid_argument(name + " is not a proxy of the form http://[user:password@]host[:port]");
+  out->variable = name;
   return out;
 }
 
@@ -151,6 +152,41 @@ bool proxy_settings::exempt(std::string_view host) const {
     boost::system::error_code error;
     return ip::make_address(entry, error) == address && !error;
   });
+}
+
+std::string proxy_trouble(const proxy_endpoint& proxy, engine::upstream_failure failure) {
+  using engine::upstream_failure;
+  const std::string named = "The proxy of " + proxy.variable;
+  switch (failure) {
+    case upstream_failure::resolve:
+      return "The host name of the proxy of " + proxy.variable +
+             " could not be resolved. Check the variable and the name service.";
+    case upstream_failure::connect:
+      return named + " could not be reached. Check the variable and the network, or try again later.";
+    case upstream_failure::timeout:
+      return "The way to the provider through the proxy of " + proxy.variable +
+             " took too long. Check the proxy and the network, or try again later.";
+    case upstream_failure::tls:
+      return "No trusted TLS connection to the provider could be made through the proxy of " +
+             proxy.variable +
+             ". Check the certificate that comes through it and the system's certificate store.";
+    case upstream_failure::reset:
+      return named + " closed the connection instead of opening a tunnel. Check the proxy and the variable.";
+    case upstream_failure::protocol:
+      return named + " does not answer as an HTTP proxy does. Check the variable's host and port.";
+    case upstream_failure::none:
+    case upstream_failure::head_too_large:
+    case upstream_failure::too_large:
+    case upstream_failure::cancelled:
+      break;
+  }
+  return {};
+}
+
+std::string proxy_refusal(const proxy_endpoint& proxy, int status) {
+  const std::string answered = "The proxy of " + proxy.variable + " answered " + std::to_string(status);
+  if (status == 407) return answered + ". Check its user and password.";
+  return answered + " instead of opening a tunnel. Check that it may and can reach the provider.";
 }
 
 std::string_view without_brackets(std::string_view host) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/config.hpp"
+#include "engine/ports.hpp"
 
 namespace millrace::http {
 
@@ -16,6 +17,7 @@ struct proxy_endpoint {
   std::string host;  ///< without brackets
   std::uint16_t port = 0;
   std::string authorization;  ///< "Basic ..." or empty
+  std::string variable;       ///< that names it: "HTTPS_PROXY"
 };
 
 /// Which proxy, if any, stands before a host. Follows curl: `https_proxy` for TLS, `http_proxy` for plain
@@ -39,6 +41,13 @@ class proxy_settings {
   std::optional<proxy_endpoint> tls_;
   std::vector<std::string> no_proxy_;  ///< lower case, without leading dots
 };
+
+/// What a client is told of a way through a proxy that failed: `protocol` when the proxy does not speak HTTP,
+/// `reset` when it closes the connection. Names the variable, never its value. Empty where nothing is wrong
+/// with the way.
+std::string proxy_trouble(const proxy_endpoint& proxy, engine::upstream_failure failure);
+/// The same of a proxy that opens no tunnel: it answered CONNECT with this status.
+std::string proxy_refusal(const proxy_endpoint& proxy, int status);
 
 /// `host` without the brackets of an IPv6 literal.
 std::string_view without_brackets(std::string_view host);

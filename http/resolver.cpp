@@ -1,31 +1,51 @@
 #include "http/resolver.hpp"
 
 #include <algorithm>
+#include <mutex>
+
+#include <boost/asio/post.hpp>
 
 namespace millrace::http {
 
-using boost::asio::ip::tcp;
 using engine::upstream_failure;
 
-namespace {
+/// The way for lookups of other threads onto the resolver's own, closed when the resolver goes: a lookup may
+/// end long after the `io_context`.
+class resolver::doorway {
+ public:
+  explicit doorway(boost::asio::io_context& io) : io_(&io) {}
 
-name_lookup system_lookup(boost::asio::io_context& io) {
-  auto system = std::make_shared<tcp::resolver>(io);
-  return [system](const std::string& host, std::function<void(address_list)> done) {
-    system->async_resolve(host, "", [done = std::move(done)](const auto& error, const auto& results) {
-      address_list out;
-      if (!error) {
-        for (const auto& r : results) out.push_back(r.endpoint().address());
-      }
-      done(std::move(out));
-    });
+  template <class Action>
+  void post(Action action) {
+    const std::lock_guard guard(lock_);
+    if (io_ != nullptr) boost::asio::post(*io_, std::move(action));
+  }
+
+  void close() {
+    const std::lock_guard guard(lock_);
+    io_ = nullptr;
+  }
+
+ private:
+  std::mutex lock_;
+  boost::asio::io_context* io_;
+};
+
+name_lookup system_lookup() {
+  return [names = std::make_shared<name_lookups>(system_addresses)](
+             const std::string& host, std::function<void(const address_list&)> done) {
+    names->find(host, std::move(done));
   };
 }
 
-}  // namespace
-
 resolver::resolver(boost::asio::io_context& io, name_lookup lookup)
-    : io_(io), lookup_(lookup ? std::move(lookup) : system_lookup(io)) {}
+    : io_(io),
+      lookup_(lookup ? std::move(lookup) : system_lookup()),
+      doorway_(std::make_shared<doorway>(io)) {}
+
+resolver::~resolver() {
+  doorway_->close();
+}
 
 upstream_failure resolver::resolve(const std::string& host, const io_scope& scope, address_list& out) {
   boost::system::error_code not_literal;
@@ -56,7 +76,7 @@ void resolver::prefer(const std::string& host, const boost::asio::ip::address& a
 
 std::shared_ptr<resolver::entry> resolver::find(const std::string& host) {
   if (entries_.size() >= max_names && !entries_.contains(host)) {
-    std::erase_if(entries_, [](const auto& item) { return item.second->waiting.empty(); });
+    std::erase_if(entries_, [](const auto& item) { return !item.second->running; });
   }
   auto& e = entries_[host];
   if (!e) e = std::make_shared<entry>();
@@ -65,15 +85,18 @@ std::shared_ptr<resolver::entry> resolver::find(const std::string& host) {
 
 void resolver::start(const std::string& host, const std::shared_ptr<entry>& e) {
   e->running = true;
-  lookup_(host, [e](address_list addresses) {
-    e->running = false;
-    // A failed refresh leaves the old answer in use for as long as it is usable.
-    if (!addresses.empty() || !e->waiting.empty()) {
-      e->addresses = std::move(addresses);
-      e->answered = engine::clock::now();
-    }
-    for (auto* place : e->waiting) place->wake();
-  });
+  lookup_(host,
+          [way = doorway_, e](const address_list& found) { way->post([e, found] { ended(*e, found); }); });
+}
+
+void resolver::ended(entry& e, const address_list& found) {
+  e.running = false;
+  // A failed refresh leaves the old answer in use for as long as it is usable.
+  if (!found.empty() || !e.waiting.empty()) {
+    e.addresses = found;
+    e.answered = engine::clock::now();
+  }
+  for (auto* place : e.waiting) place->wake();
 }
 
 }  // namespace millrace::http

@@ -11,18 +11,22 @@
 namespace millrace::http {
 
 /// Names to addresses for one I/O thread, remembered for a while. One lookup per name at a time, whoever
-/// asks; a wait for it ends at once on cancellation although the lookup itself goes on. Not thread-safe.
+/// asks; a wait for it ends at once on cancellation although the lookup itself goes on, also beyond the
+/// resolver's life. Not thread-safe.
 class resolver {
  public:
   /// An answer is used this long without asking again ...
   static constexpr engine::duration fresh_for = std::chrono::seconds(30);
   /// ... and this long while a new lookup runs in the background, so that a slow server delays nobody.
   static constexpr engine::duration usable_for = std::chrono::minutes(5);
-  /// Names remembered; beyond it all that nobody waits for are forgotten.
+  /// Names remembered; beyond it all that are not being looked up are forgotten.
   static constexpr size_t max_names = 1024;
 
-  /// `lookup` null: the system's resolver, on a thread of its own.
+  /// `lookup` null: a `system_lookup`.
   resolver(boost::asio::io_context& io, name_lookup lookup);
+  ~resolver();
+  resolver(const resolver&) = delete;
+  resolver& operator=(const resolver&) = delete;
 
   /// Fills `out` with at least one address. IP literals need no lookup. Failures: resolve, timeout,
   /// cancelled.
@@ -39,12 +43,19 @@ class resolver {
     std::vector<parking*> waiting;
   };
 
+  class doorway;
+
   std::shared_ptr<entry> find(const std::string& host);
   void start(const std::string& host, const std::shared_ptr<entry>& e);
+  static void ended(entry& e, const address_list& found);
 
   boost::asio::io_context& io_;
   name_lookup lookup_;
+  std::shared_ptr<doorway> doorway_;
   std::unordered_map<std::string, std::shared_ptr<entry>> entries_;
 };
+
+static_assert(resolver::max_names > name_lookups::max_threads + name_lookups::max_queued,
+              "names that are being looked up are not forgotten");
 
 }  // namespace millrace::http

@@ -6,23 +6,27 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/address.hpp>
 
 #include "engine/ports.hpp"
+#include "http/name_lookups.hpp"
 
 namespace millrace::http {
 
 class tls_context;
 
 /// Looks a name up without blocking and hands over its addresses, none when it has none. `done` is called
-/// once, on the I/O thread, never from within the call itself.
-using address_list = std::vector<boost::asio::ip::address>;
-using name_lookup = std::function<void(const std::string& host, std::function<void(address_list)> done)>;
+/// once, on any thread, also from within the call itself.
+using name_lookup =
+    std::function<void(const std::string& host, std::function<void(const address_list&)> done)>;
 
-/// How providers are reached. Copies share `tls`; give every I/O thread's client a copy of the same options.
+/// The system's resolver, each lookup on a thread of its own (see name_lookups). Copies share the lookups.
+/// Thread-safe.
+name_lookup system_lookup();
+
+/// How providers are reached. Copies share `tls` and `lookup`; give every I/O thread's client a copy of the
+/// same options.
 struct upstream_options {
   /// Where HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read, once, by the client's constructor. Empty: no
   /// proxies.
@@ -30,7 +34,7 @@ struct upstream_options {
   /// Trust store and protocol settings, shared by threads. Null: the system's trust store, loaded at first
   /// need.
   std::shared_ptr<tls_context> tls;
-  /// Replaces the system's resolver. Null: the system's.
+  /// Names to addresses. Null: a `system_lookup` of the client's own.
   name_lookup lookup;
   /// A connection idle for longer is closed; providers announcing a shorter time get theirs less a second.
   engine::duration idle_timeout = std::chrono::seconds(30);
@@ -68,7 +72,8 @@ class upstream_client final : public engine::upstream_port {
 
   engine::upstream_failure connect(const engine::provider_config& provider, engine::time_point until,
                                    bool fresh, engine::cancellation& gone,
-                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y) override;
+                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y,
+                                   std::string* why = nullptr) override;
 
   /// Closes every pooled connection now, so that nothing of the client's keeps `io` running.
   void close_idle();

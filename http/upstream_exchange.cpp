@@ -147,7 +147,7 @@ upstream_failure http_exchange::parse_head(size_t& head_bytes, const io_scope& s
     connection_->consume(n);
     head_bytes += n;
     if (head_bytes > max_answer_head_bytes || error == http_error::header_limit) {
-      return fail(upstream_failure::too_large);
+      return fail(upstream_failure::head_too_large);
     }
     more = error == http_error::need_more;
     if (error && !more) return fail(upstream_failure::protocol);
@@ -157,6 +157,7 @@ upstream_failure http_exchange::parse_head(size_t& head_bytes, const io_scope& s
 
 upstream_failure http_exchange::fill_for_head(const io_scope& scope) {
   const auto f = connection_->fill(scope);
+  if (f == upstream_failure::too_large) return upstream_failure::head_too_large;
   if (f != upstream_failure::none) return f;
   if (connection_->at_end()) return upstream_failure::reset;
   answered_ = true;

@@ -29,6 +29,9 @@ class http_exchange final : public engine::upstream_exchange {
                                 engine::upstream_head& head, engine::yield y) override;
   engine::upstream_failure read(std::string& out, engine::time_point until, engine::yield y) override;
   bool stale() const override { return stale_; }
+  std::string_view proxy_variable() const override {
+    return origin_->proxy ? std::string_view(origin_->proxy->variable) : std::string_view();
+  }
 
  private:
   engine::upstream_failure fail(engine::upstream_failure why);

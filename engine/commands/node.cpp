@@ -25,6 +25,8 @@ http::upstream_options upstream_options_of_process() {
   o.environment = engine::process_environment;
   static const auto tls = http::make_tls_context();
   o.tls = tls;
+  static const auto lookup = http::system_lookup();
+  o.lookup = lookup;
   return o;
 }
 

@@ -37,9 +37,9 @@ engine::upstream_failure provider_upstream::connect(const engine::provider_confi
                                                     engine::time_point until, bool fresh,
                                                     engine::cancellation& gone,
                                                     std::unique_ptr<engine::upstream_exchange>& out,
-                                                    engine::yield y) {
+                                                    engine::yield y, std::string* why) {
   if (provider.kind != engine::provider_kind::builtin)
-    return network_.connect(provider, until, fresh, gone, out, y);
+    return network_.connect(provider, until, fresh, gone, out, y, why);
   const auto since_epoch = time_.wall().time_since_epoch();
   out = std::make_unique<builtin_exchange>(
       std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count());

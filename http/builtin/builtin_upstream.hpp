@@ -13,7 +13,8 @@ class provider_upstream final : public engine::upstream_port {
 
   engine::upstream_failure connect(const engine::provider_config& provider, engine::time_point until,
                                    bool fresh, engine::cancellation& gone,
-                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y) override;
+                                   std::unique_ptr<engine::upstream_exchange>& out, engine::yield y,
+                                   std::string* why = nullptr) override;
 
  private:
   engine::upstream_port& network_;

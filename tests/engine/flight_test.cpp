@@ -287,6 +287,30 @@ TEST(Flight, AnswersOfTheWrongKindAreFailures) {
   EXPECT_EQ(w.permits.settled.at(0).outcome, attempt_outcome::failed);
 }
 
+TEST(Flight, WhatIsKnownOfAFailureIsTold) {
+  const auto told = [](const scripted_call& c, std::string_view error) {
+    flight_world w;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {c};
+    EXPECT_EQ(w.run().body, "error:" + std::string(error));
+    return w.format.told.message;
+  };
+  for (const auto failure : {upstream_failure::resolve, upstream_failure::connect, upstream_failure::tls,
+                             upstream_failure::timeout, upstream_failure::reset}) {
+    scripted_call c;
+    c.connect = failure;
+    c.why = "The proxy has a fault.";
+    const char* code = failure == upstream_failure::timeout ? "upstream_timeout"
+                       : failure == upstream_failure::reset ? "upstream_reset"
+                                                            : "upstream_unreachable";
+    EXPECT_EQ(told(c, code), c.why);
+    c.why.clear();
+    EXPECT_NE(told(c, code), "");
+  }
+  EXPECT_NE(told(broken(upstream_failure::head_too_large), "upstream_bad_answer").find("The head of"),
+            std::string::npos);
+}
+
 TEST(Flight, WhoeverLooksForTheMistakeInAnAnswerIsToldWhereToLook) {
   const auto told = [](std::string body, const char* type) {
     flight_world w;

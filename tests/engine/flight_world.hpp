@@ -97,6 +97,7 @@ class fake_permits final : public permit_port {
 /// What one upstream call does, step by step.
 struct scripted_call {
   upstream_failure connect = upstream_failure::none;
+  std::string why;  ///< of a connect that fails
   duration connect_takes{};
   upstream_failure send = upstream_failure::none;
   bool stale = false;
@@ -117,13 +118,16 @@ class fake_upstream final : public upstream_port {
   std::vector<header_list> headers;
 
   upstream_failure connect(const provider_config&, time_point, bool is_fresh, cancellation&,
-                           std::unique_ptr<upstream_exchange>& out, yield) override {
+                           std::unique_ptr<upstream_exchange>& out, yield, std::string* why) override {
     fresh.push_back(is_fresh);
     if (script.empty()) return upstream_failure::connect;
     scripted_call c = std::move(script.front());
     script.pop_front();
     time_.time += c.connect_takes;
-    if (c.connect != upstream_failure::none) return c.connect;
+    if (c.connect != upstream_failure::none) {
+      if (why != nullptr) *why = c.why;
+      return c.connect;
+    }
     out = std::make_unique<exchange>(*this, std::move(c));
     return upstream_failure::none;
   }

@@ -38,7 +38,7 @@ class gated_upstream final : public upstream_port {
   std::vector<std::unique_ptr<gated_call>> calls;
 
   upstream_failure connect(const provider_config&, time_point, bool, cancellation& gone,
-                           std::unique_ptr<upstream_exchange>& out, yield) override {
+                           std::unique_ptr<upstream_exchange>& out, yield, std::string*) override {
     if (gone.cancelled()) return upstream_failure::cancelled;
     calls.push_back(std::make_unique<gated_call>());
     out = std::make_unique<exchange>(*calls.back(), gone);

@@ -342,7 +342,7 @@ TEST_F(upstream_client_test, bounds_the_head) {
     });
     run([&](engine::yield y) {
       const call c = exchange(provider(s.port()), y);
-      EXPECT_EQ(c.send, tooLong ? upstream_failure::too_large : upstream_failure::none);
+      EXPECT_EQ(c.send, tooLong ? upstream_failure::head_too_large : upstream_failure::none);
     });
   }
   auto endless = serve([](peer& p) {
@@ -351,7 +351,7 @@ TEST_F(upstream_client_test, bounds_the_head) {
     }
   });
   run([&](engine::yield y) {
-    EXPECT_EQ(exchange(provider(endless.port()), y).send, upstream_failure::too_large);
+    EXPECT_EQ(exchange(provider(endless.port()), y).send, upstream_failure::head_too_large);
   });
 }
 

@@ -19,8 +19,9 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 std::ostream& print(std::ostream& out, upstream_failure f) {
-  static constexpr const char* names[] = {"none",    "resolve",  "connect",   "tls",      "reset",
-                                          "timeout", "protocol", "too_large", "cancelled"};
+  static constexpr const char* names[] = {"none",           "resolve",  "connect",  "tls",
+                                          "reset",          "timeout",  "protocol", "too_large",
+                                          "head_too_large", "cancelled"};
   return out << names[static_cast<size_t>(f)];
 }
 

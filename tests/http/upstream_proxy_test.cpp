@@ -102,7 +102,7 @@ class upstream_proxy_test : public upstream_test {
     const std::string url = "http://user:pass@127.0.0.1:" + std::to_string(port);
     options.environment = variables({{"http_proxy", url}, {"https_proxy", url}, {"no_proxy", no_proxy}});
     // Through a proxy the provider's name is the proxy's affair.
-    options.lookup = [](const std::string& host, const std::function<void(address_list)>&) {
+    options.lookup = [](const std::string& host, const std::function<void(const address_list&)>&) {
       ADD_FAILURE() << "asked for " << host;
     };
   }
@@ -135,8 +135,15 @@ TEST_F(upstream_proxy_test, tunnels_tls) {
 }
 
 TEST_F(upstream_proxy_test, a_refusal_is_a_connect_failure) {
-  for (const std::string answer : {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
-                                   "gibberish\r\n\r\n", "", "HTTP/1.1 200 OK\r\n\r\nearly"}) {
+  const std::pair<std::string, const char*> cases[] = {
+      {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+       "answered 407. Check its user"},
+      {"HTTP/1.1 502 Bad Gateway\r\n\r\n", "answered 502 instead"},
+      {"gibberish\r\n\r\n", "does not answer as an HTTP proxy does"},
+      {"HTTP/1.1 200 OK\r\nX: " + std::string(70000, 'x'), "does not answer as an HTTP proxy does"},
+      {"HTTP/1.1 200 OK\r\n\r\nearly", "does not answer as an HTTP proxy does"},
+      {"", "closed the connection"}};
+  for (const auto& [answer, told] : cases) {
     auto proxy = serve([&](peer& p) {
       p.read_request();
       p.write(answer);
@@ -145,9 +152,44 @@ TEST_F(upstream_proxy_test, a_refusal_is_a_connect_failure) {
     upstream_client own(io, options);
     run([&](engine::yield y) {
       std::unique_ptr<engine::upstream_exchange> e;
-      EXPECT_EQ(own.connect(provider(443, "provider.test", true), in(10s), false, gone, e, y),
+      std::string why;
+      EXPECT_EQ(own.connect(provider(443, "provider.test", true), in(10s), false, gone, e, y, &why),
                 upstream_failure::connect)
           << answer;
+      EXPECT_THAT(why, ::testing::AllOf(HasSubstr("The proxy of https_proxy "), HasSubstr(told)));
+      EXPECT_THAT(why, Not(HasSubstr("pass@")));
+    });
+  }
+}
+
+TEST_F(upstream_proxy_test, what_fails_before_and_behind_the_proxy_names_it_too) {
+  std::uint16_t closed = 0;
+  {
+    auto nobody = serve(answer_all);
+    closed = nobody.port();
+    nobody.stop();
+  }
+  auto mute = serve([](peer& p) { p.wait_closed(); });
+  auto no_tls = serve([](peer& p) {
+    p.read_request();
+    p.write("HTTP/1.1 200 OK\r\n\r\n");
+    p.read_some();
+    p.write("no TLS");
+  });
+  const std::tuple<std::uint16_t, upstream_failure, const char*> cases[] = {
+      {closed, upstream_failure::connect, "could not be reached"},
+      {mute.port(), upstream_failure::timeout, "took too long"},
+      {no_tls.port(), upstream_failure::tls, "No trusted TLS connection"}};
+  for (const auto& [port, failure, told] : cases) {
+    use_proxy(port);
+    upstream_client own(io, options);
+    run([&, failure = failure, told = told](engine::yield y) {
+      std::unique_ptr<engine::upstream_exchange> e;
+      std::string why;
+      const auto patience = failure == upstream_failure::timeout ? in(20ms) : in(10s);
+      EXPECT_EQ(own.connect(provider(443, "provider.test", true), patience, false, gone, e, y, &why),
+                failure);
+      EXPECT_THAT(why, ::testing::AllOf(HasSubstr("proxy of https_proxy"), HasSubstr(told)));
     });
   }
 }

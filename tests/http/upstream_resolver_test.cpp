@@ -1,5 +1,8 @@
+#include <future>
+
 #include "http/connect_race.hpp"
 #include "http/resolver.hpp"
+#include "tests/http/slow_names.hpp"
 #include "tests/http/upstream_fixture.hpp"
 
 namespace millrace::http {
@@ -17,7 +20,7 @@ address_list addresses(std::initializer_list<const char*> texts) {
 class upstream_resolver_test : public upstream_test {
  protected:
   void SetUp() override {
-    options.lookup = [this](const std::string& host, std::function<void(address_list)> done) {
+    options.lookup = [this](const std::string& host, std::function<void(const address_list&)> done) {
       asked.push_back(host);
       boost::asio::post(io, [this, done] { done(known); });
     };
@@ -63,8 +66,8 @@ TEST_F(upstream_resolver_test, a_failure_is_told_and_not_remembered) {
 }
 
 TEST_F(upstream_resolver_test, a_lookup_outlives_those_who_gave_up) {
-  std::function<void(address_list)> answer;
-  options.lookup = [&](const std::string&, std::function<void(address_list)> done) {
+  std::function<void(const address_list&)> answer;
+  options.lookup = [&](const std::string&, std::function<void(const address_list&)> done) {
     answer = std::move(done);
   };
   auto s = serve(answer_all);
@@ -76,6 +79,81 @@ TEST_F(upstream_resolver_test, a_lookup_outlives_those_who_gave_up) {
     answer = nullptr;
     EXPECT_EQ(exchange(provider(s.port(), "api.test"), y).body, "ok") << "from the answer that came late";
   });
+}
+
+class upstream_slow_names_test : public upstream_test {
+ protected:
+  void SetUp() override {
+    options.lookup = [names = std::make_shared<name_lookups>(service.lookup())](
+                         const std::string& host, std::function<void(const address_list&)> done) {
+      names->find(host, std::move(done));
+    };
+    service.let_go("good.test");
+  }
+
+  slow_names service;
+};
+
+TEST_F(upstream_slow_names_test, who_leaves_disturbs_nobody) {
+  auto s = serve(answer_all);
+  bool left = false;
+  bool served = false;
+  engine::start_coroutine(io, [&](engine::yield y) {
+    std::unique_ptr<engine::upstream_exchange> e;
+    EXPECT_EQ(client().connect(provider(s.port(), "slow.test"), in(10s), false, gone, e, y),
+              upstream_failure::cancelled);
+    left = true;
+  });
+  engine::start_coroutine(io, [&](engine::yield y) {
+    engine::cancellation mine;
+    std::unique_ptr<engine::upstream_exchange> e;
+    EXPECT_EQ(client().connect(provider(s.port(), "slow.test"), in(10s), false, mine, e, y),
+              upstream_failure::none);
+    served = true;
+  });
+  run([&](engine::yield y) {
+    service.wait_asked(1);
+    gone.cancel();
+    wait_until([&] { return left; }, y);
+    EXPECT_FALSE(served);
+    service.let_go("slow.test");
+    wait_until([&] { return served; }, y);
+  });
+  EXPECT_EQ(service.wait_asked(1), (std::vector<std::string>{"slow.test"}));
+}
+
+TEST_F(upstream_slow_names_test, a_dead_name_costs_its_own_deadline_and_nobody_elses) {
+  auto s = serve(answer_all);
+  run([&](engine::yield y) {
+    std::unique_ptr<engine::upstream_exchange> e;
+    EXPECT_EQ(client().connect(provider(s.port(), "dead.test"), in(5ms), false, gone, e, y),
+              upstream_failure::timeout);
+    EXPECT_EQ(exchange(provider(s.port(), "good.test"), y).body, "ok");
+  });
+  service.let_go("dead.test");
+}
+
+TEST_F(upstream_slow_names_test, a_lookup_may_end_after_all_who_asked_are_gone) {
+  std::promise<void> ended;
+  const auto find = options.lookup;
+  options.lookup = [&](const std::string& host, std::function<void(const address_list&)> done) {
+    find(host, [&ended, done = std::move(done)](const address_list& found) {
+      done(found);
+      ended.set_value();
+    });
+  };
+  {
+    boost::asio::io_context other;
+    upstream_client own(other, options);
+    engine::start_coroutine(other, [&](engine::yield y) {
+      std::unique_ptr<engine::upstream_exchange> e;
+      EXPECT_EQ(own.connect(provider(80, "slow.test"), in(5ms), false, gone, e, y),
+                upstream_failure::timeout);
+    });
+    other.run();
+  }
+  service.let_go("slow.test");
+  ended.get_future().wait();
 }
 
 TEST_F(upstream_resolver_test, the_systems_resolver_knows_localhost) {

@@ -110,7 +110,7 @@ TEST_F(upstream_tls_test, refuses_an_untrusted_certificate) {
 }
 
 TEST_F(upstream_tls_test, refuses_a_certificate_for_another_host) {
-  options.lookup = [this](const std::string&, std::function<void(address_list)> done) {
+  options.lookup = [this](const std::string&, std::function<void(const address_list&)> done) {
     boost::asio::post(io, [done] { done({boost::asio::ip::make_address("127.0.0.1")}); });
   };
   auto s = serve_tls(answer_all);

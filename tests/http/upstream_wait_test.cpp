@@ -10,14 +10,14 @@ class upstream_wait_test : public upstream_test {
  protected:
   /// A provider whose name is looked up; the lookup never answers.
   void lose_lookups(std::function<void()> asked) {
-    options.lookup = [this, asked](const std::string&, std::function<void(address_list)> done) {
+    options.lookup = [this, asked](const std::string&, std::function<void(const address_list&)> done) {
       lost_.push_back(std::move(done));
       if (asked) boost::asio::post(io, asked);
     };
   }
 
  private:
-  std::vector<std::function<void(address_list)>> lost_;
+  std::vector<std::function<void(const address_list&)>> lost_;
 };
 
 TEST_F(upstream_wait_test, connecting_ends_at_its_deadline_in_every_phase) {

@@ -1,9 +1,11 @@
-"""Providers that speak OpenAI's dialect in their own way: Azure's paths, keys and limits; answers without usage."""
+"""Providers that speak OpenAI's dialect in their own way: Azure's paths, keys and limits; answers without usage; heads without
+end. And the proxy before them."""
 
 import json
+import threading
 import unittest
 
-from harness import Gateway, Simulator, TestCase, provider, request, target, wait_until
+from harness import PATIENCE, Gateway, RecordingUpstream, Simulator, TestCase, provider, reply, request, target, wait_until
 
 AZURE = {"api_version": "2024-10-21"}
 TEXT = "What is a mill race?"
@@ -131,6 +133,88 @@ class WithoutUsage(TestCase):
             wait_until(lambda: self.billed() != before, "the call is billed")
             now = self.billed()
             self.assertEqual((told["input_tokens"], told["output_tokens"]), (now[0] - before[0], now[1] - before[1]))
+
+
+class Proxies(TestCase):
+    """Trouble with a proxy names the variable that it is of, to clients and in the log, and never its address or password."""
+
+    def told(self, proxy, scheme="https"):
+        """What a client is told when the proxy behaves like this: the error, and the log's event."""
+        variable = f"{scheme.upper()}_PROXY"
+        gateway = self.own(Gateway({
+            "providers": {"far": provider(f"{scheme}://provider.test/v1", "k", timeouts={"connect": "300ms"})},
+            "models": {"chat": {"targets": [target("far", "m")]}}, "retry": {"attempts": 1}},
+            environment={variable: f"http://miller:grist@127.0.0.1:{proxy.port}"}))
+        answer = gateway.chat()
+        told = answer.error["message"]
+        self.assertIn(f"proxy of {variable}", told)
+        for secret in ("miller", "grist", str(proxy.port), "127.0.0.1"):
+            self.assertNotIn(secret, told)
+        if scheme == "https":
+            event = wait_until(lambda: gateway.events("proxy_failed"), "the log tells of the proxy")[0]
+            self.assertEqual((event["variable"], event["message"]), (variable, told))
+        self.assertFalse([line for line in gateway.errors if "grist" in line])
+        return answer.status, answer.error["code"], told
+
+    def proxy(self, answer):
+        return self.own(RecordingUpstream(answer))
+
+    def test_a_proxy_that_refuses_the_password(self):
+        proxy = self.proxy(lambda *_: reply(407, ""))
+        self.assertEqual(self.told(proxy), (502, "upstream_unreachable", "The proxy of HTTPS_PROXY answered 407. "
+                                            "Check its user and password."))
+        self.assertEqual(proxy.last().line, "CONNECT provider.test:443 HTTP/1.1")
+
+    def test_a_proxy_that_opens_no_tunnel(self):
+        status, code, told = self.told(self.proxy(lambda *_: reply(503, "")))
+        self.assertEqual((status, code), (502, "upstream_unreachable"))
+        self.assertIn("answered 503 instead of opening a tunnel", told)
+
+    def test_a_proxy_that_is_not_there(self):
+        gone = RecordingUpstream(None)
+        gone.close()
+        self.assertEqual(self.told(gone)[:2], (502, "upstream_unreachable"))
+        self.assertIn("HTTP_PROXY could not be reached", self.told_plainly(gone))
+
+    def told_plainly(self, proxy):
+        return self.told(proxy, "http")[2]
+
+    def test_a_proxy_that_speaks_something_else(self):
+        other = self.proxy(lambda *_: b"SSH-2.0-OpenSSH_9.2\r\n")
+        status, code, told = self.told(other)
+        self.assertEqual((status, code), (502, "upstream_unreachable"))
+        self.assertIn("does not answer as an HTTP proxy does", told)
+        self.assertEqual(self.told(other, "http")[1], "upstream_bad_answer")
+
+    def test_a_proxy_that_closes(self):
+        status, code, told = self.told(self.proxy(lambda *_: None))
+        self.assertEqual((status, code), (502, "upstream_unreachable"))
+        self.assertIn("closed the connection", told)
+
+    def test_a_proxy_that_stalls(self):
+        over = threading.Event()
+        self.addCleanup(over.set)
+        status, code, told = self.told(self.proxy(lambda *_: over.wait(PATIENCE) and None))
+        self.assertEqual((status, code), (504, "upstream_timeout"))
+        self.assertIn("took too long", told)
+
+
+class Heads(TestCase):
+    def test_a_head_that_is_too_large_is_called_so(self):
+        """It is no matter of tokens."""
+        def answer(recorded, connection):
+            if recorded.json()["model"] == "long":
+                return reply(200, "{}", "X: " + "x" * 70000)
+            while True:
+                connection.sendall(b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 100)
+        upstream = self.own(RecordingUpstream(answer))
+        gateway = self.own(Gateway({"providers": {"p": provider(upstream.base_url, "k")},
+                                    "models": {m: {"targets": [target("p", m)]} for m in ("long", "endless")},
+                                    "retry": {"attempts": 1}}))
+        for model in ("long", "endless"):
+            error = gateway.chat(model).error
+            self.assertEqual(error["code"], "upstream_bad_answer")
+            self.assertIn("The head of the provider's answer is too large.", error["message"])
 
 
 if __name__ == "__main__":
