@@ -16,11 +16,6 @@ namespace millrace::http {
 
 namespace {
 
-/// Memory that a connection keeps of each string between requests.
-constexpr size_t kept_bytes = 16 * 1024;
-/// Read at once while a long body comes in.
-constexpr size_t body_read_bytes = 64 * 1024;
-
 /// A comment of an event stream (WHATWG HTML, section 9.2.6), and the same as a chunk.
 constexpr std::string_view ping = ": ping\n\n";
 constexpr std::string_view ping_chunk = "8\r\n: ping\n\n\r\n";
@@ -28,15 +23,11 @@ constexpr std::string_view ping_chunk = "8\r\n: ping\n\n\r\n";
 constexpr std::string_view no_event = "\n";
 constexpr std::string_view no_event_chunk = "1\r\n\n\r\n";
 
-constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view anthropic_routes = "/v1/messages";
 constexpr auto overload_pause = std::chrono::seconds(1);
 /// What handlers answer to a request that was cancelled.
 constexpr int client_gone = 499;
 
-constexpr fault body_too_large{refusal::request_too_large, "the body is too large; send a smaller one"};
-constexpr fault body_too_slow{refusal::request_timeout, "the body took too long; send it faster"};
-constexpr fault bodies_too_many{refusal::overloaded, "too many request bodies are held; try again shortly"};
 constexpr fault head_too_slow{refusal::request_timeout, "the headers took too long; send them at once"};
 constexpr fault no_connection_left{refusal::overloaded, "all connections are taken; try again shortly"};
 constexpr fault no_such_route{refusal::unknown_route, "there is no such route; check the path"};
@@ -64,11 +55,6 @@ void name_request_again(engine::answer& a) {
     a.body.append(R"("request_id":")").append(id).append("\"}");
   }
   a.headers.emplace_back("request-id", std::move(id));
-}
-
-void clear(std::string& s) {
-  s.clear();
-  if (s.capacity() > kept_bytes) s.shrink_to_fit();
 }
 
 /// Counts a request for as long as it is served.
@@ -231,73 +217,6 @@ bool connection::find_route(const engine::yield& y) {
   return true;
 }
 
-/// False: the connection ends.
-bool connection::read_body(const engine::yield& y) {
-  const auto& head = in_.head;
-  if (head.framing == framing::none) return true;
-  const auto max_body = config_->max_body_bytes;
-  if (head.content_length > max_body) return refuse(body_too_large, y);
-  in_.remaining = head.content_length;
-  in_.chunks = chunk_decoder(max_body);
-  if (!take_body()) {
-    if (head.expect_continue && in_.body.empty() && !(socket_.send(continue_line, y) && socket_.flush(y))) {
-      return false;
-    }
-    if (!wait_for_body(y)) return false;
-  }
-  return !in_.wrong || refuse(*in_.wrong, y);
-}
-
-/// Reads until `take_body` has enough. False: the connection ends.
-bool connection::wait_for_body(const engine::yield& y) {
-  const auto& limits = thread_.common.limits;
-  const auto begun = engine::clock::now();
-  do {
-    const auto received = static_cast<std::int64_t>(in_.body.size());
-    const auto earned = std::chrono::seconds(received / limits.body_bytes_per_second);
-    socket_.set_deadline(
-        std::min(engine::clock::now() + limits.body_progress, begun + limits.body_grace + earned));
-    const bool chunked = in_.head.framing == framing::chunked;
-    const auto want = chunked ? body_read_bytes : static_cast<size_t>(in_.remaining);
-    if (!socket_.wait_for_input(y, std::min(want, body_read_bytes))) {
-      return socket_.expired() && refuse(body_too_slow, y);
-    }
-  } while (!take_body());
-  socket_.clear_deadline();
-  return true;
-}
-
-/// Moves what came in into the body. True at its end, or when something is wrong with it.
-bool connection::take_body() {
-  auto& input = socket_.input();
-  bool done = false;
-  if (in_.head.framing == framing::length) {
-    const auto remaining = static_cast<size_t>(in_.remaining);
-    const auto bytes = input.view().substr(0, remaining);
-    // The length is only a claim: memory for it is taken as it comes true.
-    if (in_.body.empty()) in_.body.reserve(std::min(remaining, body_read_bytes));
-    in_.body.append(bytes);
-    input.consume(bytes.size());
-    in_.remaining -= static_cast<std::int64_t>(bytes.size());
-    done = in_.remaining == 0;
-  } else {
-    input.consume(in_.chunks.feed(input.view(), in_.body));
-    if (in_.chunks.state() == progress::refused) in_.wrong = in_.chunks.fault();
-    done = in_.chunks.state() != progress::incomplete;
-  }
-  if (!in_.wrong && !count_body()) in_.wrong = bodies_too_many;
-  return done || in_.wrong;
-}
-
-/// False when this thread's bodies together have more than their share of memory.
-bool connection::count_body() {
-  const auto more = static_cast<std::int64_t>(in_.body.size()) - in_.counted_bytes;
-  if (thread_.counters.bodies_bytes.get() + more > thread_.common.bodies_bytes_per_thread) return false;
-  thread_.counters.bodies_bytes.add(more);
-  in_.counted_bytes += more;
-  return true;
-}
-
 /// Runs the handler and writes its answer. True when another request may follow.
 bool connection::serve(const engine::yield& y) {
   socket_.begin_request(gone_.emplace());
@@ -327,28 +246,33 @@ void connection::tell_cut(engine::answer& a) const {
   a.body = thread_.common.format_error(e, in_.head.path);
 }
 
-engine::answer connection::handle(const engine::yield& y) {
+/// The request as handlers see it.
+edge_request connection::request() {
   const auto& head = in_.head;
-  const edge_request request{.method = head.method,
-                             .path = head.path,
-                             .query = head.query,
-                             .param = in_.param,
-                             .pattern = in_.route->pattern,
-                             .version = head.version,
-                             .headers = head.fields,
-                             .body = in_.body,
-                             .remote = remote_,
-                             .received = engine::clock::now(),
-                             .gone = *gone_,
-                             .thread = thread_.index};
+  return edge_request{.method = head.method,
+                      .path = head.path,
+                      .query = head.query,
+                      .param = in_.param,
+                      .pattern = in_.route->pattern,
+                      .version = head.version,
+                      .headers = head.fields,
+                      .body = in_.body,
+                      .remote = remote_,
+                      .received = engine::clock::now(),
+                      .gone = *gone_,
+                      .thread = thread_.index};
+}
+
+engine::answer connection::handle(const engine::yield& y) {
+  const edge_request request = this->request();
   try {
     return in_.route->handler(request, y);
   } catch (const boost::coroutines::detail::forced_unwind&) {
     throw;
   } catch (const std::exception& e) {
-    spdlog::error("the handler of {} {} threw: {}", head.method, in_.route->pattern, e.what());
+    spdlog::error("the handler of {} {} threw: {}", request.method, in_.route->pattern, e.what());
   } catch (...) {
-    spdlog::error("the handler of {} {} threw", head.method, in_.route->pattern);
+    spdlog::error("the handler of {} {} threw", request.method, in_.route->pattern);
   }
   return error_answer(handler_failed, request.received);
 }
@@ -448,15 +372,9 @@ std::string_view connection::comment_for(const engine::answer& a, bool old) cons
   return old ? ping : ping_chunk;
 }
 
-void connection::drop_body() {
-  thread_.counters.bodies_bytes.add(-in_.counted_bytes);
-  in_.counted_bytes = 0;
-  clear(in_.body);
-}
-
 void connection::forget_request() {
   drop_body();
-  clear(in_.head_bytes);
+  clear_bulk(in_.head_bytes);
   in_.param.clear();
   in_.head = {};
   in_.route = nullptr;

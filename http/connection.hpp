@@ -58,10 +58,13 @@ class connection : public list_hook {
   bool read_head(const engine::yield& y);
   bool find_route(const engine::yield& y);
   bool read_body(const engine::yield& y);
+  bool admit(const engine::yield& y);
+  bool invite_body(const engine::yield& y);
   bool wait_for_body(const engine::yield& y);
   bool take_body();
   bool count_body();
   bool serve(const engine::yield& y);
+  edge_request request();
   engine::answer handle(const engine::yield& y);
   void tell_cut(engine::answer& a) const;
   bool answer_options(std::string_view allow, const engine::yield& y);
@@ -89,5 +92,8 @@ class connection : public list_hook {
   std::shared_ptr<const engine::http_config> config_;  ///< of the current request
   std::optional<engine::cancellation> gone_;           ///< of the current request
 };
+
+/// Empties it, and gives back memory that is too much to be kept for the next request.
+void clear_bulk(std::string& s);
 
 }  // namespace millrace::http

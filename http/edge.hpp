@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +44,11 @@ struct edge_request {
 /// exception's text.
 using handler = std::function<engine::answer(const edge_request&, engine::yield)>;
 
+/// Asked on the request's head alone, with an empty `body`, where the body has still to be awaited; not where
+/// it came with the head. An answer refuses the request: its body is neither invited nor read, and the
+/// connection closes. Does not suspend, and does not throw.
+using admission = std::function<std::optional<engine::answer>(const edge_request&)>;
+
 /// `pattern` is a path, or a prefix, one `{name}` and a suffix: "/v1/models/{id}", "/v1/jobs/{id}/events",
 /// "/v1beta/models/{model}:generateContent". The parameter is never empty and may contain "/". An exact path
 /// goes before patterns, a longer pattern before a shorter one. GET routes answer HEAD too; OPTIONS is the
@@ -51,6 +57,7 @@ struct route {
   std::string method;
   std::string pattern;
   http::handler handler;
+  http::admission admit = {};  ///< without one every body is awaited
 };
 
 /// Body of an error answer (application/json) in the dialect of `path`, which is empty when none could be

@@ -101,6 +101,12 @@ engine::answer plain_request::finish(engine::answer a, std::string_view error_co
   return a;
 }
 
+std::optional<engine::answer> refuse_stranger(api_services& services, const edge_request& r) {
+  plain_request plain(services, r);
+  if (authenticate(plain.config(), r)) return std::nullopt;
+  return plain.refuse(invalid_key());
+}
+
 std::optional<engine::answer> refuse_unless_admin(const edge_request& r, plain_request& plain) {
   engine::api_error refusal;
   const auto* client = admin(plain.config(), r, refusal);

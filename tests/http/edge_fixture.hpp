@@ -103,8 +103,8 @@ class edge_test : public ::testing::Test {
   }
 
   /// Adds a route; only before `start`.
-  void on(const char* method, const char* pattern, handler h) {
-    routes.push_back({method, pattern, std::move(h)});
+  void on(const char* method, const char* pattern, handler h, admission admit = {}) {
+    routes.push_back({method, pattern, std::move(h), std::move(admit)});
   }
   void start();
   /// Polls until `condition` holds; false after ten seconds.
