@@ -31,7 +31,8 @@ struct edge_request {
   std::span<const header_field> headers;
   std::string_view body;        ///< whole, without chunk framing
   std::string_view remote;      ///< the client's address, without port
-  engine::time_point received;  ///< when the last byte of the request was here
+  engine::time_point received;  ///< when its first byte was here; of a pipelined request: its turn came
+  engine::duration upload{};    ///< so long since then its client took to send the rest
   engine::cancellation& gone;   ///< fires when the client disappears or the drain deadline passes
   size_t thread = 0;            ///< index of the I/O thread in the pool
 
@@ -83,6 +84,8 @@ struct edge_limits {
   std::int64_t lingering_refusals = 256;
   /// At the drain: for the first request of a connection, which may be on its way.
   engine::duration newcomer_grace = std::chrono::milliseconds(200);
+  /// At the drain: for the rest of a head, and the longest gap inside a body.
+  engine::duration half_sent_grace = std::chrono::seconds(1);
   engine::duration check = std::chrono::milliseconds(500);
 };
 
@@ -92,15 +95,15 @@ struct edge_statistics {
   std::int64_t serving = 0;                      ///< requests in handlers or being answered now
   std::int64_t accepted = 0;                     ///< connections since start
   std::int64_t requests = 0;                     ///< handed to handlers since start
-  std::int64_t gone = 0;                         ///< clients that disappeared while a request was served
+  std::int64_t gone = 0;                         ///< clients that left before their answer was written
   std::int64_t stalled = 0;                      ///< readers cut after `write_stall`
   std::int64_t bodies_bytes = 0;                 ///< bodies held now
   std::array<std::int64_t, refusals> refused{};  ///< indexed by refusal
 };
 
 /// The HTTP server. One coroutine per connection, pinned to one thread of the pool (the one with the fewest
-/// connections). Only `statistics` and `set_config` may be called from any thread at any time; the others
-/// come from the thread that owns the program.
+/// connections). Only `statistics`, `set_config` and `hurry` may be called from any thread at any time; the
+/// others come from the thread that owns the program.
 class edge {
  public:
   /// Routes must not repeat a method and pattern (std::invalid_argument). `watch` hears of every request that
@@ -128,6 +131,9 @@ class edge {
   /// cancelled and closed. False when a handler did not return within ten more seconds: then neither edge nor
   /// pool may be destroyed.
   bool drain(engine::time_point deadline);
+
+  /// The deadline of `drain`, under way or to come, is now. From any thread.
+  void hurry();
 
   edge_statistics statistics() const;
 
