@@ -159,6 +159,7 @@ bool read_path(route_kind kind, bool streamed, const edge_request& r, engine::re
 /// wishes what there is not.
 std::optional<answer> begin_call(const edge_request& r, plain_request& plain, engine::call& c) {
   c.received = r.received;
+  c.upload = r.upload;
   c.gone = &r.gone;
   c.client = authenticate(*c.config, r);
   if (!c.client) return plain.refuse(invalid_key());

@@ -96,7 +96,7 @@ engine::answer plain_request::finish(engine::answer a, std::string_view error_co
   r.error_code = error_code;
   r.status = a.status;
   r.total = engine::clock::now() - request_.received;
-  r.overhead = r.total;
+  r.overhead = r.total - request_.upload;
   services_.watch->request_done(r);
   return a;
 }

@@ -54,11 +54,12 @@ struct recorder : engine::observer {
   struct line {
     std::string id, route, tenant, client, code;
     int status;
+    engine::duration total;
   };
   std::vector<line> lines;
   void request_done(const engine::request_record& r) override {
     lines.push_back({std::string(r.id), std::string(r.route), std::string(r.tenant), std::string(r.client),
-                     std::string(r.error_code), r.status});
+                     std::string(r.error_code), r.status, r.total});
   }
   void attempt_done(const engine::attempt_record&) override {}
 };
@@ -81,6 +82,7 @@ struct api_test : testing::Test {
   std::vector<std::pair<std::string, std::string>> purged;
   purge_result purge_done{7, true};
   std::string query;
+  engine::duration uploaded_in{};
   std::shared_ptr<node_view> view = std::make_shared<node_view>();
   api_services services;
   std::vector<route> routes = api_routes(services);
@@ -113,7 +115,8 @@ struct api_test : testing::Test {
             .headers = headers,
             .body = body,
             .remote = "127.0.0.1",
-            .received = time.now(),
+            .received = time.now() - uploaded_in,
+            .upload = uploaded_in,
             .gone = gone,
             .thread = 0};
   }
@@ -310,6 +313,16 @@ TEST_F(api_test, wishes_reach_the_dispatcher) {
   EXPECT_EQ(permits.asked[0].patience, 1500ms);
   EXPECT_EQ(permits.asked[0].strategy, static_cast<std::uint8_t>(engine::strategy::speed));
   EXPECT_TRUE(permits.asked[0].private_only);
+}
+
+TEST_F(api_test, the_whole_requests_time_counts_for_its_deadline_and_not_all_for_the_overhead) {
+  serve_one();
+  uploaded_in = 400ms;
+  const auto a = chat(with(user, {"x-millrace-timeout-ms", "1500"}));
+  ASSERT_EQ(permits.asked.size(), 1U);
+  EXPECT_EQ(permits.asked[0].patience, 1100ms);
+  EXPECT_EQ(header(a, "x-millrace-overhead-us"), "0");
+  EXPECT_EQ(watch.lines.back().total, 400ms);
 }
 
 TEST_F(api_test, who_marks_it_private_is_heard_whatever_others_say_beside) {
