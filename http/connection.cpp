@@ -9,6 +9,7 @@
 #include <spdlog/spdlog.h>
 #include <boost/coroutine/exceptions.hpp>
 
+#include "engine/log.hpp"
 #include "http/cors.hpp"
 #include "http/request_id.hpp"
 
@@ -25,8 +26,6 @@ constexpr std::string_view no_event_chunk = "1\r\n\n\r\n";
 
 constexpr std::string_view anthropic_routes = "/v1/messages";
 constexpr auto overload_pause = std::chrono::seconds(1);
-/// What handlers answer to a request that was cancelled.
-constexpr int client_gone = 499;
 
 constexpr fault head_too_slow{refusal::request_timeout, "the headers took too long; send them at once"};
 constexpr fault no_connection_left{refusal::overloaded, "all connections are taken; try again shortly"};
@@ -152,15 +151,18 @@ void connection::converse(const engine::yield& y) {
 }
 
 void connection::drain() {
+  const auto& limits = thread_.common.limits;
+  if (half_sent_) return socket_.hasten(engine::clock::now() + limits.half_sent_grace);
   if (!idle_ || socket_.has_input()) return;
   if (newcomer_) {
-    socket_.set_deadline(engine::clock::now() + thread_.common.limits.newcomer_grace);
+    socket_.set_deadline(engine::clock::now() + limits.newcomer_grace);
   } else {
     socket_.stop_waiting();
   }
 }
 
 void connection::cut() {
+  if (half_sent_ && in_.route != nullptr) return socket_.expire();
   if (!handling_) return socket_.abort();
   cut_ = true;
   socket_.cancel_request();
@@ -185,20 +187,24 @@ bool connection::read_head(const engine::yield& y) {
     if (idle_ && !input.empty()) {
       // Counted from the first byte; the following do not extend it.
       idle_ = false;
-      socket_.set_deadline(engine::clock::now() + thread_.config->header_timeout);
+      half_sent_ = true;
+      in_.arrived = engine::clock::now();
+      socket_.set_deadline(*in_.arrived + thread_.config->header_timeout);
+      if (thread_.draining) socket_.hasten(*in_.arrived + thread_.common.limits.half_sent_grace);
     }
     if (socket_.wait_for_input(y)) continue;
     if (idle_ || !socket_.expired()) return false;
     break;
   }
-  idle_ = newcomer_ = false;
+  idle_ = newcomer_ = half_sent_ = false;
   socket_.clear_deadline();
   config_ = thread_.config;
   in_.head_bytes.assign(input.view().substr(0, state == progress::complete ? guard_.size() : input.size()));
   input.consume(in_.head_bytes.size());
   in_.head = guard_.take(in_.head_bytes, in_.fields);
   if (state == progress::complete) return true;
-  return refuse(state == progress::refused ? guard_.fault() : head_too_slow, y);
+  if (state == progress::refused) return refuse(guard_.fault(), y);
+  return refuse(thread_.draining ? node_stops : head_too_slow, y);
 }
 
 /// False: the request was answered in place of a route.
@@ -249,6 +255,8 @@ void connection::tell_cut(engine::answer& a) const {
 /// The request as handlers see it.
 edge_request connection::request() {
   const auto& head = in_.head;
+  const auto now = engine::clock::now();
+  const auto received = in_.arrived.value_or(now);
   return edge_request{.method = head.method,
                       .path = head.path,
                       .query = head.query,
@@ -258,7 +266,8 @@ edge_request connection::request() {
                       .headers = head.fields,
                       .body = in_.body,
                       .remote = remote_,
-                      .received = engine::clock::now(),
+                      .received = received,
+                      .upload = now - received,
                       .gone = *gone_,
                       .thread = thread_.index};
 }
@@ -274,7 +283,7 @@ engine::answer connection::handle(const engine::yield& y) {
   } catch (...) {
     spdlog::error("the handler of {} {} threw", request.method, in_.route->pattern);
   }
-  return error_answer(handler_failed, request.received);
+  return error_answer(handler_failed, request.received, request.upload);
 }
 
 bool connection::answer_options(std::string_view allow, const engine::yield& y) {
@@ -299,7 +308,9 @@ std::string connection::given_request_id() const {
 
 /// Answers in place of a handler; always false. Unless `keep`, the connection ends after it.
 bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::string_view allow) {
-  auto a = error_answer(f, engine::clock::now());
+  const auto now = engine::clock::now();
+  const auto received = in_.arrived.value_or(now);
+  auto a = error_answer(f, received, now - received);
   a.close = linger_ = !keep;
   if (!allow.empty()) a.headers.emplace_back("Allow", allow);
   socket_.clear_deadline();
@@ -308,7 +319,8 @@ bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::
 }
 
 /// The answer to a request that has no other, counted and reported.
-engine::answer connection::error_answer(const fault& f, engine::time_point received) {
+engine::answer connection::error_answer(const fault& f, engine::time_point received,
+                                        engine::duration upload) {
   engine::api_error e;
   e.status = status_of(f.reason);
   e.type = e.status < 500 ? "invalid_request_error" : "server_error";
@@ -323,16 +335,35 @@ engine::answer connection::error_answer(const fault& f, engine::time_point recei
   }
   a.body = thread_.common.format_error(e, in_.head.path);
   thread_.counters.refused[static_cast<size_t>(f.reason)].add(1);
+  report(a.headers.front().second, e.status, e.code, received, upload);
+  return a;
+}
+
+/// Of a request that no handler reports.
+void connection::report(std::string_view id, int status, std::string_view code, engine::time_point received,
+                        engine::duration upload) const {
   engine::request_record r;
-  r.id = a.headers.front().second;
+  r.id = id;
   r.method = in_.head.method;
   if (in_.route != nullptr) r.route = in_.route->pattern;
-  r.error_code = e.code;
-  r.status = e.status;
+  r.error_code = code;
+  r.status = status;
+  r.client_gone = status == client_gone;
   r.total = engine::clock::now() - received;
-  r.overhead = r.total;
+  r.overhead = r.total - upload;
   thread_.common.watch.request_done(r);
-  return a;
+}
+
+/// Of a request whose answer was reported before it was written.
+void connection::report_not_taken(const engine::answer& a) const {
+  if (a.status == client_gone) return;
+  std::string_view id;
+  for (const auto& [name, value] : a.headers) {
+    if (name == "x-request-id") id = value;
+  }
+  engine::log_event(
+      engine::log_level::info, "answer_not_taken",
+      {{"request_id", id}, {"status", a.status}, {"bytes", a.body.size()}, {"why", socket_.loss()}});
 }
 
 /// True when the answer went out whole and the connection is kept.
@@ -350,6 +381,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   }
   if (a.stream && (!written || without_body)) a.stream->abandon();
   if (written) return keep && !(a.stream && a.stream->broken());
+  if (!a.stream && gone_) report_not_taken(a);
   // A reset, so that what was sent so far cannot pass for the whole.
   socket_.reset();
   return false;
@@ -378,6 +410,7 @@ void connection::forget_request() {
   in_.param.clear();
   in_.head = {};
   in_.route = nullptr;
+  in_.arrived.reset();
   in_.wrong.reset();
   gone_.reset();
 }

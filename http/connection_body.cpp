@@ -37,9 +37,28 @@ bool connection::read_body(const engine::yield& y) {
   if (head.content_length > max_body) return refuse(body_too_large, y);
   in_.remaining = head.content_length;
   in_.chunks = chunk_decoder(max_body);
-  // What came with the head is judged as a whole, by the handler.
-  if (!take_body() && !(admit(y) && invite_body(y) && wait_for_body(y))) return false;
+  if (!take_body() && !await_body(y)) return false;
   return !in_.wrong || refuse(*in_.wrong, y);
+}
+
+/// For what did not come with the head. False: the connection ends.
+bool connection::await_body(const engine::yield& y) {
+  if (!in_.arrived) in_.arrived = engine::clock::now();
+  if (!admit(y)) return false;
+  half_sent_ = true;
+  const bool came = invite_body(y) && wait_for_body(y);
+  half_sent_ = false;
+  if (came) return true;
+  if (socket_.expired()) return refuse(thread_.draining ? node_stops : body_too_slow, y);
+  report_left();
+  return false;
+}
+
+/// Its client left before the request was whole.
+void connection::report_left() {
+  thread_.counters.gone.add(1);
+  const auto now = engine::clock::now();
+  report(given_request_id(), client_gone, "client_gone", *in_.arrived, now - *in_.arrived);
 }
 
 /// False: the route refused the request by its head alone, and the connection ends.
@@ -62,20 +81,18 @@ bool connection::invite_body(const engine::yield& y) {
   return socket_.send(continue_line, y) && socket_.flush(y);
 }
 
-/// Reads until `take_body` has enough. False: the connection ends.
+/// Reads until `take_body` has enough. False: there is no more, or not in time.
 bool connection::wait_for_body(const engine::yield& y) {
   const auto& limits = thread_.common.limits;
   const auto begun = engine::clock::now();
   do {
     const auto received = static_cast<std::int64_t>(in_.body.size());
     const auto earned = std::chrono::seconds(received / limits.body_bytes_per_second);
-    socket_.set_deadline(
-        std::min(engine::clock::now() + limits.body_progress, begun + limits.body_grace + earned));
+    const auto gap = thread_.draining ? limits.half_sent_grace : limits.body_progress;
+    socket_.set_deadline(std::min(engine::clock::now() + gap, begun + limits.body_grace + earned));
     const bool chunked = in_.head.framing == framing::chunked;
     const auto want = chunked ? body_read_bytes : static_cast<size_t>(in_.remaining);
-    if (!socket_.wait_for_input(y, std::min(want, body_read_bytes))) {
-      return socket_.expired() && refuse(body_too_slow, y);
-    }
+    if (!socket_.wait_for_input(y, std::min(want, body_read_bytes))) return false;
   } while (!take_body());
   socket_.clear_deadline();
   return true;

@@ -70,11 +70,13 @@ class refusal_recorder : public engine::observer {
   struct line {
     std::string id, method, route, code;
     int status;
+    bool client_gone;
+    engine::duration total, overhead;
   };
   void request_done(const engine::request_record& r) override {
     const std::lock_guard lock(mutex_);
     lines_.push_back({std::string(r.id), std::string(r.method), std::string(r.route),
-                      std::string(r.error_code), r.status});
+                      std::string(r.error_code), r.status, r.client_gone, r.total, r.overhead});
   }
   void attempt_done(const engine::attempt_record&) override {}
   void cut_off() override { cut_off_told = true; }
