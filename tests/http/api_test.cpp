@@ -323,6 +323,13 @@ TEST_F(api_test, the_whole_requests_time_counts_for_its_deadline_and_not_all_for
   EXPECT_EQ(permits.asked[0].patience, 1100ms);
   EXPECT_EQ(header(a, "x-millrace-overhead-us"), "0");
   EXPECT_EQ(watch.lines.back().total, 400ms);
+  const std::string zero = R"({"temperature":0,"model":"small","messages":[{"role":"user","content":"hi"}]})";
+  serve_one();
+  chat(user, zero);
+  const auto hit = chat(user, zero);
+  EXPECT_EQ(header(hit, "x-millrace-cache"), "hit");
+  EXPECT_EQ(header(hit, "x-millrace-overhead-us"), "0");
+  EXPECT_EQ(watch.lines.back().total, 400ms);
 }
 
 TEST_F(api_test, who_marks_it_private_is_heard_whatever_others_say_beside) {
