@@ -46,6 +46,7 @@ flight::flight(pipeline::ports& ports, call c)
       barred_(std::move(call_.barred)),
       client_state_(call_.counted.value_or(acquire_reply{})),
       asked_before_(call_.counted.has_value()),
+      aside_(call_.upload),
       reports_(!call_.beside) {
   bar_other_kinds();
 }
@@ -138,7 +139,7 @@ bool flight::may_repeat(yield y) {
                                   ports_.budget, now);
   if (!pause) return false;
   const bool rested = ports_.time.sleep(*pause, *call_.gone, y);
-  waited_ += rested ? *pause : ports_.time.now() - now;
+  aside_ += rested ? *pause : ports_.time.now() - now;
   return rested;
 }
 

@@ -216,7 +216,8 @@ class flight {
   int expired_permits_ = 0;
   bool fallback_ = false;
   bool asked_before_ = false;
-  duration waited_{};
+  duration waited_{};  ///< for permits
+  duration aside_{};   ///< neither ours nor the queue's: the client's upload, pauses before a retry
   duration upstream_time_{};
   duration overhead_{};
   usage used_;

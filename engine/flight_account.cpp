@@ -122,7 +122,7 @@ void flight::finish(int status, std::string_view error_code) {
   r.cost = cost_;
   r.total = now - call_.received;
   // A stream's overhead is what came before its first byte; afterwards it waits for others only.
-  r.overhead = reader_ ? overhead_ : r.total - waited_ - upstream_time_;
+  r.overhead = reader_ ? overhead_ : r.total - waited_ - aside_ - upstream_time_;
   r.first_token = client_first_token_;
   r.waited = waited_;
   r.queue = call_.queue();
@@ -137,7 +137,8 @@ answer_source flight::source() const {
 
 /// `giver`: who is named instead of whom was called last.
 void flight::add_headers(answer& a, bool with_cost, const answer_source* giver) {
-  overhead_ = std::max(ports_.time.now() - call_.received - waited_ - upstream_time_, duration::zero());
+  const duration elsewhere = waited_ + aside_ + upstream_time_;
+  overhead_ = std::max(ports_.time.now() - call_.received - elsewhere, duration::zero());
   a.headers.emplace_back("x-request-id", call_.id);
   a.headers.emplace_back("x-millrace-cache", call_.cache_word);
   if (giver ? !giver->provider.empty() : attempts_ > 0) {

@@ -195,7 +195,7 @@ void known_answer::add_headers(answer& a) {
   if (step_ != degrade_step::none) a.headers.emplace_back("x-millrace-degraded", to_string(step_));
   if (model().upgrade) add_upgrade(a, source_.upgraded, source_.confidence);
   a.headers.emplace_back("x-millrace-cost-usd", "0");
-  overhead_ = ports_.time.now() - call_.received - waited_;
+  overhead_ = ports_.time.now() - call_.received - call_.upload - waited_;
   a.headers.emplace_back(
       "x-millrace-overhead-us",
       std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(overhead_).count()));

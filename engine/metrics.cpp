@@ -192,7 +192,7 @@ struct metrics::impl {
                                                   "Time from a request's arrival to the end of its answer.");
   bounded_family<Histogram> overhead =
       histograms("millrace_request_overhead_seconds",
-                 "Part of a request's time that waited neither for permits nor for providers.");
+                 "Part of a request's time that waited neither for its client, permits nor providers.");
   bounded_family<Histogram> first_token = histograms(
       "millrace_time_to_first_token_seconds", "Time from a streamed request's start to its first content.");
   bounded_family<Histogram> wait =

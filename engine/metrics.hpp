@@ -82,12 +82,13 @@ struct node_gauges {
   std::vector<breaker_gauge> breakers;
   std::vector<budget_gauge> budgets;
   usage_gauge usage;
-  std::int64_t connections = 0;           ///< of clients, open now
-  std::int64_t connections_accepted = 0;  ///< since start
-  std::vector<named_count> refusals;      ///< requests the edge refused, by reason, since start
-  std::int64_t upstream_active = 0;       ///< connections to providers that carry a request
-  std::int64_t upstream_idle = 0;         ///< kept for the next request
-  std::vector<named_count> mailboxes;     ///< messages waiting, by actor
+  std::int64_t connections = 0;               ///< of clients, open now
+  std::int64_t connections_accepted = 0;      ///< since start
+  std::vector<named_count> connections_lost;  ///< before an answer was written, by reason, since start
+  std::vector<named_count> refusals;          ///< requests the edge refused, by reason, since start
+  std::int64_t upstream_active = 0;           ///< connections to providers that carry a request
+  std::int64_t upstream_idle = 0;             ///< kept for the next request
+  std::vector<named_count> mailboxes;         ///< messages waiting, by actor
   cache_view cache;
   std::int64_t actors = 0;              ///< alive
   std::uint64_t log_lines_dropped = 0;  ///< since start

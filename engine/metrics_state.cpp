@@ -129,6 +129,10 @@ void append_connections(std::vector<MetricFamily>& out, const node_gauges& node)
   family(out, "millrace_connections", "Open client connections.").add({}, node.connections);
   family(out, "millrace_connections_accepted_total", "Client connections accepted.", MetricType::Counter)
       .add({}, node.connections_accepted);
+  family lost(out, "millrace_connections_lost_total",
+              "Client connections that ended before an answer was written: gone, or stalled and cut.",
+              MetricType::Counter);
+  for (const named_count& r : node.connections_lost) lost.add({{"reason", r.name}}, r.count);
   family refused(out, "millrace_refusals_total",
                  "Requests the edge refused before any route saw them, by reason.", MetricType::Counter);
   for (const named_count& r : node.refusals) refused.add({{"reason", r.name}}, r.count);

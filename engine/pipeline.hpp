@@ -48,8 +48,9 @@ struct call {
   bool private_only = false;
   std::uint64_t affinity = 0;                       ///< whose weighted choices it shares; 0: nobody's
   queue_class asked_queue = queue_class::priority;  ///< x-millrace-priority, which lowers and never raises
-  time_point received;
-  time_point deadline = time_point::max();  ///< the caller's
+  time_point received;                              ///< when its first byte was there
+  duration upload{};                                ///< so long since then its client took to send it
+  time_point deadline = time_point::max();          ///< the caller's
   cancellation* gone = nullptr;
   cache_key key;     ///< what names the question
   cache_wish cache;  ///< what the client says in Cache-Control

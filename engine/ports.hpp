@@ -367,7 +367,7 @@ struct request_record {
   money cost;      ///< of all its upstream calls
   wall_time at{};  ///< its end
   duration total{};
-  duration overhead{};     ///< total minus waiting for permits and for providers
+  duration overhead{};     ///< total minus waiting for its client, permits, pauses and providers
   duration first_token{};  ///< 0: none
   duration waited{};       ///< for a permit
   queue_class queue = queue_class::standard;

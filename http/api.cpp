@@ -159,6 +159,7 @@ bool read_path(route_kind kind, bool streamed, const edge_request& r, engine::re
 /// wishes what there is not.
 std::optional<answer> begin_call(const edge_request& r, plain_request& plain, engine::call& c) {
   c.received = r.received;
+  c.upload = r.upload;
   c.gone = &r.gone;
   c.client = authenticate(*c.config, r);
   if (!c.client) return plain.refuse(invalid_key());
@@ -326,6 +327,28 @@ answer probe(api_services& services, const edge_request& r, bool good, std::stri
   return plain.finish(std::move(a), good ? "" : word);
 }
 
+/// Probes need no key, so nothing is awaited for them.
+answer refuse_body(api_services& services, const edge_request& r) {
+  plain_request plain(services, r);
+  return plain.refuse({413,
+                       "invalid_request_error",
+                       "request_too_large",
+                       "This route takes no body. Send the request without one.",
+                       "",
+                       {},
+                       true});
+}
+
+/// Nobody's body is awaited before it is known whose it is: bodies take memory.
+void guard_bodies(api_services& s, std::vector<route>& routes) {
+  for (auto& r : routes) {
+    const bool is_probe = r.pattern == "/health" || r.pattern == "/ready";
+    r.admit = [&s, is_probe](const edge_request& q) {
+      return is_probe ? std::optional(refuse_body(s, q)) : refuse_stranger(s, q);
+    };
+  }
+}
+
 }  // namespace
 
 std::string format_error(const api_error& error, std::string_view path) {
@@ -392,6 +415,7 @@ std::vector<route> api_routes(api_services& s) {
   add_gemini_routes(s, routes);
   add_traffic_routes(s, routes);
   add_usage_routes(s, routes);
+  guard_bodies(s, routes);
   return routes;
 }
 

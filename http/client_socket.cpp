@@ -108,7 +108,7 @@ void client_socket::on_read(const error_code& ec, size_t n) {
 void client_socket::peer_disappeared() {
   peer_gone_ = true;
   if (request_ != nullptr) {
-    thread_.counters.gone.add(1);
+    if (!broken_) thread_.counters.gone.add(1);
     cancel_request(engine::cancel_cause::client_gone);
   } else {
     wake_.wake();
@@ -127,7 +127,10 @@ void client_socket::cancel_request(engine::cancel_cause why) {
 
 void client_socket::check(engine::time_point now) {
   if (!comment_.empty() && now >= comment_due_) break_silence(now);
-  if (now < deadline_ || expired_) return;
+  if (now >= deadline_ && !expired_) expire();
+}
+
+void client_socket::expire() {
   expired_ = true;
   error_code ignored;
   if (waiting_to_write_) {
@@ -224,6 +227,7 @@ bool client_socket::write_all(std::string_view first, std::string_view second, c
     if (ec == asio::error::would_block) {
       broken_ = !wait_until_writable(y);
     } else if (ec) {
+      if (request_ != nullptr && usable()) thread_.counters.gone.add(1);
       broken_ = true;
     }
     const auto of_first = std::min(n, first.size());
@@ -240,7 +244,8 @@ bool client_socket::wait_until_writable(const engine::yield& y) {
   error_code ec;
   socket_.async_wait(tcp_socket::wait_write, y[ec]);
   waiting_to_write_ = false;
-  if (expired_) thread_.counters.stalled.add(1);
+  stalled_ = expired_;
+  if (stalled_) thread_.counters.stalled.add(1);
   const bool writable = !expired_ && !ec && !(request_ != nullptr && request_->cancelled());
   clear_deadline();
   return writable;

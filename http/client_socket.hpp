@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -31,6 +32,8 @@ class client_socket : public list_hook {
   void set_deadline(engine::time_point t);
   void clear_deadline() { set_deadline(engine::time_point::max()); }
   bool expired() const { return expired_; }
+  /// Lets it pass at `t`, if that is earlier.
+  void hasten(engine::time_point t) { deadline_ = std::min(deadline_, t); }
 
   /// Before the wait for the next request: lets all that is ready on this thread run first. Under load the
   /// request is there by then, and one look at the socket finds it.
@@ -47,6 +50,8 @@ class client_socket : public list_hook {
   /// False: the client cannot be reached any more.
   bool send(std::string_view bytes, const engine::yield& y);
   bool flush(const engine::yield& y);
+  /// After a write that failed: why.
+  std::string_view loss() const { return stalled_ ? "stalled" : closing_ ? "drain_timeout" : "client_gone"; }
 
   // --- a stream that waits for its next bytes, with everything before them flushed
   /// Until `end_silence`, `comment` is written whenever `interval` passed without a byte. A client that has
@@ -68,6 +73,8 @@ class client_socket : public list_hook {
   // --- called by the thread, from outside the coroutine
   /// Expires the deadline, or breaks the silence. Never resumes the coroutine in place.
   void check(engine::time_point now);
+  /// The deadline, whatever it is, has passed. Never resumes the coroutine in place.
+  void expire();
   /// Makes the coroutine stop waiting for input for good. Never resumes it in place.
   void stop_waiting();
   /// Begins the read of a request that lasts, or looks for a hang-up behind unread input; may resume
@@ -105,6 +112,7 @@ class client_socket : public list_hook {
   bool peer_gone_ = false;  ///< end of input, or an error
   bool closing_ = false;    ///< no input is wanted any more
   bool broken_ = false;     ///< a write failed
+  bool stalled_ = false;    ///< because nothing was taken
   bool waiting_to_write_ = false;
   bool cancelling_ = false;  ///< the request's hooks run
 };

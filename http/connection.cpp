@@ -9,17 +9,13 @@
 #include <spdlog/spdlog.h>
 #include <boost/coroutine/exceptions.hpp>
 
+#include "engine/log.hpp"
 #include "http/cors.hpp"
 #include "http/request_id.hpp"
 
 namespace millrace::http {
 
 namespace {
-
-/// Memory that a connection keeps of each string between requests.
-constexpr size_t kept_bytes = 16 * 1024;
-/// Read at once while a long body comes in.
-constexpr size_t body_read_bytes = 64 * 1024;
 
 /// A comment of an event stream (WHATWG HTML, section 9.2.6), and the same as a chunk.
 constexpr std::string_view ping = ": ping\n\n";
@@ -28,13 +24,9 @@ constexpr std::string_view ping_chunk = "8\r\n: ping\n\n\r\n";
 constexpr std::string_view no_event = "\n";
 constexpr std::string_view no_event_chunk = "1\r\n\n\r\n";
 
-constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view anthropic_routes = "/v1/messages";
 constexpr auto overload_pause = std::chrono::seconds(1);
 
-constexpr fault body_too_large{refusal::request_too_large, "the body is too large; send a smaller one"};
-constexpr fault body_too_slow{refusal::request_timeout, "the body took too long; send it faster"};
-constexpr fault bodies_too_many{refusal::overloaded, "too many request bodies are held; try again shortly"};
 constexpr fault head_too_slow{refusal::request_timeout, "the headers took too long; send them at once"};
 constexpr fault no_connection_left{refusal::overloaded, "all connections are taken; try again shortly"};
 constexpr fault no_such_route{refusal::unknown_route, "there is no such route; check the path"};
@@ -62,11 +54,6 @@ void name_request_again(engine::answer& a) {
     a.body.append(R"("request_id":")").append(id).append("\"}");
   }
   a.headers.emplace_back("request-id", std::move(id));
-}
-
-void clear(std::string& s) {
-  s.clear();
-  if (s.capacity() > kept_bytes) s.shrink_to_fit();
 }
 
 /// Counts a request for as long as it is served.
@@ -166,15 +153,18 @@ void connection::converse(const engine::yield& y) {
 }
 
 void connection::drain() {
+  const auto& limits = thread_.common.limits;
+  if (half_sent_) return socket_.hasten(engine::clock::now() + limits.half_sent_grace);
   if (!idle_ || socket_.has_input()) return;
   if (newcomer_) {
-    socket_.set_deadline(engine::clock::now() + thread_.common.limits.newcomer_grace);
+    socket_.set_deadline(engine::clock::now() + limits.newcomer_grace);
   } else {
     socket_.stop_waiting();
   }
 }
 
 void connection::cut() {
+  if (half_sent_ && in_.route != nullptr) return socket_.expire();
   if (!asking_) return socket_.abort(engine::cancel_cause::stopping);
   socket_.cancel_request(engine::cancel_cause::stopping);
 }
@@ -198,20 +188,24 @@ bool connection::read_head(const engine::yield& y) {
     if (idle_ && !input.empty()) {
       // Counted from the first byte; the following do not extend it.
       idle_ = false;
-      socket_.set_deadline(engine::clock::now() + thread_.config->header_timeout);
+      half_sent_ = true;
+      in_.arrived = engine::clock::now();
+      socket_.set_deadline(*in_.arrived + thread_.config->header_timeout);
+      if (thread_.draining) socket_.hasten(*in_.arrived + thread_.common.limits.half_sent_grace);
     }
     if (socket_.wait_for_input(y)) continue;
     if (idle_ || !socket_.expired()) return false;
     break;
   }
-  idle_ = newcomer_ = false;
+  idle_ = newcomer_ = half_sent_ = false;
   socket_.clear_deadline();
   config_ = thread_.config;
   in_.head_bytes.assign(input.view().substr(0, state == progress::complete ? guard_.size() : input.size()));
   input.consume(in_.head_bytes.size());
   in_.head = guard_.take(in_.head_bytes, in_.fields);
   if (state == progress::complete) return true;
-  return refuse(state == progress::refused ? guard_.fault() : head_too_slow, y);
+  if (state == progress::refused) return refuse(guard_.fault(), y);
+  return refuse(thread_.draining ? node_stops : head_too_slow, y);
 }
 
 /// False: the request was answered in place of a route.
@@ -227,73 +221,6 @@ bool connection::find_route(const engine::yield& y) {
   if (match.allow.empty() || !percent_decode(match.param, in_.param)) return refuse(no_such_route, y, keep);
   if (match.route == nullptr) return refuse(other_methods, y, keep, match.allow);
   in_.route = match.route;
-  return true;
-}
-
-/// False: the connection ends.
-bool connection::read_body(const engine::yield& y) {
-  const auto& head = in_.head;
-  if (head.framing == framing::none) return true;
-  const auto max_body = config_->max_body_bytes;
-  if (head.content_length > max_body) return refuse(body_too_large, y);
-  in_.remaining = head.content_length;
-  in_.chunks = chunk_decoder(max_body);
-  if (!take_body()) {
-    if (head.expect_continue && in_.body.empty() && !(socket_.send(continue_line, y) && socket_.flush(y))) {
-      return false;
-    }
-    if (!wait_for_body(y)) return false;
-  }
-  return !in_.wrong || refuse(*in_.wrong, y);
-}
-
-/// Reads until `take_body` has enough. False: the connection ends.
-bool connection::wait_for_body(const engine::yield& y) {
-  const auto& limits = thread_.common.limits;
-  const auto begun = engine::clock::now();
-  do {
-    const auto received = static_cast<std::int64_t>(in_.body.size());
-    const auto earned = std::chrono::seconds(received / limits.body_bytes_per_second);
-    socket_.set_deadline(
-        std::min(engine::clock::now() + limits.body_progress, begun + limits.body_grace + earned));
-    const bool chunked = in_.head.framing == framing::chunked;
-    const auto want = chunked ? body_read_bytes : static_cast<size_t>(in_.remaining);
-    if (!socket_.wait_for_input(y, std::min(want, body_read_bytes))) {
-      return socket_.expired() && refuse(body_too_slow, y);
-    }
-  } while (!take_body());
-  socket_.clear_deadline();
-  return true;
-}
-
-/// Moves what came in into the body. True at its end, or when something is wrong with it.
-bool connection::take_body() {
-  auto& input = socket_.input();
-  bool done = false;
-  if (in_.head.framing == framing::length) {
-    const auto remaining = static_cast<size_t>(in_.remaining);
-    const auto bytes = input.view().substr(0, remaining);
-    // The length is only a claim: memory for it is taken as it comes true.
-    if (in_.body.empty()) in_.body.reserve(std::min(remaining, body_read_bytes));
-    in_.body.append(bytes);
-    input.consume(bytes.size());
-    in_.remaining -= static_cast<std::int64_t>(bytes.size());
-    done = in_.remaining == 0;
-  } else {
-    input.consume(in_.chunks.feed(input.view(), in_.body));
-    if (in_.chunks.state() == progress::refused) in_.wrong = in_.chunks.fault();
-    done = in_.chunks.state() != progress::incomplete;
-  }
-  if (!in_.wrong && !count_body()) in_.wrong = bodies_too_many;
-  return done || in_.wrong;
-}
-
-/// False when this thread's bodies together have more than their share of memory.
-bool connection::count_body() {
-  const auto more = static_cast<std::int64_t>(in_.body.size()) - in_.counted_bytes;
-  if (thread_.counters.bodies_bytes.get() + more > thread_.common.bodies_bytes_per_thread) return false;
-  thread_.counters.bodies_bytes.add(more);
-  in_.counted_bytes += more;
   return true;
 }
 
@@ -313,30 +240,38 @@ bool connection::serve(const engine::yield& y) {
   return keep;
 }
 
-engine::answer connection::handle(const engine::yield& y) {
+/// The request as handlers see it.
+edge_request connection::request() {
   const auto& head = in_.head;
-  const edge_request request{.method = head.method,
-                             .path = head.path,
-                             .query = head.query,
-                             .param = in_.param,
-                             .pattern = in_.route->pattern,
-                             .version = head.version,
-                             .headers = head.fields,
-                             .body = in_.body,
-                             .remote = remote_,
-                             .received = engine::clock::now(),
-                             .gone = *gone_,
-                             .thread = thread_.index};
+  const auto now = engine::clock::now();
+  const auto received = in_.arrived.value_or(now);
+  return edge_request{.method = head.method,
+                      .path = head.path,
+                      .query = head.query,
+                      .param = in_.param,
+                      .pattern = in_.route->pattern,
+                      .version = head.version,
+                      .headers = head.fields,
+                      .body = in_.body,
+                      .remote = remote_,
+                      .received = received,
+                      .upload = now - received,
+                      .gone = *gone_,
+                      .thread = thread_.index};
+}
+
+engine::answer connection::handle(const engine::yield& y) {
+  const edge_request request = this->request();
   try {
     return in_.route->handler(request, y);
   } catch (const boost::coroutines::detail::forced_unwind&) {
     throw;
   } catch (const std::exception& e) {
-    spdlog::error("the handler of {} {} threw: {}", head.method, in_.route->pattern, e.what());
+    spdlog::error("the handler of {} {} threw: {}", request.method, in_.route->pattern, e.what());
   } catch (...) {
-    spdlog::error("the handler of {} {} threw", head.method, in_.route->pattern);
+    spdlog::error("the handler of {} {} threw", request.method, in_.route->pattern);
   }
-  return error_answer(handler_failed, request.received);
+  return error_answer(handler_failed, request.received, request.upload);
 }
 
 bool connection::answer_options(std::string_view allow, const engine::yield& y) {
@@ -361,7 +296,9 @@ std::string connection::given_request_id() const {
 
 /// Answers in place of a handler; always false. Unless `keep`, the connection ends after it.
 bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::string_view allow) {
-  auto a = error_answer(f, engine::clock::now());
+  const auto now = engine::clock::now();
+  const auto received = in_.arrived.value_or(now);
+  auto a = error_answer(f, received, now - received);
   a.close = linger_ = !keep;
   if (!allow.empty()) a.headers.emplace_back("Allow", allow);
   socket_.clear_deadline();
@@ -370,7 +307,8 @@ bool connection::refuse(const fault& f, const engine::yield& y, bool keep, std::
 }
 
 /// The answer to a request that has no other, counted and reported.
-engine::answer connection::error_answer(const fault& f, engine::time_point received) {
+engine::answer connection::error_answer(const fault& f, engine::time_point received,
+                                        engine::duration upload) {
   engine::api_error e;
   e.status = status_of(f.reason);
   e.type = e.status < 500 ? "invalid_request_error" : "server_error";
@@ -385,16 +323,35 @@ engine::answer connection::error_answer(const fault& f, engine::time_point recei
   }
   a.body = thread_.common.format_error(e, in_.head.path);
   thread_.counters.refused[static_cast<size_t>(f.reason)].add(1);
+  report(a.headers.front().second, e.status, e.code, received, upload);
+  return a;
+}
+
+/// Of a request that no handler reports.
+void connection::report(std::string_view id, int status, std::string_view code, engine::time_point received,
+                        engine::duration upload) const {
   engine::request_record r;
-  r.id = a.headers.front().second;
+  r.id = id;
   r.method = in_.head.method;
   if (in_.route != nullptr) r.route = in_.route->pattern;
-  r.error_code = e.code;
-  r.status = e.status;
+  r.error_code = code;
+  r.status = status;
+  r.client_gone = status == client_gone;
   r.total = engine::clock::now() - received;
-  r.overhead = r.total;
+  r.overhead = r.total - upload;
   thread_.common.watch.request_done(r);
-  return a;
+}
+
+/// Of a request whose answer was reported before it was written.
+void connection::report_not_taken(const engine::answer& a) const {
+  if (a.status == client_gone) return;
+  std::string_view id;
+  for (const auto& [name, value] : a.headers) {
+    if (name == "x-request-id") id = value;
+  }
+  engine::log_event(
+      engine::log_level::info, "answer_not_taken",
+      {{"request_id", id}, {"status", a.status}, {"bytes", a.body.size()}, {"why", socket_.loss()}});
 }
 
 /// True when the answer went out whole and the connection is kept.
@@ -412,6 +369,7 @@ bool connection::write_answer(engine::answer& a, const engine::yield& y) {
   }
   if (a.stream && (!written || without_body)) a.stream->abandon();
   if (written) return keep && !(a.stream && a.stream->broken());
+  if (!a.stream && gone_) report_not_taken(a);
   // A reset, so that what was sent so far cannot pass for the whole.
   socket_.reset();
   return false;
@@ -434,18 +392,13 @@ std::string_view connection::comment_for(const engine::answer& a, bool old) cons
   return old ? ping : ping_chunk;
 }
 
-void connection::drop_body() {
-  thread_.counters.bodies_bytes.add(-in_.counted_bytes);
-  in_.counted_bytes = 0;
-  clear(in_.body);
-}
-
 void connection::forget_request() {
   drop_body();
-  clear(in_.head_bytes);
+  clear_bulk(in_.head_bytes);
   in_.param.clear();
   in_.head = {};
   in_.route = nullptr;
+  in_.arrived.reset();
   in_.wrong.reset();
   gone_.reset();
 }

@@ -65,6 +65,7 @@ class edge::implementation {
   void set_config(const engine::http_config& config);
   void stop_accepting();
   bool drain(engine::time_point deadline);
+  void hurry();
   edge_statistics statistics() const;
 
  private:
@@ -87,6 +88,7 @@ class edge::implementation {
   std::atomic<std::int64_t> max_connections_;
   size_t next_thread_ = 0;
   bool stopped_ = false;
+  bool hurried_ = false;  ///< under the common mutex
 };
 
 edge::implementation::implementation(io_pool& pool, std::vector<route> routes, error_formatter format_error,
@@ -224,18 +226,25 @@ void edge::implementation::stop_accepting() {
 bool edge::implementation::drain(engine::time_point deadline) {
   stop_accepting();
   const auto over = [this] { return open() == 0; };
-  const auto wait_until = [&](engine::time_point t) {
+  const auto wait_until = [&](engine::time_point t, auto enough) {
     std::unique_lock lock(common_.mutex);
-    return common_.ended.wait_until(lock, t, over);
+    common_.ended.wait_until(lock, t, enough);
+    return over();
   };
-  bool ended = wait_until(deadline);
+  bool ended = wait_until(deadline, [&] { return over() || hurried_; });
   if (!ended) {
     pool_.on_each([this](size_t i) { threads_[i]->cancel_all(); });
-    ended = wait_until(engine::clock::now() + last_grace);
+    ended = wait_until(engine::clock::now() + last_grace, over);
   }
   // The last connection counts itself out within its destructor; let that return.
   if (ended) pool_.on_each([](size_t) {});
   return ended;
+}
+
+void edge::implementation::hurry() {
+  const std::lock_guard lock(common_.mutex);
+  hurried_ = true;
+  common_.ended.notify_all();
 }
 
 std::int64_t edge::implementation::sum_of(std::atomic<std::int64_t> edge_thread::*count) const {
@@ -277,6 +286,9 @@ void edge::stop_accepting() {
 }
 bool edge::drain(engine::time_point deadline) {
   return implementation_->drain(deadline);
+}
+void edge::hurry() {
+  implementation_->hurry();
 }
 edge_statistics edge::statistics() const {
   return implementation_->statistics();

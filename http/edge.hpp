@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,7 +31,8 @@ struct edge_request {
   std::span<const header_field> headers;
   std::string_view body;        ///< whole, without chunk framing
   std::string_view remote;      ///< the client's address, without port
-  engine::time_point received;  ///< when the last byte of the request was here
+  engine::time_point received;  ///< when its first byte was here; of a pipelined request: its turn came
+  engine::duration upload{};    ///< so long since then its client took to send the rest
   engine::cancellation& gone;   ///< fires when the client disappears or the drain deadline passes
   size_t thread = 0;            ///< index of the I/O thread in the pool
 
@@ -43,6 +45,11 @@ struct edge_request {
 /// exception's text.
 using handler = std::function<engine::answer(const edge_request&, engine::yield)>;
 
+/// Asked on the request's head alone, with an empty `body`, where the body has still to be awaited; not where
+/// it came with the head. An answer refuses the request: its body is neither invited nor read, and the
+/// connection closes. Does not suspend, and does not throw.
+using admission = std::function<std::optional<engine::answer>(const edge_request&)>;
+
 /// `pattern` is a path, or a prefix, one `{name}` and a suffix: "/v1/models/{id}", "/v1/jobs/{id}/events",
 /// "/v1beta/models/{model}:generateContent". The parameter is never empty and may contain "/". An exact path
 /// goes before patterns, a longer pattern before a shorter one. GET routes answer HEAD too; OPTIONS is the
@@ -51,6 +58,7 @@ struct route {
   std::string method;
   std::string pattern;
   http::handler handler;
+  http::admission admit = {};  ///< without one every body is awaited
 };
 
 /// Body of an error answer (application/json) in the dialect of `path`, which is empty when none could be
@@ -76,6 +84,8 @@ struct edge_limits {
   std::int64_t lingering_refusals = 256;
   /// At the drain: for the first request of a connection, which may be on its way.
   engine::duration newcomer_grace = std::chrono::milliseconds(200);
+  /// At the drain: for the rest of a head, and the longest gap inside a body.
+  engine::duration half_sent_grace = std::chrono::seconds(1);
   engine::duration check = std::chrono::milliseconds(500);
 };
 
@@ -85,15 +95,15 @@ struct edge_statistics {
   std::int64_t serving = 0;                      ///< requests in handlers or being answered now
   std::int64_t accepted = 0;                     ///< connections since start
   std::int64_t requests = 0;                     ///< handed to handlers since start
-  std::int64_t gone = 0;                         ///< clients that disappeared while a request was served
+  std::int64_t gone = 0;                         ///< clients that left before their answer was written
   std::int64_t stalled = 0;                      ///< readers cut after `write_stall`
   std::int64_t bodies_bytes = 0;                 ///< bodies held now
   std::array<std::int64_t, refusals> refused{};  ///< indexed by refusal
 };
 
 /// The HTTP server. One coroutine per connection, pinned to one thread of the pool (the one with the fewest
-/// connections). Only `statistics` and `set_config` may be called from any thread at any time; the others
-/// come from the thread that owns the program.
+/// connections). Only `statistics`, `set_config` and `hurry` may be called from any thread at any time; the
+/// others come from the thread that owns the program.
 class edge {
  public:
   /// Routes must not repeat a method and pattern (std::invalid_argument). `watch` hears of every request that
@@ -121,6 +131,9 @@ class edge {
   /// cancelled and closed. False when a handler did not return within ten more seconds: then neither edge nor
   /// pool may be destroyed.
   bool drain(engine::time_point deadline);
+
+  /// The deadline of `drain`, under way or to come, is now. From any thread.
+  void hurry();
 
   edge_statistics statistics() const;
 

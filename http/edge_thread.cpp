@@ -137,6 +137,8 @@ void edge_thread::tick() {
   if (open.load() == 0) return;
   const auto now = engine::clock::now();
   for (auto& c : lists_->slots[ticks_++ % lists_->slots.size()]) c.check(now);
+  // Those who are told why they were cut have deadlines, too.
+  for (auto& c : lists_->cancelled) c.check(now);
   while (!lists_->overdue.empty()) {
     auto& s = lists_->overdue.front();
     lists_->overdue.pop_front();

@@ -24,7 +24,8 @@ constexpr std::array<refusal_text, refusals> refusal_texts{{{"bad_request", 400}
                                                             {"headers_too_large", 431},
                                                             {"internal_error", 500},
                                                             {"overloaded", 503},
-                                                            {"http_version_not_supported", 505}}};
+                                                            {"http_version_not_supported", 505},
+                                                            {"drain_timeout", 503}}};
 
 constexpr size_t max_method_bytes = 32;
 
@@ -280,11 +281,11 @@ void head_guard::judge_field(std::string_view bytes, std::string_view line) {
   const auto value_at = value.empty() ? at + colon + 1 : static_cast<size_t>(value.data() - bytes.data());
   fields_.push_back({{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(colon)},
                      {static_cast<std::uint32_t>(value_at), static_cast<std::uint32_t>(value.size())}});
-  note(line.substr(0, colon), value);
+  note(bytes, line.substr(0, colon), value);
 }
 
-/// Keeps what framing and the connection depend on.
-void head_guard::note(std::string_view name, std::string_view value) {
+/// Keeps what framing, the connection and the client's identity depend on.
+void head_guard::note(std::string_view bytes, std::string_view name, std::string_view value) {
   switch (name.size()) {
     case 4:
       if (!equals_lower(name, "host")) return;
@@ -299,11 +300,18 @@ void head_guard::note(std::string_view name, std::string_view value) {
       }
       expect_ = true;
       return;
+    case 9:
+      if (equals_lower(name, "x-api-key")) note_credential(bytes, "x-api-key", 1, value);
+      return;
     case 10:
       if (equals_lower(name, "connection")) note_connection(value);
       return;
+    case 13:
+      if (equals_lower(name, "authorization")) note_credential(bytes, "authorization", 2, value);
+      return;
     case 14:
-      if (equals_lower(name, "content-length")) note_length(value);
+      if (equals_lower(name, "content-length")) return note_length(value);
+      if (equals_lower(name, "x-goog-api-key")) note_credential(bytes, "x-goog-api-key", 4, value);
       return;
     case 17:
       if (!equals_lower(name, "transfer-encoding")) return;
@@ -313,6 +321,20 @@ void head_guard::note(std::string_view name, std::string_view value) {
       return;
     default:
       return;
+  }
+}
+
+/// Two different keys name two clients: which of them counts is nothing to be guessed.
+void head_guard::note_credential(std::string_view bytes, std::string_view lower_name, std::uint8_t mark,
+                                 std::string_view value) {
+  const bool again = (credentials_ & mark) != 0;
+  credentials_ |= mark;
+  if (!again) return;
+  const auto view = [&](span s) { return bytes.substr(s.offset, s.length); };
+  for (const auto& f : fields_) {
+    if (equals_lower(view(f.name), lower_name) && view(f.value) != value) {
+      return refuse(refusal::bad_request, "two credentials are given in headers of one name; send one");
+    }
   }
 }
 

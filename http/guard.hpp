@@ -24,8 +24,9 @@ enum class refusal : std::uint8_t {
   internal_error,              ///< 500, a handler threw
   overloaded,                  ///< 503
   http_version_not_supported,  ///< 505
+  drain_timeout,               ///< 503, the node stops and cannot await the rest of the request
 };
-inline constexpr size_t refusals = 11;
+inline constexpr size_t refusals = 12;
 std::string_view to_string(refusal r);
 int status_of(refusal r);
 
@@ -96,7 +97,9 @@ class head_guard {
   bool judge_version(std::string_view version);
   bool judge_target(std::string_view bytes, std::string_view target, bool options);
   void judge_field(std::string_view bytes, std::string_view line);
-  void note(std::string_view name, std::string_view value);
+  void note(std::string_view bytes, std::string_view name, std::string_view value);
+  void note_credential(std::string_view bytes, std::string_view lower_name, std::uint8_t mark,
+                       std::string_view value);
   void note_length(std::string_view value);
   void note_connection(std::string_view value);
   void judge_whole();
@@ -113,6 +116,7 @@ class head_guard {
   std::vector<field_span> fields_;
   bool old_ = false;  ///< HTTP/1.0
   size_t hosts_ = 0, lengths_ = 0, codings_ = 0;
+  std::uint8_t credentials_ = 0;  ///< a bit for each header of such that was there
   std::int64_t length_ = 0;
   bool close_ = false, keep_ = false, expect_ = false;
 };

@@ -98,13 +98,19 @@ engine::answer plain_request::finish(engine::answer a, std::string_view error_co
   r.status = a.status;
   r.client_gone = request_.gone.cancelled_for(engine::cancel_cause::client_gone);
   r.total = engine::clock::now() - request_.received;
-  r.overhead = r.total;
+  r.overhead = r.total - request_.upload;
   services_.watch->request_done(r);
   return a;
 }
 
 engine::answer plain_request::give_up() {
   return refuse(engine::gone_error(request_.gone));
+}
+
+std::optional<engine::answer> refuse_stranger(api_services& services, const edge_request& r) {
+  plain_request plain(services, r);
+  if (authenticate(plain.config(), r)) return std::nullopt;
+  return plain.refuse(invalid_key());
 }
 
 std::optional<engine::answer> refuse_unless_admin(const edge_request& r, plain_request& plain) {

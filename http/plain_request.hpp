@@ -38,6 +38,9 @@ class plain_request {
   const engine::client_config* client_ = nullptr;
 };
 
+/// The answer to a request without a known key; nullopt for one that has it.
+std::optional<engine::answer> refuse_stranger(api_services& services, const edge_request& r);
+
 /// The answer to a client that is no admin; nullopt for one that is, which `plain` then knows.
 std::optional<engine::answer> refuse_unless_admin(const edge_request& r, plain_request& plain);
 

@@ -210,7 +210,9 @@ std::string status_body(const node_view& node) {
        {{"open", node.edge.open},
         {"max", node.edge.max_connections},
         {"serving", node.edge.serving},
-        {"accepted", node.edge.accepted}}},
+        {"accepted", node.edge.accepted},
+        {"gone", node.edge.gone},
+        {"stalled", node.edge.stalled}}},
       {"upstream",
        {{"open", node.upstream_open},
         {"idle", node.upstream_idle},
@@ -258,6 +260,7 @@ engine::node_gauges gauges(const node_view& node) {
   g.usage = node.usage;
   g.connections = node.edge.open;
   g.connections_accepted = node.edge.accepted;
+  g.connections_lost = {{"gone", node.edge.gone}, {"stalled", node.edge.stalled}};
   for (size_t i = 0; i < refusals; ++i) {
     g.refusals.push_back({std::string(to_string(static_cast<refusal>(i))), node.edge.refused[i]});
   }

@@ -51,6 +51,8 @@ class node {
   /// Takes no new connections, lets requests in flight finish for at most `patience`, and flushes. False when
   /// some had to be cut.
   bool stop(engine::duration patience);
+  /// The patience of `stop`, under way or to come, is over. From any thread.
+  void hurry() { edge_->hurry(); }
 
   const engine::config_ptr& config() const { return config_; }
 

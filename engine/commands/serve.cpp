@@ -63,6 +63,31 @@ sigset_t block_signals() {
   return signals;
 }
 
+/// While the node drains: whoever asks a second time does not want to wait.
+class second_signal {
+ public:
+  second_signal(node& n, const sigset_t& signals)
+      : thread_([this, &n, signals] {
+          int signal = 0;
+          while (sigwait(&signals, &signal) == 0 && !over_) {
+            if (signal == SIGHUP) continue;  // what is reloaded would serve nobody
+            log_event(log_level::info, "drain_cut_short", {{"signal", signal}});
+            n.hurry();
+          }
+        }) {}
+  ~second_signal() {
+    over_ = true;
+    pthread_kill(thread_.native_handle(), SIGHUP);
+    thread_.join();
+  }
+  second_signal(const second_signal&) = delete;
+  second_signal& operator=(const second_signal&) = delete;
+
+ private:
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
 class program {
  public:
   explicit program(std::string file) : file_(std::move(file)) {}
@@ -134,6 +159,7 @@ class program {
       // Without its deciders there is nothing to wait for: the sooner the next start, the better.
       const bool at_once = failed_;
       if (!at_once) log_event(log_level::info, "draining", {{"signal", signal}});
+      const second_signal impatience(n, signals);
       const bool clean = n.stop(at_once ? engine::duration::zero() : n.config()->http.drain_timeout);
       log_event(log_level::info, "stopped", {{"clean", clean}});
       return failed_ ? EXIT_FAILURE : EXIT_SUCCESS;

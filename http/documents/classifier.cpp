@@ -242,6 +242,7 @@ classifier::asked classifier::ask(const document& d, const render_result& opened
     c.cache = {.no_cache = true, .no_store = true};
     c.stale = nullptr;  // of the document, not of this question
     c.received = pipeline_.parts().time.now();
+    c.upload = {};
     c.gone = &gone_;
     if (!all_formats().of(c.route).read_request(c.route, c.body, c.facts, error)) return asked::no_answer;
     const engine::time_point start = c.received;

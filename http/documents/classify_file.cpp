@@ -123,7 +123,7 @@ class document_request {
   document document_;
   engine::cache_plan plan_;
   engine::wall_time asked_at_{};
-  engine::duration elsewhere_{};  ///< spent waiting for others
+  engine::duration elsewhere_ = call_.upload;  ///< spent waiting for others, its client among them
 };
 
 answer document_request::run(std::string_view content_type, std::string_view query, engine::yield y) {
@@ -241,7 +241,8 @@ answer document_request::tell(const engine::cached_answer& entry, std::string_vi
                               const classification* made) {
   call_.cache_word = word;
   answer a;
-  const double took = std::chrono::duration<double>(ports_.time.now() - call_.received).count();
+  const double took =
+      std::chrono::duration<double>(ports_.time.now() - call_.received - call_.upload).count();
   a.body = entry.body.substr(0, entry.body.size() - 1);
   fmt::format_to(
       std::back_inserter(a.body), R"(,"attempts":{},"cost_usd":{},"cached":{},"processing_time":{:.6f}}})",

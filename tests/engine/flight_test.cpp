@@ -159,6 +159,36 @@ TEST(Flight, AProviderThatAsksForMoreThanAQueueMayIsNotWaitedFor) {
   EXPECT_EQ(header(a, "x-should-retry"), "") << "then the client may try again";
 }
 
+TEST(Flight, APauseBeforeARetryIsNeitherOverheadNorAWaitForAPermit) {
+  flight_world w;
+  w.permits.before_reply = [&] { w.time.time += 3ms; };
+  w.permits.script = {w.grant(), acquire_reply{}, w.grant()};
+  w.upstream.script = {json_answer(503), json_answer(200)};
+  EXPECT_EQ(w.run().status, 200);
+  ASSERT_EQ(w.time.slept.size(), 1U);
+  ASSERT_EQ(w.watch.requests.size(), 1U);
+  EXPECT_EQ(w.watch.requests[0].waited, 9ms);
+  EXPECT_EQ(w.watch.requests[0].overhead, 0ms);
+  EXPECT_EQ(w.watch.requests[0].total, 9ms + w.time.slept[0]);
+}
+
+TEST(Flight, TheTimeThatAClientTakesToSendCountsForItsDurationAndNotAsOverhead) {
+  for (const bool stream : {false, true}) {
+    flight_world w;
+    w.upload = 4s;
+    w.stream = stream;
+    w.permits.script = {w.grant()};
+    w.upstream.script = {json_answer(200)};
+    const answer a = w.run();
+    EXPECT_EQ(a.status, 200);
+    ASSERT_EQ(w.watch.requests.size(), 1U);
+    EXPECT_EQ(w.watch.requests[0].total, 4s);
+    EXPECT_EQ(w.watch.requests[0].overhead, 0ms);
+    EXPECT_EQ(w.watch.requests[0].waited, 0ms);
+    EXPECT_EQ(header(a, "x-millrace-overhead-us"), "0");
+  }
+}
+
 TEST(Flight, WhoLeavesDuringAPauseDidNotMakeItOverhead) {
   flight_world w;
   w.permits.script = {w.grant()};

@@ -293,13 +293,15 @@ class fake_observer final : public observer {
     double confidence;
     std::string hedge;
     duration overhead{};
+    duration total{};
+    duration waited{};
   };
   std::vector<request> requests;
   std::vector<std::string> attempts;
   void request_done(const request_record& r) override {
     requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost.usd(), r.fallback,
                         std::string(r.cache), r.client_gone, std::string(r.degraded), std::string(r.upgraded),
-                        r.confidence, std::string(r.hedge), r.overhead});
+                        r.confidence, std::string(r.hedge), r.overhead, r.total, r.waited});
   }
   void attempt_done(const attempt_record& r) override { attempts.emplace_back(r.reason); }
   std::vector<upgrade_record::outcome> upgrades;
@@ -321,6 +323,7 @@ class flight_world {
   bool stream = false;
   bool private_only = false;
   duration patience = std::chrono::minutes(1);
+  duration upload{};  ///< so long its client took to send it
 
   /// Runs one request; `after` continues on the coroutine with the answer, to read its stream.
   answer run(const std::function<void(answer&, yield)>& after = {}) {
@@ -337,7 +340,8 @@ class flight_world {
       c.facts.stream = stream;
       c.private_only = private_only;
       c.client = &config->clients.front();
-      c.received = time.now();
+      c.received = time.now() - upload;
+      c.upload = upload;
       c.deadline = time.now() + patience;
       c.gone = &gone;
       result = p.run(std::move(c), y);

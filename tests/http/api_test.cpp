@@ -54,11 +54,12 @@ struct recorder : engine::observer {
   struct line {
     std::string id, route, tenant, client, code;
     int status;
+    engine::duration total;
   };
   std::vector<line> lines;
   void request_done(const engine::request_record& r) override {
     lines.push_back({std::string(r.id), std::string(r.route), std::string(r.tenant), std::string(r.client),
-                     std::string(r.error_code), r.status});
+                     std::string(r.error_code), r.status, r.total});
   }
   void attempt_done(const engine::attempt_record&) override {}
 };
@@ -81,6 +82,7 @@ struct api_test : testing::Test {
   std::vector<std::pair<std::string, std::string>> purged;
   purge_result purge_done{7, true};
   std::string query;
+  engine::duration uploaded_in{};
   std::shared_ptr<node_view> view = std::make_shared<node_view>();
   api_services services;
   std::vector<route> routes = api_routes(services);
@@ -102,6 +104,22 @@ struct api_test : testing::Test {
     };
     services.ready = true;
   }
+  edge_request request_of(std::string_view method, std::string_view pattern, const fields& headers,
+                          std::string_view body = {}, std::string_view param = {}) {
+    return {.method = method,
+            .path = pattern,
+            .query = query,
+            .param = param,
+            .pattern = pattern,
+            .version = "HTTP/1.1",
+            .headers = headers,
+            .body = body,
+            .remote = "127.0.0.1",
+            .received = time.now() - uploaded_in,
+            .upload = uploaded_in,
+            .gone = gone,
+            .thread = 0};
+  }
   engine::answer ask(const std::string& method, const std::string& pattern, const fields& headers = {},
                      const std::string& body = "", const std::string& param = "") {
     const auto found = std::ranges::find_if(
@@ -109,19 +127,7 @@ struct api_test : testing::Test {
     engine::answer result;
     io.restart();
     engine::start_coroutine(io, [&](engine::yield y) {
-      const edge_request r{.method = method,
-                           .path = pattern,
-                           .query = query,
-                           .param = param,
-                           .pattern = pattern,
-                           .version = "HTTP/1.1",
-                           .headers = headers,
-                           .body = body,
-                           .remote = "127.0.0.1",
-                           .received = time.now(),
-                           .gone = gone,
-                           .thread = 0};
-      result = found->handler(r, y);
+      result = found->handler(request_of(method, pattern, headers, body, param), y);
     });
     io.run();
     return result;
@@ -183,6 +189,30 @@ TEST_F(api_test, without_a_known_key_nothing_but_health_is_served) {
   EXPECT_EQ(watch.lines.size(), strangers.size() * 9);
   EXPECT_EQ(watch.lines[0].code, "invalid_api_key");
   EXPECT_EQ(watch.lines[0].client, "");
+}
+
+TEST_F(api_test, no_body_is_awaited_of_who_has_no_key) {
+  const auto admit = [&](const route& r, const std::string& path, const fields& headers) {
+    return r.admit(request_of(r.method, path, headers));
+  };
+  for (const auto& r : routes) {
+    SCOPED_TRACE(r.method + " " + r.pattern);
+    ASSERT_TRUE(r.admit);
+    const bool probe = r.pattern == "/health" || r.pattern == "/ready";
+    const auto stranger = admit(r, r.pattern, {{"authorization", "Bearer wrong"}});
+    ASSERT_TRUE(stranger);
+    EXPECT_EQ(stranger->status, probe ? 413 : 401);
+    EXPECT_FALSE(header(*stranger, "x-request-id").empty());
+    EXPECT_EQ(watch.lines.back().route, r.pattern);
+    EXPECT_EQ(watch.lines.back().status, stranger->status);
+    if (probe) continue;
+    EXPECT_FALSE(admit(r, r.pattern, user)) << "whether it may is decided later";
+  }
+  EXPECT_EQ(watch.lines.size(), routes.size());
+  const auto& messages = *std::ranges::find(routes, "/v1/messages", &route::pattern);
+  const auto told = admit(messages, "/v1/messages", {});
+  EXPECT_EQ(json::parse(told->body)["error"]["type"], "authentication_error");
+  EXPECT_EQ(told->body, ask("POST", "/v1/messages", {}, question).body) << "as after the body";
 }
 
 TEST_F(api_test, a_key_may_come_either_way) {
@@ -283,6 +313,23 @@ TEST_F(api_test, wishes_reach_the_dispatcher) {
   EXPECT_EQ(permits.asked[0].patience, 1500ms);
   EXPECT_EQ(permits.asked[0].strategy, static_cast<std::uint8_t>(engine::strategy::speed));
   EXPECT_TRUE(permits.asked[0].private_only);
+}
+
+TEST_F(api_test, the_whole_requests_time_counts_for_its_deadline_and_not_all_for_the_overhead) {
+  serve_one();
+  uploaded_in = 400ms;
+  const auto a = chat(with(user, {"x-millrace-timeout-ms", "1500"}));
+  ASSERT_EQ(permits.asked.size(), 1U);
+  EXPECT_EQ(permits.asked[0].patience, 1100ms);
+  EXPECT_EQ(header(a, "x-millrace-overhead-us"), "0");
+  EXPECT_EQ(watch.lines.back().total, 400ms);
+  const std::string zero = R"({"temperature":0,"model":"small","messages":[{"role":"user","content":"hi"}]})";
+  serve_one();
+  chat(user, zero);
+  const auto hit = chat(user, zero);
+  EXPECT_EQ(header(hit, "x-millrace-cache"), "hit");
+  EXPECT_EQ(header(hit, "x-millrace-overhead-us"), "0");
+  EXPECT_EQ(watch.lines.back().total, 400ms);
 }
 
 TEST_F(api_test, who_marks_it_private_is_heard_whatever_others_say_beside) {

@@ -70,11 +70,13 @@ class refusal_recorder : public engine::observer {
   struct line {
     std::string id, method, route, code;
     int status;
+    bool client_gone;
+    engine::duration total, overhead;
   };
   void request_done(const engine::request_record& r) override {
     const std::lock_guard lock(mutex_);
     lines_.push_back({std::string(r.id), std::string(r.method), std::string(r.route),
-                      std::string(r.error_code), r.status});
+                      std::string(r.error_code), r.status, r.client_gone, r.total, r.overhead});
   }
   void attempt_done(const engine::attempt_record&) override {}
   std::vector<line> lines() const {
@@ -101,8 +103,8 @@ class edge_test : public ::testing::Test {
   }
 
   /// Adds a route; only before `start`.
-  void on(const char* method, const char* pattern, handler h) {
-    routes.push_back({method, pattern, std::move(h)});
+  void on(const char* method, const char* pattern, handler h, admission admit = {}) {
+    routes.push_back({method, pattern, std::move(h), std::move(admit)});
   }
   void start();
   /// Polls until `condition` holds; false after ten seconds.

@@ -167,6 +167,10 @@ TEST_F(edge_limits_test, a_body_must_make_progress) {
   raw_client c(port);
   c.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
   EXPECT_THAT(c.read_all(), StartsWith("HTTP/1.1 408 "));
+  ASSERT_EQ(watch.lines().size(), 1U);
+  const auto line = watch.lines()[0];
+  EXPECT_GE(line.total, limits.body_progress) << "its time begins with its first byte";
+  EXPECT_LE(line.overhead, line.total - limits.body_progress) << "what the client took is not ours";
 }
 
 TEST_F(edge_limits_test, a_body_must_keep_an_average_rate) {

@@ -259,5 +259,11 @@ TEST(chunked, splitting_does_not_change_the_verdict) {
   }
 }
 
+TEST(guard, one_key_may_be_sent_twice_but_not_two) {
+  const std::string get = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\n";
+  EXPECT_EQ(judge(get + "authorization: Bearer a\r\nx-api-key: b\r\nx-goog-api-key: c\r\n\r\n").status, 0);
+  EXPECT_EQ(judge(get + "authorization: Bearer b\r\n\r\n").status, 400);
+}
+
 }  // namespace
 }  // namespace millrace::http

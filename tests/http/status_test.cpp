@@ -150,6 +150,8 @@ TEST(gauges, are_what_metrics_expect) {
   v.edge.refused[static_cast<size_t>(refusal::request_too_large)] = 6;
   v.mailboxes = {{"dispatcher", 1}, {"key", 8}};
   v.edge.open = 5;
+  v.edge.gone = 3;
+  v.edge.stalled = 2;
   v.upstream_open = 9;
   v.upstream_idle = 4;
   const auto g = gauges(v);
@@ -176,6 +178,9 @@ TEST(gauges, are_what_metrics_expect) {
   EXPECT_EQ(g.mailboxes[1].name, "key");
   EXPECT_EQ(g.mailboxes[1].count, 8);
   EXPECT_EQ(g.connections, 5);
+  ASSERT_EQ(g.connections_lost.size(), 2U);
+  EXPECT_EQ(g.connections_lost[0].count, 3);
+  EXPECT_EQ(g.connections_lost[1].count, 2);
   EXPECT_EQ(g.upstream_active, 5);
 }
 

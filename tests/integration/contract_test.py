@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import socket
 import unittest
 
 from harness import (Gateway, RawClient, RecordingUpstream, TestCase, bearer, chat_body, chunked, post_bytes,
@@ -294,6 +295,33 @@ class Routes(TestCase):
             self.assertIsNotNone(answer.header("x-request-id"))
         self.assertEqual(request(self.gateway.port, "POST", chat, chat_body("b-model"), bearer("user-key")).status, 200)
         self.assertEqual(self.get("/v1/models").status, 401)
+
+    def test_no_body_is_awaited_of_who_has_no_key(self):
+        whole = post_bytes("/v1/messages", "x" * 60000, "x-api-key: wrong", "Expect: 100-continue")
+        for sent in (whole[:-60000], whole[:-1]):
+            with RawClient(self.gateway.port) as client:
+                client.send(sent)
+                answer = client.read_answer()
+                self.assertEqual((answer.status, answer.json()["error"]["type"]), (401, "authentication_error"))
+                self.assertEqual(answer.header("connection"), "close")
+                client.socket.shutdown(socket.SHUT_WR)
+                self.assertEqual(client.read_all(), b"")
+        with RawClient(self.gateway.port) as client:
+            whole = post_bytes("/v1/chat/completions", chat_body("b-model"), "Authorization: Bearer user-key",
+                               "Expect: 100-continue")
+            head, body = whole.split(b"\r\n\r\n", 1)
+            client.send(head + b"\r\n\r\n")
+            self.assertEqual(client.read_answer().status, 100)
+            client.send(body)
+            self.assertEqual(client.read_answer().status, 200)
+
+    def test_two_keys_are_none(self):
+        with RawClient(self.gateway.port) as client:
+            client.send(post_bytes("/v1/chat/completions", chat_body("b-model"), "Authorization: Bearer user-key",
+                                   "Authorization: Bearer root-key"))
+            answer = client.read_answer()
+            self.assertEqual((answer.status, answer.error["code"]), (400, "bad_request"))
+            self.assertIn("credentials", answer.error["message"])
 
     def test_the_node_is_shown_to_admins_only(self):
         for path in ("/metrics", "/v1/status"):

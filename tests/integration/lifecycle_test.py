@@ -324,6 +324,37 @@ class Drain(TestCase):
                 self.assertEqual(c.read_all(), b"")
         self.assert_cut(gateway, 503)
 
+    def test_who_signals_twice_does_not_wait(self):
+        self.simulator.control(models={"m": {"latency": "10m"}})
+        for second in (signal.SIGTERM, signal.SIGINT):
+            gateway = self.gateway("10m")
+            before = self.simulator.key("k")["in_flight"]
+            with RawClient(gateway.port) as client:
+                client.send(post_bytes("/v1/chat/completions", chat_body("m")))
+                wait_until(lambda n=before: self.simulator.key("k")["in_flight"] > n, "the provider has the request")
+                gateway.signal(signal.SIGTERM)
+                wait_until(lambda g=gateway: g.events("draining"), "the node drains")
+                gateway.signal(signal.SIGHUP)
+                gateway.signal(second)
+                told = client.read_answer()
+                self.assertEqual((told.status, told.json()["error"]["code"]), (503, "drain_timeout"))
+            self.assertEqual(gateway.popen.wait(PATIENCE), 0)
+            self.assert_cut(gateway, 503)
+            wait_until(lambda g=gateway: g.events("stopped"), "the end is logged")
+            self.assertEqual([e["signal"] for e in gateway.events("drain_cut_short")], [second])
+
+    def test_half_a_request_does_not_hold_the_drain(self):
+        gateway = self.gateway("10m")
+        with RawClient(gateway.port) as client:
+            whole = post_bytes("/v1/chat/completions", chat_body("m"))
+            client.send(whole[:-2])
+            wait_until(lambda: gateway.status()["connections"]["open"] == 2, "the node has its connection")
+            gateway.signal(signal.SIGTERM)
+            told = client.read_answer()
+            self.assertEqual((told.status, told.json()["error"]["code"]), (503, "drain_timeout"))
+        self.assertEqual(gateway.popen.wait(PATIENCE), 0)
+        self.assert_cut(gateway, 503)
+
     def assert_cut(self, gateway, status):
         wait_until(lambda: gateway.events("access"), "the request is logged")
         line = gateway.events("access")[-1]
