@@ -50,7 +50,7 @@ void append_head(std::string& out, const identity& who) {
   out += R"(","content":[)";
 }
 
-void append_call_head(std::string& out, const reply_text& text, size_t call) {
+void append_tool_use_head(std::string& out, const reply_text& text, size_t call) {
   out += R"({"type":"tool_use","id":"toolu_)";
   append_number(out, text.digest());
   out += '_';
@@ -87,7 +87,7 @@ void append_block(std::string& out, const reply_block& b, const reply_text& text
       out += "\"}";
       return;
     case reply_block::kind::call: {
-      append_call_head(out, text, b.call);
+      append_tool_use_head(out, text, b.call);
       const std::string& arguments = text.calls()[b.call].arguments;
       out += arguments.empty() ? "{}" : arguments;
       out += '}';
@@ -214,7 +214,7 @@ void anthropic_stream::append_block_start() {
       out += R"({"type":"text","text":""})";
       break;
     case reply_block::kind::call:
-      append_call_head(out, choices_.text(0), b.call);
+      append_tool_use_head(out, choices_.text(0), b.call);
       out += "{}}";
   }
   out += '}';

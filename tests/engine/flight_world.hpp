@@ -295,13 +295,14 @@ class fake_observer final : public observer {
     duration overhead{};
     duration total{};
     duration waited{};
+    usage used{};
   };
   std::vector<request> requests;
   std::vector<std::string> attempts;
   void request_done(const request_record& r) override {
     requests.push_back({r.status, std::string(r.error_code), r.attempts, r.cost.usd(), r.fallback,
                         std::string(r.cache), r.client_gone, std::string(r.degraded), std::string(r.upgraded),
-                        r.confidence, std::string(r.hedge), r.overhead, r.total, r.waited});
+                        r.confidence, std::string(r.hedge), r.overhead, r.total, r.waited, r.used});
   }
   void attempt_done(const attempt_record& r) override { attempts.emplace_back(r.reason); }
   std::vector<upgrade_record::outcome> upgrades;

@@ -234,6 +234,13 @@ std::string mine(std::string stream) {
   return stream.replace(stream.find("theirs"), 6, "mine");
 }
 
+TEST(anthropic_passthrough, a_marker_with_nothing_before_it_ends_no_answer) {
+  const auto reader = anthropic_passthrough().read_stream(route_kind::messages, "mine", true);
+  std::string out;
+  EXPECT_EQ(reader->feed(start + "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", out),
+            state::failed);
+}
+
 TEST(anthropic_passthrough, follows_a_stream) {
   const auto reader = anthropic_passthrough().read_stream(route_kind::messages, "mine", true);
   std::string out;

@@ -70,6 +70,8 @@ TEST(openai_stream, the_usage_chunk_is_for_those_who_asked) {
   for (const bool wants : {false, true}) {
     auto r = reader(wants);
     std::string out;
+    r->feed(event(chunk(R"({"delta":{"content":"x"}})")), out);
+    out.clear();
     r->feed(last + "data: [DONE]\n\n", out);
     EXPECT_EQ(out, (wants ? mine : "") + "data: [DONE]\n\n");
     EXPECT_TRUE(r->seen_usage().known);
@@ -128,10 +130,19 @@ TEST(openai_stream, content_is_not_taken_back) {
 TEST(openai_stream, ends_at_its_marker) {
   auto r = reader();
   std::string out;
+  r->feed(event(chunk(R"({"delta":{"content":"x"}})")), out);
+  out.clear();
   EXPECT_EQ(r->feed("data:[DONE] \r\n\r\ndata: junk\n\n", out), state::done);
   EXPECT_EQ(r->feed("data: more\n\n", out), state::done);
   EXPECT_EQ(out, "data:[DONE] \r\n\r\n");
   EXPECT_EQ(state_after("data: [DONE]\n"), state::preamble);
+}
+
+TEST(openai_stream, a_marker_with_nothing_before_it_ends_no_answer) {
+  EXPECT_EQ(state_after("data: [DONE]\n\n"), state::failed);
+  EXPECT_EQ(state_after(event(chunk(role)) + "data: [DONE]\n\n"), state::failed);
+  EXPECT_EQ(state_after(event(chunk(R"({"delta":{},"finish_reason":"stop"})")) + "data: [DONE]\n\n"),
+            state::done);
 }
 
 TEST(openai_stream, an_error_event_is_a_failure_and_is_not_passed) {
