@@ -440,9 +440,10 @@ void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, 
     t.probe_out = false;
     breaker_report r;
     r.probe = true;
-    const bool silent = s.first_token == duration{} && s.first_byte == duration{};
+    // Whoever had less time than the provider takes to break its silence found out that it is silent. Of a
+    // plain answer nothing is known before its end.
+    const bool silent = s.first_token == duration{};
     const bool out_of_time = s.outcome == attempt_outcome::out_of_time;
-    // Whoever had less time than the provider takes to break its silence found out all the same that it does.
     r.failures = is_breaker_failure(s.outcome) || (out_of_time && silent) ? 1 : 0;
     r.successes = was_sent && (answered(s.outcome) || (out_of_time && !silent)) ? 1 : 0;
     r.probe_unused = r.failures + r.successes == 0;

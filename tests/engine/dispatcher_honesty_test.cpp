@@ -161,7 +161,11 @@ TEST(Dispatcher, AProbeWhoseTimeEndedBeforeTheProviderSaidAnythingFailed) {
   ASSERT_TRUE(w.granted(1, "key/a/k1"));
   w.sent(1);
   w.pass(500ms);
-  w.settle(1, attempt_outcome::out_of_time);
+  settlement s;
+  s.id = 1;
+  s.outcome = attempt_outcome::out_of_time;
+  s.first_byte = 500ms;  // when it was given up, of a plain answer
+  w.settle(s);
   ASSERT_NE(w.outcomes("a/m"), nullptr);
   EXPECT_TRUE(w.outcomes("a/m")->probe);
   EXPECT_EQ(w.outcomes("a/m")->failures, 1);
