@@ -124,7 +124,7 @@ TEST(key_estimate, a_limit_that_a_reload_adds_or_lowers_is_told_as_what_it_comes
 
 TEST(key_estimate, a_debt_is_no_larger_under_a_lower_limit) {
   harness h({.tpm = 100'000});
-  for (int i = 0; i < 3; ++i) h.finish(0, {.input = 20'000, .output = 0});
+  for (int i = 0; i < 8; ++i) h.finish(0, {.input = 20'000, .output = 0});
   h.key.reconfigure({.tpm = 1000}, 500ms, 10min, h.now, h.out);
   const outcome o = ask_and_wait(h, {1, 1});
   expect_honest(o);
