@@ -51,7 +51,8 @@ breaker_notice breaker_machine::notice(time_point now) const {
   n.state = state(now);
   n.consecutive_failures = static_cast<int>(std::min<std::int64_t>(consecutive_, 1'000'000'000));
   if (n.state == breaker_state::open) n.retry_in = open_until_ - now;
-  if (n.state == breaker_state::half_open && probe_out(now)) n.retry_in = probe_until_ - now;
+  if (n.state == breaker_state::half_open && probe_out(now))
+    n.retry_in = std::min(probe_until_ - now, config_.open);
   return n;
 }
 

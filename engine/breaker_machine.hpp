@@ -48,6 +48,8 @@ class breaker_machine {
   bool request_probe(std::string_view node, time_point now);
 
   /// The state as of `now`. `retry_in`, while open or half-open, is the time until a probe may be asked for.
+  /// While one is out that is a guess, never longer than the configured `open`: its verdict may come at any
+  /// time.
   breaker_notice notice(time_point now) const;
 
   /// A changed `open` applies to the present opening too, a changed threshold from the next report on; a

@@ -204,7 +204,7 @@ void dispatcher_machine::impl::enqueue(open_call& c, time_point now, effects& ou
                               .since = now,
                               .deadline = now + std::max(c.ask.patience, duration{})};
   if (!queue_.push(item)) {
-    refuse(c, verdict::queue_full, estimate(asks_, earliest_, now), now, out);
+    refuse(c, verdict::queue_full, estimate(asks_, back_, now), now, out);
     return;
   }
   lanes_[static_cast<size_t>(item.lane)].joined.add(queue_.depth(item.lane));
@@ -274,9 +274,9 @@ void dispatcher_machine::impl::refuse_expired(time_point now, effects& out) {
     open_call& c = calls_.at(id);
     const bool probing = c.group->breakers_only;
     asks_ = c.group->asks;
-    const time_point earliest = c.group->earliest;
+    const time_point back = c.group->back;
     leave_group(c);  // first: it does not stand in its own way
-    const duration retry = estimate(asks_, earliest, now);
+    const duration retry = estimate(asks_, back, now);
     refuse(c, probing ? verdict::breakers_open : verdict::no_permit, retry, now, out);
     calls_.erase(id);
     pass_needed_ = true;  // it may have been the head of a key's demand
@@ -444,16 +444,22 @@ void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, 
     t.probe_out = false;
     breaker_report r;
     r.probe = true;
-    r.failures = is_breaker_failure(s.outcome) ? 1 : 0;
-    r.successes = was_sent && answered(s.outcome) ? 1 : 0;
+    // Whoever had less time than the provider takes to break its silence found out that it is silent. Of a
+    // plain answer nothing is known before its end.
+    const bool silent = s.first_token == duration{};
+    const bool out_of_time = s.outcome == attempt_outcome::out_of_time;
+    r.failures = is_breaker_failure(s.outcome) || (out_of_time && silent) ? 1 : 0;
+    r.successes = was_sent && (answered(s.outcome) || (out_of_time && !silent)) ? 1 : 0;
     r.probe_unused = r.failures + r.successes == 0;
     if (r.probe_unused) t.retry_at = now;  // the breaker may grant it again at once
     send_outcomes(t, r, out);
   } else if (is_breaker_failure(s.outcome)) {
     breaker_report r;
     r.failures = 1;
+    if (t.state == breaker_state::closed) ++t.consecutive_failures;
     send_outcomes(t, r, out);
   } else if (was_sent && s.outcome == attempt_outcome::ok) {
+    if (t.state == breaker_state::closed) t.consecutive_failures = 0;
     if (++t.successes >= successes_at_once) {
       send_outcomes(t, {}, out);
     } else if (t.report_due == time_point::max()) {

@@ -14,6 +14,8 @@ constexpr duration silence = 200ms;
 /// A key whose permits come one by one so fast that the wait is at most this counts as having room: better to
 /// wait for it than to jump to a worse target.
 constexpr duration short_wait = 100ms;
+/// A request stops to be the probe of a quarantined key at most this often, whether the key answers or not.
+constexpr duration probe_pause = 2s;
 /// More keys than this are not asked on behalf of one group.
 constexpr size_t max_asks = 64;
 /// Keys whose use differs by less than this part of their limit take turns.
@@ -107,6 +109,7 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
 
   asks_.clear();
   earliest_ = time_point::max();
+  back_ = time_point::max();
   bool probing = false;
   for (const candidate& where : plan_.candidates) {
     const target_config& t = s.config->models[where.model].targets[where.target];
@@ -117,18 +120,20 @@ dispatcher_machine::impl::decision dispatcher_machine::impl::decide(open_call& c
       probing = true;
       continue;
     }
+    if (target.state == breaker_state::closed && ask_key_probe(c, s, t, waiting, now)) break;
     if (try_candidate(c, s, where, waiting, now, out)) return {outcome::granted, verdict::granted, {}};
     if (collect_asks(c, s, t, now))
       break;  // its keys may well have room: worth the short wait for their answer
   }
   next_pass_ = std::min(next_pass_, earliest_);
   breakers_only_ = probing && asks_.empty();
+  if (breakers_only_) back_ = std::min(back_, earliest_);
   if (asks_.empty() && earliest_ == time_point::max()) return refusal(c, seen, now);
   if (asks_.empty() && !probing) {
     // Only cooldowns have to end, or spent days, unless a probe opens another way before.
     const time_point hope = std::min(seen.probe_at, next_retry(s));
     if (std::min(hope, earliest_) >= c.since + c.ask.patience)
-      return {outcome::refused, verdict::no_permit, estimate(asks_, earliest_, now)};
+      return {outcome::refused, verdict::no_permit, estimate(asks_, back_, now)};
     if (hope > now) next_pass_ = std::min(next_pass_, hope);
   }
   return {outcome::wait, verdict::no_permit, {}};
@@ -216,12 +221,11 @@ bool dispatcher_machine::impl::collect_asks(const open_call& c, const snapshot& 
     const auto need = reservation(c, stats, k.book.limits());
     if (!need) continue;
     time_point until;
-    if (k.cooling_for(t.name, now, until)) {
+    const bool cools = k.cooling_for(t.name, now, until);
+    if (cools || k.spent_until > now) {
+      until = cools ? until : k.spent_until;
       earliest_ = std::min(earliest_, until);
-      continue;
-    }
-    if (k.spent_until > now) {
-      earliest_ = std::min(earliest_, k.spent_until);
+      back_ = std::min(back_, k.no_room ? std::max(until, k.room_at) : until);
       continue;
     }
     const bool asked =
@@ -238,6 +242,36 @@ bool dispatcher_machine::impl::collect_asks(const open_call& c, const snapshot& 
     room = room || a.room;
   }
   return room;
+}
+
+/// Whether `c` waits for the permit with which a quarantined key of `t` is probed, whatever else it could
+/// use: where another key has room nobody would ever find out that this one is healed. One request in a while
+/// does, and for no longer than a key takes to answer.
+bool dispatcher_machine::impl::ask_key_probe(const open_call& c, const snapshot& s, const target_config& t,
+                                             bool waiting, time_point now) {
+  if (!waiting && (queue_.full() || c.ask.patience <= silence)) return false;
+  for (const std::uint32_t index : s.provider_keys[t.provider]) {
+    known_key& k = keys_[index];
+    if (k.quarantine == quarantine_reason::none || k.book.holds_probe() || !may_use(k, c, now)) continue;
+    const bool asked = waiting && std::any_of(c.group->asks.begin(), c.group->asks.end(),
+                                              [&](const key_ask& a) { return a.key == index; });
+    const auto need = reservation(c, targets_[target_of_[t.name]].stats, k.book.limits());
+    time_point until;
+    if (!need || k.cooling_for(t.name, now, until)) continue;
+    if (asked ? now >= k.probe_wanted_at + silence
+              : waiting || k.interested > 0 || now < k.probe_wanted_at + probe_pause)
+      continue;
+    if (!asked) k.probe_wanted_at = now;
+    key_ask a;
+    a.key = index;
+    a.room = a.probe = true;
+    a.target = t.name;
+    a.need = *need;
+    asks_.push_back(a);
+    earliest_ = std::min(earliest_, k.probe_wanted_at + silence);
+    return true;
+  }
+  return false;
 }
 
 /// Whether `c` may ever use `k`, cooldowns and permits aside.

@@ -79,6 +79,7 @@ void dispatcher_machine::impl::set_asks(call_group& g, time_point now) {
   uncount_asks(g);
   g.asks.assign(asks_.begin(), asks_.end());
   g.earliest = earliest_;
+  g.back = back_;
   g.breakers_only = breakers_only_;
   count_asks(g);
   for (const key_ask& a : g.asks) keys_[a.key].last_wanted = now;
@@ -221,12 +222,12 @@ duration dispatcher_machine::impl::backlog(const known_key& k) {
 }
 
 /// When a request that waits for `asks` should be tried again: when the first key has room, plus what waits
-/// before it at the rate of all of them.
-duration dispatcher_machine::impl::estimate(const std::vector<key_ask>& asks, time_point earliest,
+/// before it at the rate of all of them; or `back`, when one has rested.
+duration dispatcher_machine::impl::estimate(const std::vector<key_ask>& asks, time_point back,
                                             time_point now) const {
   constexpr duration shortest = 100ms;
-  if (asks.empty())
-    return std::max<duration>(earliest == time_point::max() ? longest_retry : earliest - now, shortest);
+  const duration rest = back == time_point::max() ? longest_retry : back - now;
+  if (asks.empty()) return std::max(rest, shortest);
   time_point next = time_point::max();
   double ahead = 0;
   double rate = 0;
@@ -235,10 +236,10 @@ duration dispatcher_machine::impl::estimate(const std::vector<key_ask>& asks, ti
     const double ends = seconds_between_ends(k, targets_[target_of_[a.target]].stats);
     next = std::min(next, std::max(k.no_room ? std::max(k.room_at, now) : now, now + seconds(ends)));
     ahead = std::max(ahead, static_cast<double>(k.interested));
-    const double apart = std::max(seconds_apart(k), ends);
+    const double apart = std::max({seconds_apart(k), seconds_of(k.apart), ends});
     rate += apart > 0 ? 1 / apart : std::numeric_limits<double>::infinity();
   }
-  return std::clamp<duration>(next - now + seconds(ahead / rate), shortest, longest_retry);
+  return std::clamp<duration>(std::min(next - now + seconds(ahead / rate), rest), shortest, longest_retry);
 }
 
 void dispatcher_machine::impl::touch(known_key& k) {

@@ -56,7 +56,8 @@ class dispatcher_machine::impl {
     place_counts joined;
   };
   enum class outcome : std::uint8_t { granted, wait, refused };
-  /// Answer of `decide`. With `wait`, `asks_` and `earliest_` say what for.
+  /// Answer of `decide`. With `wait`, `asks_` and `earliest_` say what for, and `back_` what clients are
+  /// told.
   struct decision {
     impl::outcome what = outcome::refused;
     engine::verdict verdict = verdict::no_candidate;
@@ -103,6 +104,8 @@ class dispatcher_machine::impl {
   bool try_candidate(open_call& c, const snapshot& s, const candidate& where, bool waiting, time_point now,
                      effects& out);
   bool collect_asks(const open_call& c, const snapshot& s, const target_config& t, time_point now);
+  bool ask_key_probe(const open_call& c, const snapshot& s, const target_config& t, bool waiting,
+                     time_point now);
   time_point next_retry(const snapshot& s) const;
   decision refusal(const open_call& c, const views& seen, time_point now) const;
   known_key* best_in_hand(const open_call& c, const snapshot& s, const target_config& t, bool waiting,
@@ -127,7 +130,7 @@ class dispatcher_machine::impl {
   void send_request(known_key& k, std::int64_t stock, time_point now, effects& out);
   void send_report(known_key& k, time_point now, effects& out);
   void send_outcomes(known_target& t, breaker_report r, effects& out);
-  duration estimate(const std::vector<key_ask>& asks, time_point earliest, time_point now) const;
+  duration estimate(const std::vector<key_ask>& asks, time_point back, time_point now) const;
   void touch(known_key& k);
   void schedule(time_point t) { wake_ = std::min(wake_, t); }
   void schedule_key(const known_key& k, time_point now);
@@ -156,6 +159,7 @@ class dispatcher_machine::impl {
   std::vector<key_ask> asks_;
   std::vector<ticket> expired_;
   time_point earliest_ = time_point::max();
+  time_point back_ = time_point::max();
   bool breakers_only_ = false;
 
   std::vector<std::uint32_t> dirty_;          ///< keys to review in `finish`

@@ -177,6 +177,7 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
   }
   k->no_room = n.next_permit > duration{};
   k->room_at = now + n.next_permit;
+  k->apart = n.apart;
   const bool spent = k->spent_until > now;
   k->spent_until = now + n.spent_for;
   k->probe_at = now + n.probe_in;
@@ -188,9 +189,9 @@ void dispatcher_machine::impl::on_key_notice(const key_notice& n, time_point now
     // Those who wait for nothing but a cooldown's end may have to wait for longer than they can.
     if ((c.target.empty() || target != no_name) && k->cool(target, now + c.remaining)) pass_needed_ = true;
   }
-  pass_needed_ = pass_needed_ ||
-                 (k->interested > 0 &&
-                  (had_room != !k->no_room || quarantine != n.quarantine || spent != (k->spent_until > now)));
+  pass_needed_ =
+      pass_needed_ || (k->interested > 0 && (had_room != !k->no_room || k->probe_at > now ||
+                                             quarantine != n.quarantine || spent != (k->spent_until > now)));
   touch(*k);
   finish(now, out);
 }
@@ -223,6 +224,7 @@ void dispatcher_machine::impl::on_home_lost(name_id name, time_point now, effect
     k->asked_waiting = 0;
     k->answered = true;
     k->notice_due = false;
+    k->used_fraction = 0;  // whoever is not known to the new home hears nothing of it
     touch(*k);
   } else if (known_target* t = find_target(name)) {
     t->probe_asked = false;

@@ -36,10 +36,13 @@ struct known_key {
   bool no_room = false;  ///< it had no permit, until about `room_at`
   time_point room_at{};
   time_point spent_until{};  ///< its day's limit
+  duration apart{};          ///< between the permits for those who wait; 0: as the limits have it
   double used_fraction = 0;
   quarantine_reason quarantine = quarantine_reason::none;       ///< or what this node saw since
   quarantine_reason told_quarantine = quarantine_reason::none;  ///< by its owner alone
   time_point probe_at{};
+  /// When a request that had a choice last stopped to be the probe.
+  time_point probe_wanted_at = time_point::min();
   /// At most one for each configured target; it stays until a call of that target is accepted, which is then
   /// told.
   std::vector<cooling> cooldowns;
@@ -97,8 +100,8 @@ struct known_target {
   name_id name = no_name;
   target_stats stats;
   breaker_state state = breaker_state::closed;
-  time_point retry_at{};  ///< while not closed: when a probe may be asked for
-  int consecutive_failures = 0;
+  time_point retry_at{};         ///< while not closed: when a probe may be asked for
+  int consecutive_failures = 0;  ///< as its breaker says, and of this node's calls since then
 
   bool probe_asked = false;
   time_point probe_asked_at{};
@@ -128,8 +131,9 @@ struct call_group {
   token_count tokens;
   std::vector<key_ask> asks;
   time_point earliest =
-      time_point::max();       ///< when something else than a grant may help: a cooldown's end, a probe
-  bool breakers_only = false;  ///< all that it waits for is a probe of an open target
+      time_point::max();  ///< when something else than a grant may help: a cooldown's end, a probe
+  time_point back = time_point::max();  ///< when one of its resting keys has room, as clients are told
+  bool breakers_only = false;           ///< all that it waits for is a probe of an open target
 };
 
 /// One request, from asking until its settlement.

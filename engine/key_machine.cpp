@@ -16,11 +16,6 @@ constexpr duration longest_minute_reset = 2min;
 constexpr std::int64_t most_permits = 1'000'000'000;
 constexpr std::int64_t most_tokens = 1'000'000'000'000'000;
 
-/// The honest guess where nobody can know: calls of other requests have to end first.
-constexpr duration call_guess = 1s;
-/// Instead of "never" in messages.
-constexpr duration no_look = 24h;
-
 window_shape with_margin(window_shape shape, duration margin) {
   shape.margin = margin;
   return shape;
@@ -45,7 +40,8 @@ key_machine::key_machine(std::string name, const key_limits& limits, duration ma
       day_(limits.rpd, with_margin(paced_day, margin), paced_window::pacing::none, now),
       others_until_(from.others_until),
       next_lease_(from.first_lease),
-      not_before_(now) {
+      not_before_(now),
+      looked_at_(now - used_pause) {
   requests_.import_use(from.use.rpm, now);
   input_.import_use(from.use.tpm_input, now);
   output_.import_use(from.use.tpm_output, now);
@@ -87,6 +83,7 @@ void key_machine::request(const lease_request& r, time_point now, outbox& out) {
   const bool answered = std::any_of(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(),
                                     [&](const outgoing& o) { return o.node == n->name; });
   if (!answered) out.push_back({n->name, std::nullopt, notice_for(n, now)});
+  tell_used(now, out);
 }
 
 void key_machine::report(const lease_report& r, time_point now, outbox& out) {
@@ -118,11 +115,15 @@ void key_machine::report(const lease_report& r, time_point now, outbox& out) {
   if (changed) tell_all(now, out);
   serve(now, out);
   // What others use of the key, or debt, may have put off what the nodes were told.
-  if (!r.hints.empty() || debt.total() > 0) tell_later(whom::waiting, now, out);
+  const bool more_used = !r.hints.empty() || debt.total() > 0;
+  if (more_used) tell_later(whom::waiting, now, out);
+  if (more_used || r.finished > 0 || !r.returned.empty()) look_soon();
+  tell_used(now, out);
 }
 
 void key_machine::advance(time_point now, outbox& out) {
   serve(now, out);
+  tell_used(now, out);
 }
 
 void key_machine::forget_node(const std::string& node, time_point now) {
@@ -274,59 +275,15 @@ void key_machine::forget_lease(lease_map::iterator l) {
 void key_machine::apply(const limit_hint& h, time_point now) {
   paced_window& requests = h.reset_requests > longest_minute_reset ? day_ : requests_;
   requests.hint_limit(h.limit_requests);
-  requests.observe_remaining(h.remaining_requests, now);
+  requests.observe_remaining(h.remaining_requests, h.reset_requests, now);
   input_.hint_limit(h.limit_apart.input);
-  input_.observe_remaining(h.remaining_apart.input, now);
+  input_.observe_remaining(h.remaining_apart.input, h.reset_input, now);
   output_.hint_limit(h.limit_apart.output);
-  output_.observe_remaining(h.remaining_apart.output, now);
+  output_.observe_remaining(h.remaining_apart.output, h.reset_output, now);
   // A key with limits for input and output apart has none for the sum that the answer could speak of.
   if (limits_.tpm_input != unlimited || limits_.tpm_output != unlimited) return;
   total_.hint_limit(h.limit_tokens);
-  total_.observe_remaining(h.remaining_tokens, now);
-}
-
-duration key_machine::next_permit(const node_state* n, time_point now) {
-  if (health_.quarantined()) return std::max(health_.probe_at() - now, duration::zero());
-  if (concurrency_room() < 1) return call_guess;
-  portion ahead;
-  portion own{.permits = 1, .tokens = {}};
-  bool in_line = false;
-  for (const node_state* other : line_) {
-    const lease_request& d = other->demand;
-    if (other == n) {
-      in_line = d.waiting > 0;
-      own.tokens = d.head;
-      break;
-    }
-    if (d.waiting == 0 || cooling(*other, now)) continue;
-    const double part = static_cast<double>(d.waiting) / static_cast<double>(d.permits);
-    ahead.permits += d.waiting;
-    ahead.tokens.input += static_cast<std::int64_t>(static_cast<double>(d.tokens.input) * part);
-    ahead.tokens.output += static_cast<std::int64_t>(static_cast<double>(d.tokens.output) * part);
-  }
-  time_point when = std::max(when_ready(ahead, own, now), others_until_);
-  if (in_line) when = std::max({when, health_.ready_at(n->demand.target), now + min_wakeup});
-  return when == time_point::max() ? no_look : std::max(when - now, duration::zero());
-}
-
-/// Permits that nodes hold may come back, so it is spent only when all were used.
-duration key_machine::spent_for(time_point now) {
-  if (leased_ > 0 || day_.room(1, now) >= 1) return {};
-  return std::min(day_.full_until(1, now) - now, no_look);
-}
-
-time_point key_machine::when_ready(const portion& ahead, const portion& next, time_point now) {
-  return std::max({requests_.when(ahead.permits, next.permits, now),
-                   day_.when(ahead.permits, next.permits, now),
-                   input_.when(ahead.tokens.input, next.tokens.input, now),
-                   output_.when(ahead.tokens.output, next.tokens.output, now),
-                   total_.when(ahead.tokens.total(), next.tokens.total(), now)});
-}
-
-time_point key_machine::full_until(const portion& wanted, time_point now) {
-  return std::max({requests_.full_until(wanted.permits, now), day_.full_until(wanted.permits, now),
-                   input_.full_until(wanted.tokens.input, now), output_.full_until(wanted.tokens.output, now),
-                   total_.full_until(wanted.tokens.total(), now)});
+  total_.observe_remaining(h.remaining_tokens, h.reset_tokens, now);
 }
 
 key_use key_machine::export_use(time_point now) {
@@ -343,44 +300,6 @@ key_use key_machine::export_use(time_point now) {
   if (requests_.limit() != unlimited && day_.limit() != unlimited)
     u.rpd.soon = std::min(u.rpm.soon, day_.limit());
   return u;
-}
-
-key_notice key_machine::notice(time_point now) {
-  return notice_for(nullptr, now);
-}
-
-key_notice key_machine::notice_for(node_state* n, time_point now) {
-  key_notice result;
-  result.key = name_;
-  health_.describe(result, now);
-  result.used_fraction =
-      std::max({requests_.used_fraction(now), day_.used_fraction(now), input_.used_fraction(now),
-                output_.used_fraction(now), total_.used_fraction(now)});
-  if (limits_.concurrency != unlimited) {
-    const double busy = static_cast<double>(leased_ + in_flight_) /
-                        static_cast<double>(std::max<std::int64_t>(limits_.concurrency, 1));
-    result.used_fraction = std::max(result.used_fraction, busy);
-  }
-  result.used_fraction = std::clamp(result.used_fraction, 0.0, 1.0);
-  result.next_permit = next_permit(n, now);
-  if (n != nullptr) n->told = now + result.next_permit;
-  result.spent_for = spent_for(now);
-  result.in_flight = in_flight_;
-  return result;
-}
-
-void key_machine::tell_all(time_point now, outbox& out) {
-  for (auto& [name, n] : nodes_) out.push_back({name, std::nullopt, notice_for(&n, now)});
-}
-
-/// Those who wait, or only those whose time has come without a permit, hear when to expect one if it is later
-/// than they were told: what they tell their clients shall be true.
-void key_machine::tell_later(whom w, time_point now, outbox& out) {
-  for (node_state* n : line_) {
-    if (n->demand.waiting == 0 || (w == whom::overdue && now < n->told)) continue;
-    if (now + next_permit(n, now) > n->told + told_slack)
-      out.push_back({n->name, std::nullopt, notice_for(n, now)});
-  }
 }
 
 }  // namespace millrace::engine

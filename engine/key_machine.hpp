@@ -54,6 +54,12 @@ class key_machine {
   static constexpr duration min_wakeup = 5ms;       ///< grants to those who wait are made at most this often
   /// Who waits for that much longer than it was told is told again.
   static constexpr duration told_slack = 100ms;
+  /// A node hears anew how much of the key is used when that moved by so much since it last heard: what it
+  /// does not use it does not ask, and only news tell it that there is room again.
+  static constexpr double used_step = 1.0 / 32;
+  static constexpr duration used_pause = 250ms;  ///< ... but not more often than this
+  /// Nodes that asked or reported within this time share what is held ready, and hear of a rise.
+  static constexpr duration node_memory = 60s;
 
   /// To `node`: a grant, or only news about the key.
   struct outgoing {
@@ -98,6 +104,8 @@ class key_machine {
     std::int64_t leases = 0;  ///< of this node, remembered
     lease_request demand;     ///< permits == 0: none
     time_point told;          ///< when it was last told to expect a permit
+    /// What it was last told is used, 0..1. It may know a key of old that is new here: then the worst.
+    double told_used = 1;
   };
   struct lease {
     node_state* owner;
@@ -157,9 +165,16 @@ class key_machine {
   time_point when_served(const lease_request& d, time_point now);
   time_point full_until(const portion& wanted, time_point now);
   time_point when_ready(const portion& ahead, const portion& next, time_point now);
+  static portion waiting_of(const lease_request& d);
+  portion ahead_of(const node_state* n, time_point now) const;
   duration next_permit(const node_state* n, time_point now);
+  duration permits_apart(const node_state& n, time_point now);
   duration spent_for(time_point now);
   key_notice notice_for(node_state* n, time_point now);
+  double used_fraction(time_point now);
+  time_point when_used(double fraction, time_point now);
+  void look_soon();
+  void tell_used(time_point now, outbox& out);
   enum class whom : bool { overdue, waiting };
   void tell_later(whom w, time_point now, outbox& out);
   void tell_all(time_point now, outbox& out);
@@ -185,6 +200,8 @@ class key_machine {
   std::int64_t in_flight_ = 0;  ///< calls of all nodes
   bool told_spent_ = false;     ///< all nodes know that the day's limit is spent
   time_point not_before_;       ///< demand that waits for a window is not looked at again before this
+  time_point looked_at_;        ///< when what nodes were told is used was last compared with what is
+  time_point look_at_ = time_point::max();  ///< and when that is due again
 };
 
 }  // namespace millrace::engine

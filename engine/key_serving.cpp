@@ -9,8 +9,6 @@ namespace millrace::engine {
 
 namespace {
 
-/// Nodes that asked or reported within this time share what is held ready.
-constexpr duration node_memory = 60s;
 /// Demand that is still waiting is looked at again after this at the latest, or sooner where permits come
 /// often: guesses improve as windows move.
 constexpr duration longest_guess = 250ms;
@@ -229,7 +227,7 @@ time_point key_machine::next_wakeup(time_point now) {
       wake = std::min(wake, when_served(d, now));
     }
   }
-  return std::max(wake, others_until_);
+  return std::max(std::min(wake, look_at_), others_until_);
 }
 
 /// When the first of the line should be looked at again.

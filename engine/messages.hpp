@@ -101,6 +101,8 @@ struct limit_hint {
   duration reset_tokens{};
   token_count limit_apart{-1, -1};
   token_count remaining_apart{-1, -1};
+  duration reset_input{};  ///< resets: until the limit is whole again; 0: not said
+  duration reset_output{};
   /// Nothing that a key could heed.
   bool empty() const {
     return std::max({limit_requests, remaining_requests, limit_tokens, remaining_tokens, limit_apart.input,
@@ -110,7 +112,7 @@ struct limit_hint {
 template <class Inspector>
 auto inspect(Inspector& f, limit_hint& x) {
   return f(x.limit_requests, x.remaining_requests, x.limit_tokens, x.remaining_tokens, x.reset_requests,
-           x.reset_tokens, x.limit_apart, x.remaining_apart);
+           x.reset_tokens, x.limit_apart, x.remaining_apart, x.reset_input, x.reset_output);
 }
 
 enum class key_event_kind : std::uint8_t {
@@ -177,12 +179,14 @@ struct key_notice {
   duration probe_in{};       ///< with a quarantine: when the next probe may go
   double used_fraction = 0;  ///< of the tightest limit, 0..1
   duration next_permit{};    ///< an honest guess when a permit will be free; 0: now
-  duration spent_for{};      ///< until its day's limit has room again; 0: it has
+  /// About how far apart permits come for those of the node who wait; 0: nobody does, or nothing paces them.
+  duration apart{};
+  duration spent_for{};  ///< until its day's limit has room again; 0: it has
   std::int64_t in_flight = 0;
 };
 template <class Inspector>
 auto inspect(Inspector& f, key_notice& x) {
-  return f(x.key, x.cooldowns, x.quarantine, x.probe_in, x.used_fraction, x.next_permit, x.spent_for,
+  return f(x.key, x.cooldowns, x.quarantine, x.probe_in, x.used_fraction, x.next_permit, x.apart, x.spent_for,
            x.in_flight);
 }
 

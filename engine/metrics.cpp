@@ -335,8 +335,10 @@ void metrics::request_done(const request_record& r) {
   if (s.complexity != nullptr) s.complexity->Increment();
   if (s.degraded != nullptr) s.degraded->Increment();
   if (s.hedges != nullptr) s.hedges->Increment();
-  // Whoever asked for a permit, granted or not; others never waited.
-  if (!r.provider.empty() || r.waited > duration::zero()) s.wait->Observe(positive_seconds(r.waited));
+  // Whoever asked for a permit, granted or not; others never waited, nor did those whose own limits said no.
+  const bool own_limit = r.error_code == "rate_limit_exceeded" || r.error_code == "budget_exceeded";
+  if (!r.provider.empty() || (r.waited > duration::zero() && !own_limit))
+    s.wait->Observe(positive_seconds(r.waited));
   if (s.first_token == nullptr) return;
   if (r.first_token > duration::zero()) s.first_token->Observe(positive_seconds(r.first_token));
   if (r.retries > 0) s.retries->Increment(r.retries);

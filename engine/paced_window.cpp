@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace millrace::engine {
 
@@ -72,17 +73,45 @@ time_point paced_window::when(std::int64_t ahead, std::int64_t need, time_point 
   if (need > limit_) return time_point::max();
   const time_point fits = full_until(ahead + need, now);
   if (mode_ == pacing::none || limit_ <= 0 || limit_ == unlimited || ahead + need <= 0) return fits;
-  refresh(1, now);
-  const auto wanted = static_cast<double>(ahead + need);
-  double wait = (wanted - level_) / mean_rate();
   if (static_cast<double>(need) > full()) {
-    wait = (static_cast<double>(ahead) + full() - rested_) / mean_rate();
+    refresh(1, now);
+    double wait = (static_cast<double>(ahead) + full() - rested_) / mean_rate();
     if (need > foretold_) wait = std::max(wait, seconds_of(told_within));
-  } else if (wanted <= full()) {
-    // More than the bucket ever holds comes in parts, for which `burst` is no bound.
-    wait = std::max(wait, (wanted - burst_) / (kept_part * mean_rate()));
+    return std::max(fits, now + after(wait));
   }
-  return std::max(fits, now + after(wait));
+  refresh(std::max<std::int64_t>(need, 1), now);
+  return std::max(fits, when_paced(static_cast<double>(ahead + need), now));
+}
+
+/// When the pace has let through `wanted` in all, each part of it taken as soon as it may be. Between two
+/// expiries both bounds of the pace are straight lines: `burst` grows at the part of the mean rate that is
+/// kept, the bucket at the mean rate and never above it.
+time_point paced_window::when_paced(double wanted, time_point now) {
+  wanted -= rounding;
+  if (std::min(level_, burst_) >= wanted) return now;
+  const double cycle = seconds_of(window_.cycle());
+  const double kept = kept_rate(now);
+  double due = static_cast<double>(limit_ - window_.total(now)) + static_cast<double>(unit_);
+  steps_.clear();
+  window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
+    const double until = seconds_of(expiry - now);
+    // What is leased counts at the end of its life, until its use is told.
+    steps_.push_back({until, due - kept * std::min(until, cycle)});
+    due += static_cast<double>(amount);
+  });
+  steps_.push_back({std::numeric_limits<double>::infinity(), due});
+  for (size_t i = steps_.size() - 1; i-- > 0;)
+    steps_[i].bound = std::min(steps_[i].bound, steps_[i + 1].bound);
+  double from = 0;
+  double through = level_;
+  for (const expiry_step& s : steps_) {
+    double at = std::max(from, from + (wanted - through) / mean_rate());
+    if (wanted > s.bound) at = std::max(at, kept > 0 ? (wanted - s.bound) / kept : s.until);
+    if (at < s.until) return now + after(at);
+    through = std::min(through + mean_rate() * (s.until - from), std::max(0.0, s.bound + kept * s.until));
+    from = s.until;
+  }
+  return now + after(longest_guess_seconds);
 }
 
 void paced_window::take(std::int64_t amount, time_point at, time_point now) {
@@ -165,7 +194,7 @@ void paced_window::import_use(const window_use& use, time_point now) {
     window_.add(soon, now, now);
     note_large(soon, now, now);
   }
-  last_used_ = window_.total(now);
+  last_used_ = own(now);
   peak_ = std::max(peak_, last_used_);
   stale_ = true;
 }
@@ -180,31 +209,47 @@ void paced_window::charge(std::int64_t amount, time_point now) {
   burst_ -= static_cast<double>(amount);
 }
 
-void paced_window::observe_remaining(std::int64_t remaining, time_point now) {
+void paced_window::observe_remaining(std::int64_t remaining, duration reset, time_point now) {
   if (remaining < 0 || limit_ == unlimited) return;
   note_peak(now);
-  const std::int64_t ours = std::max(peak_, previous_peak_);
-  const std::int64_t foreign = std::min(limit_ - remaining - ours, limit_ - window_.total(now));
+  const std::int64_t explained = std::max(peak_, previous_peak_) + (foreign_ ? foreign_->total(now) : 0);
+  const std::int64_t foreign = std::min(limit_ - remaining - explained, limit_ - window_.total(now));
   if (foreign <= 0) return;
-  window_.add(foreign, now, now);
-  note_large(foreign, now, now);
-  last_used_ = window_.total(now);
-  peak_ = std::max(peak_, last_used_);
+  if (!foreign_) foreign_.emplace(window_.shape());
+  const bool soon = reset > duration::zero() && reset < window_.cycle();
+  const time_point at = soon ? now + reset - window_.cycle() : now;
+  window_.add(foreign, at, now);
+  foreign_->add(foreign, at, now);
+  note_large(foreign, at, now);
   stale_ = true;
+}
+
+std::int64_t paced_window::own(time_point now) {
+  return window_.total(now) - (foreign_ ? foreign_->total(now) : 0);
 }
 
 void paced_window::set_limit(std::int64_t limit, duration margin, time_point now) {
   window_.set_margin(margin, now);
-  if (large_) large_->set_margin(margin, now);
+  for (auto* part : {&large_, &foreign_}) {
+    if (*part) (*part)->set_margin(margin, now);
+  }
+  refresh(1, now);
   configured_ = limit;
   limit_ = limit;
+  bound_pace();
+}
+
+/// A debt that was small for another limit takes no longer to pay off than any under this one.
+void paced_window::bound_pace() {
+  level_ = std::clamp(level_, -full(), full());
+  rested_ = std::clamp(rested_, -full(), full());
   stale_ = true;
 }
 
 void paced_window::hint_limit(std::int64_t limit) {
-  if (limit <= 0) return;
+  if (limit <= 0 || limit_ == std::min(limit, configured_)) return;
   limit_ = std::min(limit, configured_);
-  stale_ = true;
+  bound_pace();
 }
 
 double paced_window::used_fraction(time_point now) {
@@ -212,10 +257,16 @@ double paced_window::used_fraction(time_point now) {
   return limit_ <= 0 ? 1 : static_cast<double>(window_.total(now)) / static_cast<double>(limit_);
 }
 
+time_point paced_window::when_used(double fraction, time_point now) {
+  if (limit_ == unlimited) return now;
+  if (limit_ <= 0) return time_point::max();
+  return window_.when_at_most(static_cast<std::int64_t>(fraction * static_cast<double>(limit_)), now);
+}
+
 void paced_window::count(std::int64_t amount, time_point at, time_point now) {
   note_peak(now);
   window_.add(amount, at, now);
-  last_used_ = window_.total(now);
+  last_used_ = own(now);
   peak_ = std::max(peak_, last_used_);
 }
 
@@ -242,8 +293,7 @@ void paced_window::recompute(time_point now) {
   stale_ = false;
   computed_at_ = now;
   const double cycle = seconds_of(window_.cycle());
-  const auto spread = static_cast<double>(limit_ - (large_ ? large_->total(now) : 0));
-  const double kept = kept_part * std::max(spread, 0.0) / cycle;
+  const double kept = kept_rate(now);
   double due = static_cast<double>(limit_ - window_.total(now)) + static_cast<double>(unit_);
   burst_ = due;
   window_.for_each(now, [&](time_point expiry, std::int64_t amount) {
@@ -260,7 +310,7 @@ void paced_window::note_peak(time_point now) {
   if (elapsed < peak_period) return;
   // Since the last addition the window only shrank, so what it held then bounds the time without any; after a
   // long rest what it holds now is near enough.
-  const std::int64_t since = elapsed < 4 * peak_period ? last_used_ : window_.total(now);
+  const std::int64_t since = elapsed < 4 * peak_period ? last_used_ : own(now);
   previous_peak_ = elapsed < 2 * peak_period ? peak_ : since;
   peak_ = since;
   peak_since_ = now;
@@ -268,6 +318,12 @@ void paced_window::note_peak(time_point now) {
 
 double paced_window::full() const {
   return std::max(1.0, static_cast<double>(limit_) / 4);
+}
+
+/// What a burst leaves of the mean rate for later.
+double paced_window::kept_rate(time_point now) {
+  const auto spread = static_cast<double>(limit_ - (large_ ? large_->total(now) : 0));
+  return kept_part * std::max(spread, 0.0) / seconds_of(window_.cycle());
 }
 
 double paced_window::mean_rate() const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "engine/config.hpp"
 #include "engine/key_use.hpp"
@@ -39,8 +40,9 @@ class paced_window {
   std::int64_t spare(time_point now);
   /// Until when the window itself has no room for `amount`, as far as is known now; pacing aside.
   time_point full_until(std::int64_t amount, time_point now);
-  /// When `need` could be taken after `ahead` was, in parts, were nothing else to come; `now` when it can be
-  /// already, time_point::max() for never. A guess where pacing decides.
+  /// When `need` could be taken after `ahead` was, in parts, each as soon as it can be, were nothing else to
+  /// come; `now` when it can be already, time_point::max() for never. Follows the known expiries, O(slots)
+  /// unless now; a guess for a need that cannot be spread.
   time_point when(std::int64_t ahead, std::int64_t need, time_point now);
 
   /// Counts `amount` <= room() at `at`, the latest moment at which it can be used.
@@ -62,11 +64,13 @@ class paced_window {
   void charge(std::int64_t amount, time_point now);
 
   /// The provider says that only `remaining` of its limit is left. Whatever of the difference our own counts
-  /// of the last half minute cannot explain is somebody else's use of the same key, and is counted now. -1:
-  /// not said.
-  void observe_remaining(std::int64_t remaining, time_point now);
+  /// of the last half minute cannot explain is somebody else's use of the same key, and is counted. It is
+  /// gone in `reset`, when the provider says that its limit is whole again, or after a cycle, whichever is
+  /// sooner. `remaining` -1, `reset` 0: not said.
+  void observe_remaining(std::int64_t remaining, duration reset, time_point now);
 
-  /// Another limit and margin; what is counted stays.
+  /// Another limit and margin; what is counted stays, and of the pace what the new limit could have brought
+  /// about.
   void set_limit(std::int64_t limit, duration margin, time_point now);
   /// The provider's own idea of the limit: holds until the next, and only where it is below the configured
   /// one. <= 0: not said.
@@ -77,13 +81,19 @@ class paced_window {
   std::int64_t used(time_point now) { return window_.total(now); }
   /// 0..1 and above; 0 without a limit.
   double used_fraction(time_point now);
+  /// When no more than `fraction` of the limit is used if nothing is added; time_point::max() for never.
+  time_point when_used(double fraction, time_point now);
 
  private:
   void count(std::int64_t amount, time_point at, time_point now);
   void note_large(std::int64_t amount, time_point at, time_point now);
   void refresh(std::int64_t need, time_point now);
   void recompute(time_point now);
+  void bound_pace();
+  time_point when_paced(double wanted, time_point now);
   void note_peak(time_point now);
+  std::int64_t own(time_point now);
+  double kept_rate(time_point now);
   double full() const;
   double mean_rate() const;
 
@@ -107,10 +117,18 @@ class paced_window {
   time_point computed_at_;
   bool stale_ = true;  ///< recompute at the next opportunity
 
+  /// Somebody else's use of the same key, as far as the window counts it; made for the first.
+  std::optional<rate_window> foreign_;
   time_point peak_since_;  ///< start of the current period of the two below
-  std::int64_t peak_ = 0;  ///< the most ever used in the current period
+  std::int64_t peak_ = 0;  ///< the most that was ever used in the current period, but for the foreign part
   std::int64_t previous_peak_ = 0;
-  std::int64_t last_used_ = 0;  ///< after the last addition
+  std::int64_t last_used_ = 0;  ///< likewise, after the last addition
+
+  struct expiry_step {
+    double until;  ///< seconds from now: when a slot expires
+    double bound;  ///< `burst` before, without what accrues to it from now on
+  };
+  std::vector<expiry_step> steps_;  ///< scratch of `when`, kept for its memory; one for each slot at most
 };
 
 }  // namespace millrace::engine

@@ -106,6 +106,8 @@ engine::limit_hint read_anthropic_limits(const engine::upstream_head& head, syst
   hint.reset_tokens = tokens.reset;
   hint.limit_apart = {input.limit, output.limit};
   hint.remaining_apart = {input.remaining, output.remaining};
+  hint.reset_input = input.reset;
+  hint.reset_output = output.reset;
   return hint;
 }
 

@@ -33,9 +33,10 @@ auto members(const lease_return& x) {
   return std::tuple(lease, permits, tokens.input, tokens.output);
 }
 auto members(const limit_hint& x) {
-  const auto& [limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens, limit, left] = x;
+  const auto& [limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens, limit, left,
+               input, output] = x;
   return std::tuple(limit_requests, requests, limit_tokens, tokens, reset_requests, reset_tokens, limit.input,
-                    limit.output, left.input, left.output);
+                    limit.output, left.input, left.output, input, output);
 }
 auto members(const key_event& x) {
   const auto& [kind, target, retry_after] = x;
@@ -70,8 +71,8 @@ auto members(const lease_report& x) {
                     members(events));
 }
 auto members(const key_notice& x) {
-  const auto& [key, cooldowns, quarantine, probe_in, fraction, next, spent, in_flight] = x;
-  return std::tuple(key, members(cooldowns), quarantine, probe_in, fraction, next, spent, in_flight);
+  const auto& [key, cooldowns, quarantine, probe_in, fraction, next, apart, spent, in_flight] = x;
+  return std::tuple(key, members(cooldowns), quarantine, probe_in, fraction, next, apart, spent, in_flight);
 }
 auto members(const breaker_report& x) {
   const auto& [node, successes, failures, probe, probe_unused] = x;

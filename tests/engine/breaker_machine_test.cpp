@@ -321,5 +321,17 @@ TEST_F(breaker_machine_test, ADeadTargetGetsFiveCallsAndOneProbePerInterval) {
   for (size_t i = 1; i < probes.size(); ++i) EXPECT_GE(probes[i] - probes[i - 1], 48s);
 }
 
+TEST_F(breaker_machine_test, WhileAProbeIsOutNobodyIsToldToWaitLongerThanItWouldBeOpen) {
+  breaker_config quick;
+  quick.open = 2s;
+  breaker_machine m(target, quick);
+  m.report({"n1", 0, 5}, now, middle);
+  now += 2s;
+  ASSERT_TRUE(m.request_probe("n1", now));
+  EXPECT_EQ(m.notice(now).state, breaker_state::half_open);
+  EXPECT_EQ(m.notice(now).retry_in, 2s);
+  EXPECT_EQ(m.notice(now + 59s).retry_in, 1s) << "then it may be granted again";
+}
+
 }  // namespace
 }  // namespace millrace::engine

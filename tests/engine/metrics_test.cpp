@@ -169,6 +169,22 @@ TEST(metrics, a_request_refused_after_it_waited_counts_as_waiting) {
   EXPECT_EQ(value_of(text, R"(millrace_queue_wait_seconds_count{queue="standard"})"), 0) << "it never asked";
 }
 
+TEST(metrics, who_is_refused_for_its_own_limit_never_waited) {
+  metrics m(test_config());
+  request_record r;
+  r.route = "/v1/chat/completions";
+  r.model = "mini";
+  r.waited = 20us;
+  for (const std::string_view code : {"rate_limit_exceeded", "budget_exceeded"}) {
+    r.error_code = code;
+    m.request_done(r);
+  }
+  EXPECT_EQ(value_of(m.render({}), R"(millrace_queue_wait_seconds_count{queue="standard"})"), 0);
+  r.provider = "openai";  // its second attempt was one too many
+  m.request_done(r);
+  EXPECT_EQ(value_of(m.render({}), R"(millrace_queue_wait_seconds_count{queue="standard"})"), 1);
+}
+
 TEST(metrics, what_clients_send_never_becomes_a_label) {
   metrics m(test_config());
   for (int i = 0; i < 10'000; ++i) {
