@@ -33,6 +33,17 @@ bool contains(const std::vector<name_id>& names, name_id name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+/// Whether `k` rests at `target`, until then: for all after a 429, and for longer for those who were told it.
+bool rests(const known_key& k, const open_call& c, name_id target, time_point now, time_point& until) {
+  bool any = k.cooling_for(target, now, until);
+  for (const key_rest& r : c.ask.rests) {
+    if (r.key != k.name || r.target != target || r.until <= now) continue;
+    until = any ? std::max(until, r.until) : r.until;
+    any = true;
+  }
+  return any;
+}
+
 }  // namespace
 
 /// Shows the router this node's view of each target, and counts why targets cannot be used.
@@ -77,7 +88,7 @@ class dispatcher_machine::impl::views : public target_lookup {
     }
     v.usable = true;
     time_point until;
-    if (!k.cooling_for(t.name, now_, until)) v.used_fraction = std::min(v.used_fraction, k.used_fraction);
+    if (!rests(k, call_, t.name, now_, until)) v.used_fraction = std::min(v.used_fraction, k.used_fraction);
   }
 
   const impl& owner_;
@@ -199,7 +210,7 @@ known_key* dispatcher_machine::impl::best_in_hand(const open_call& c, const snap
     if (k.book.permits() == 0 || !may_use(k, c, now) || (!waiting && k.interested > 0)) continue;
     if (k.quarantine != quarantine_reason::none && !k.book.holds_probe()) continue;
     time_point until;
-    if (k.cooling_for(t.name, now, until)) continue;
+    if (rests(k, c, t.name, now, until)) continue;
     if (best != nullptr && !better(k, *best)) continue;
     const auto reserved = reservation(c, stats, k.book.limits());
     if (!reserved) continue;
@@ -221,7 +232,7 @@ bool dispatcher_machine::impl::collect_asks(const open_call& c, const snapshot& 
     const auto need = reservation(c, stats, k.book.limits());
     if (!need) continue;
     time_point until;
-    const bool cools = k.cooling_for(t.name, now, until);
+    const bool cools = rests(k, c, t.name, now, until);
     if (cools || k.spent_until > now) {
       until = cools ? until : k.spent_until;
       earliest_ = std::min(earliest_, until);
@@ -257,7 +268,7 @@ bool dispatcher_machine::impl::ask_key_probe(const open_call& c, const snapshot&
                                               [&](const key_ask& a) { return a.key == index; });
     const auto need = reservation(c, targets_[target_of_[t.name]].stats, k.book.limits());
     time_point until;
-    if (!need || k.cooling_for(t.name, now, until)) continue;
+    if (!need || rests(k, c, t.name, now, until)) continue;
     if (asked ? now >= k.probe_wanted_at + silence
               : waiting || k.interested > 0 || now < k.probe_wanted_at + probe_pause)
       continue;

@@ -119,6 +119,39 @@ TEST(Dispatcher, A429WithoutATimeIsNotWaitedForInVain) {
   EXPECT_EQ(w.reply(2)->retry_after, 40s);
 }
 
+TEST(Dispatcher, WhoWasToldA429RestsLongerThanOthers) {
+  world w(one_key());
+  cool(w, "key/a/k1", 1s);
+  auto told = w.request(1);
+  told.rests = {{w.id("key/a/k1"), w.id("breaker/a/m"), w.now + 1500ms}};
+  w.acquire(told);
+  w.acquire(2);
+  w.pass(1100ms);
+  w.grant("key/a/k1", 2);
+  EXPECT_TRUE(w.granted(2, "key/a/k1"));
+  EXPECT_EQ(w.reply(1), nullptr);
+  w.pass(500ms);
+  w.grant("key/a/k1", 1);
+  w.pass(100ms);
+  EXPECT_EQ(w.machine.status(w.now).lanes[1].depth, 0U) << "its own rest is over";
+}
+
+TEST(Dispatcher, AKeyThatMayNotBeAskedAgainLeavesTheOthers) {
+  world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
+  auto told = w.request(1);
+  told.rests = {{w.id("key/a/k1"), w.id("breaker/a/m"), time_point::max()}};
+  w.acquire(told);
+  w.grant("key/a/k1", 5);
+  EXPECT_EQ(w.reply(1), nullptr);
+  w.grant("key/a/k2", 1);
+  EXPECT_TRUE(w.granted(1, "key/a/k2"));
+  world alone(one_key());
+  told.rests = {{alone.id("key/a/k1"), alone.id("breaker/a/m"), time_point::max()}};
+  told.config_version = alone.config->version;
+  alone.acquire(told);
+  EXPECT_TRUE(alone.refused(1, verdict::no_candidate));
+}
+
 TEST(Dispatcher, ASpentDayIsNotWaitedFor) {
   world w(config_builder().provider("a", {rpm(600), rpm(600)}).model("m", {0}).build());
   w.acquire(1);
