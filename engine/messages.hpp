@@ -345,7 +345,7 @@ enum class attempt_outcome : std::uint8_t {
   no_credit,     ///< 402 or the like
   failed,        ///< 5xx, reset, cut, connect failure, wrong content: the breaker counts it
   timed_out,     ///< first byte or a gap: the breaker counts it
-  out_of_time,   ///< total or the caller's deadline: nobody's fault
+  out_of_time,   ///< total or the caller's deadline: nobody's fault, unless it was a probe that heard nothing
   cancelled,     ///< the client went away
   unused,        ///< the permit was never used
 };

@@ -154,7 +154,7 @@ TEST_F(messages, OfLeasesSurviveTheWire) {
   lease_report report{"n1", {}, {}, 3, {4, 5}, {}, {}};
   report.used = {{1, odd, 2, {3, 4}}, {5, -odd, 6, {7, 8}}};
   report.returned = {{9, 10, {11, 12}}};
-  report.hints = {{1, 2, 3, 4, odd, 2 * odd, {5, 6}, {7, 8}}};
+  report.hints = {{1, 2, 3, 4, odd, 2 * odd, {5, 6}, {7, 8}, 3 * odd, 4 * odd}};
   report.events = {{key_event_kind::rate_limited, "p/m", odd}, {key_event_kind::no_credit, "", {}}};
   survives(report);
 }
@@ -167,6 +167,7 @@ TEST_F(messages, OfKeysSurviveTheWire) {
                       0.125,
                       3 * odd,
                       5 * odd,
+                      7 * odd,
                       4});
   survives(key_settings{{1, 2, 3, 4, 5, unlimited}, odd, 2 * odd});
 }
