@@ -20,7 +20,7 @@ enum top : std::size_t {
   top_k,
   stop_sequences,
   tool_choice_member,
-  thinking,
+  thinking_member,
   output_config,
   metadata,
   model,
@@ -289,8 +289,8 @@ bool request_decoder::read_tool_choice() {
 }
 
 bool request_decoder::read_thinking() {
-  if (top_[thinking].empty()) return true;
-  const json_members<3> value(top_[thinking], {"type", "budget_tokens", "display"});
+  if (top_[thinking_member].empty()) return true;
+  const json_members<3> value(top_[thinking_member], {"type", "budget_tokens", "display"});
   if (!value.is_object) return not_object("thinking");
   if (!value.unknown.empty()) return blocks_.fail_unsupported("thinking." + value.unknown);
   if (!value[2].empty()) blocks_.drop("thinking.display");
