@@ -143,7 +143,9 @@ TEST_F(upstream_proxy_test, a_refusal_is_a_connect_failure) {
       {"HTTP/1.1 200 OK\r\nX: " + std::string(70000, 'x'), "does not answer as an HTTP proxy does"},
       {"HTTP/1.1 200 OK\r\n\r\nearly", "does not answer as an HTTP proxy does"},
       {"", "closed the connection"}};
-  for (const auto& [answer, told] : cases) {
+  for (const auto& c : cases) {
+    const std::string& answer = c.first;
+    const char* const told = c.second;
     auto proxy = serve([&](peer& p) {
       p.read_request();
       p.write(answer);
