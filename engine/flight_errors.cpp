@@ -56,8 +56,8 @@ attempt_failure flight::io_failure(upstream_failure failure, std::string_view ph
   if (exchange_ && !exchange_->proxy_variable().empty())
     during.append(" through the proxy of ").append(exchange_->proxy_variable());
   during += ". ";
-  const auto tell = [&](std::string usual) {
-    f.error.message = unreached_.empty() ? std::move(usual) : unreached_;
+  const auto tell = [&](std::string_view usual) {
+    f.error.message = unreached_.empty() ? usual : unreached_;
   };
   switch (failure) {
     case upstream_failure::timeout: {
