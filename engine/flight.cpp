@@ -411,7 +411,7 @@ flight::step flight::take_cut_refusal(const upstream_head& head, answer& out) {
        "for, or try again.",
        "",
        {},
-       true},
+       false},
       format());
   settle(attempt_outcome::ok, "client_error");
   return step::answered;

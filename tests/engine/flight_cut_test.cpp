@@ -30,6 +30,7 @@ TEST(Flight, ARefusalThatIsCutShortCountsForWhatItsHeadSays) {
     if (status == 400) {
       EXPECT_EQ(a.status, 400);
       EXPECT_EQ(a.body, "error:upstream_refused") << "half of what the provider said is no JSON";
+      EXPECT_EQ(header(a, "x-should-retry"), "") << "nobody has tried again";
     }
   }
 }
