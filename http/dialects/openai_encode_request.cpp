@@ -249,8 +249,9 @@ bool request_encoder::write_part(const chat_part& part) {
       const bool mp3 = part.media_type == "audio/mp3" || part.media_type == "audio/mpeg";
       const bool wav = part.media_type == "audio/wav" || part.media_type == "audio/x-wav";
       if (!mp3 && !wav) return refuse("audio", "it takes wav and mp3 only");
-      out_.append(R"({"type":"input_audio","input_audio":{"data":")").append(part.data);
-      out_.append(mp3 ? R"(","format":"mp3"}})" : R"(","format":"wav"}})");
+      out_ += R"({"type":"input_audio","input_audio":{"data":)";
+      json_quote(part.data, out_);
+      out_ += mp3 ? R"(,"format":"mp3"}})" : R"(,"format":"wav"}})";
       return true;
     }
     default:
@@ -259,10 +260,9 @@ bool request_encoder::write_part(const chat_part& part) {
 }
 
 void request_encoder::write_data_url(const chat_part& part) {
-  out_ += "\"data:";
-  std::string media;
-  json_quote(part.media_type, media);
-  out_.append(inside(media)).append(";base64,").append(part.data).append("\"");
+  std::string url = "data:";
+  url.append(part.media_type).append(";base64,").append(part.data);
+  json_quote(url, out_);
 }
 
 void request_encoder::write_assistant(const chat_message& m) {

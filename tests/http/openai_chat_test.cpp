@@ -138,6 +138,27 @@ TEST(openai_chat, images_in_tool_results_follow_in_a_message_of_the_user) {
   EXPECT_EQ(dropped, std::vector<std::string>{"is_error"});
 }
 
+TEST(openai_chat, data_that_is_no_base64_stays_one_string) {
+  const std::string data = R"(AA","detail":"high\)";
+  chat_request r;
+  chat_part image;
+  image.kind = part_kind::image;
+  image.media_type = "image/png";
+  image.data = data;
+  chat_part audio;
+  audio.kind = part_kind::audio;
+  audio.media_type = "audio/wav";
+  audio.data = data;
+  r.messages.push_back({chat_role::user, {image, audio}});
+  std::string out;
+  std::vector<std::string> dropped;
+  engine::api_error error;
+  ASSERT_TRUE(openai_chat().encode_request(r, {.model = "m"}, out, dropped, error));
+  const json content = json::parse(out)["messages"][0]["content"];
+  EXPECT_EQ(content[0]["image_url"], json({{"url", "data:image/png;base64," + data}}));
+  EXPECT_EQ(content[1]["input_audio"], json({{"data", data}, {"format", "wav"}}));
+}
+
 const std::string plain_answer = R"({"id":"chatcmpl-1","object":"chat.completion","created":12,"model":"mine",
   "choices":[{"index":0,"message":{"role":"assistant","content":"hi \ud83d\ude00","refusal":null,
   "reasoning_content":"hm","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
