@@ -147,7 +147,7 @@ void led_call::publish(const answer& a) {
   }
   const std::string* body = good ? flight_->whole(a) : &a.body;
   const std::string_view type = body == &a.body ? std::string_view(a.content_type) : "application/json";
-  if (good && body && keeps() && !flight_->makeshift())
+  if (a.status == 200 && body && keeps() && !flight_->makeshift())
     keep(entry = make_entry(*body, type, flight_->used()));
   leave_table();
   if (!has_followers()) return;

@@ -205,6 +205,7 @@ struct usage {
   std::int64_t output_tokens = 0;       ///< all of them, reasoning among them
   std::int64_t cached_tokens = 0;       ///< of the input: read from the provider's cache
   std::int64_t cache_write_tokens = 0;  ///< of the input: written to it
+  std::int64_t long_write_tokens = 0;   ///< of those: to be kept for an hour, not minutes
   std::int64_t reasoning_tokens = 0;    ///< of the output
   bool known = false;
 
@@ -213,6 +214,7 @@ struct usage {
     output_tokens += o.output_tokens;
     cached_tokens += o.cached_tokens;
     cache_write_tokens += o.cache_write_tokens;
+    long_write_tokens += o.long_write_tokens;
     reasoning_tokens += o.reasoning_tokens;
     known = known || o.known;
     return *this;

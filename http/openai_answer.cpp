@@ -5,13 +5,10 @@
 #include <charconv>
 #include <cstring>
 
+#include "http/token_count.hpp"
+
 namespace millrace::http {
 namespace {
-
-void read_number(json_scanner& scanner, std::int64_t& into) {
-  std::int64_t number = 0;
-  if (json_integer(scanner.value(), number) && number >= 0) into = number;
-}
 
 /// Consumes an object and reads one count out of it.
 void read_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& into) {
@@ -22,7 +19,7 @@ void read_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& i
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == wanted) {
-      read_number(scanner, into);
+      read_token_count(scanner.value(), into);
     } else {
       scanner.value();
     }
@@ -75,19 +72,19 @@ void read_openai_usage(json_scanner& scanner, engine::usage& used) {
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "prompt_tokens") {
-      read_number(scanner, input);
+      read_token_count(scanner.value(), input);
     } else if (key == "completion_tokens") {
-      read_number(scanner, output);
+      read_token_count(scanner.value(), output);
     } else if (key == "total_tokens") {
-      read_number(scanner, total);
+      read_token_count(scanner.value(), total);
     } else if (key == "prompt_tokens_details") {
       read_detail(scanner, "cached_tokens", used.cached_tokens);
     } else if (key == "completion_tokens_details") {
       read_detail(scanner, "reasoning_tokens", used.reasoning_tokens);
     } else if (key == "reasoning_tokens") {
-      read_number(scanner, used.reasoning_tokens);
+      read_token_count(scanner.value(), used.reasoning_tokens);
     } else if (key == "prompt_cache_hit_tokens") {
-      read_number(scanner, cache_hit);
+      read_token_count(scanner.value(), cache_hit);
     } else {
       scanner.value();
     }

@@ -26,15 +26,13 @@ finish_reason read_anthropic_stop(std::string_view stop_reason);
 /// With the quotes.
 std::string_view anthropic_stop_literal(finish_reason finish, bool at_sequence);
 
-/// Larger counts are cut to this, so that sums fit.
-inline constexpr std::int64_t max_anthropic_count = 1'000'000'000'000;
-
 /// Counts as this dialect tells them; -1: not told.
 struct anthropic_usage {
   std::int64_t input_tokens = -1;
   std::int64_t output_tokens = -1;
   std::int64_t cache_read_tokens = -1;
   std::int64_t cache_write_tokens = -1;
+  std::int64_t long_write_tokens = -1;
   std::int64_t thinking_tokens = -1;
 
   /// Consumes the value of a `usage` member. What is absent, null or no whole number stays as it is.

@@ -1,25 +1,22 @@
 #include <algorithm>
 
 #include "http/dialects/anthropic_codec.hpp"
+#include "http/token_count.hpp"
 
 namespace millrace::http {
 namespace {
 
-void read_count(json_literal value, std::int64_t& into) {
-  std::int64_t count = 0;
-  if (json_integer(value, count) && count >= 0) into = std::min(count, max_anthropic_count);
-}
-
-void read_details(json_scanner& scanner, std::int64_t& thinking) {
+/// Consumes an object and reads one count out of it.
+void read_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& into) {
   if (!scanner.enter_object()) {
     scanner.value();
     return;
   }
   std::string_view key;
   while (scanner.next_member(key)) {
-    const bool wanted = key == "thinking_tokens";
+    const bool is_wanted = key == wanted;
     const std::string_view value = scanner.value();
-    if (wanted) read_count(value, thinking);
+    if (is_wanted) read_token_count(value, into);
   }
 }
 
@@ -38,11 +35,15 @@ void anthropic_usage::read(json_scanner& scanner) {
     if (key == "cache_read_input_tokens") into = &cache_read_tokens;
     if (key == "cache_creation_input_tokens") into = &cache_write_tokens;
     if (key == "output_tokens_details") {
-      read_details(scanner, thinking_tokens);
+      read_detail(scanner, "thinking_tokens", thinking_tokens);
+      continue;
+    }
+    if (key == "cache_creation") {
+      read_detail(scanner, "ephemeral_1h_input_tokens", long_write_tokens);
       continue;
     }
     const std::string_view value = scanner.value();
-    if (into != nullptr) read_count(value, *into);
+    if (into != nullptr) read_token_count(value, *into);
   }
 }
 
@@ -51,6 +52,7 @@ engine::usage anthropic_usage::total() const {
   engine::usage used;
   used.cached_tokens = told(cache_read_tokens);
   used.cache_write_tokens = told(cache_write_tokens);
+  used.long_write_tokens = std::min(told(long_write_tokens), used.cache_write_tokens);
   used.input_tokens = told(input_tokens) + used.cached_tokens + used.cache_write_tokens;
   used.output_tokens = told(output_tokens);
   used.reasoning_tokens = told(thinking_tokens);

@@ -1,14 +1,10 @@
 #include <algorithm>
 
 #include "http/dialects/gemini_formats.hpp"
+#include "http/token_count.hpp"
 
 namespace millrace::http {
 namespace {
-
-void read_count(json_scanner& scanner, std::int64_t& into) {
-  std::int64_t number = 0;
-  if (json_integer(scanner.value(), number) && number >= 0) into = number;
-}
 
 void read_detail(json_literal detail, gemini_error& e) {
   json_scanner scanner(detail);
@@ -40,7 +36,7 @@ gemini_error read_gemini_error(json_literal value) {
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "code") {
-      read_count(scanner, e.code);
+      read_token_count(scanner.value(), e.code);
     } else if (key == "message") {
       e.message = json_text(scanner.value());
     } else if (key == "status") {
@@ -83,31 +79,25 @@ void read_gemini_usage(json_scanner& scanner, engine::usage& used) {
   std::string_view key;
   while (scanner.next_member(key)) {
     if (key == "promptTokenCount") {
-      read_count(scanner, prompt);
+      read_token_count(scanner.value(), prompt);
     } else if (key == "toolUsePromptTokenCount") {
-      read_count(scanner, tools);
+      read_token_count(scanner.value(), tools);
     } else if (key == "candidatesTokenCount") {
-      read_count(scanner, candidates);
+      read_token_count(scanner.value(), candidates);
     } else if (key == "thoughtsTokenCount") {
-      read_count(scanner, thoughts);
+      read_token_count(scanner.value(), thoughts);
     } else if (key == "totalTokenCount") {
-      read_count(scanner, total);
+      read_token_count(scanner.value(), total);
     } else if (key == "cachedContentTokenCount") {
-      read_count(scanner, used.cached_tokens);
+      read_token_count(scanner.value(), used.cached_tokens);
     } else {
       scanner.value();
     }
   }
-  constexpr std::int64_t most = std::int64_t{1}
-                                << 53;  // beyond it no number of JSON is exact, and sums stay safe
-  prompt = std::min(prompt, most);
-  tools = std::min(tools, most);
-  thoughts = std::min(thoughts, most);
   if (candidates < 0 && thoughts == 0 && prompt >= 0 && total > prompt + tools)
     candidates = total - prompt - tools;
   if (prompt >= 0) used.input_tokens = prompt + tools;
-  if (candidates >= 0 || thoughts > 0)
-    used.output_tokens = std::clamp<std::int64_t>(candidates, 0, most) + thoughts;
+  if (candidates >= 0 || thoughts > 0) used.output_tokens = std::max<std::int64_t>(candidates, 0) + thoughts;
   used.reasoning_tokens = thoughts;
   used.known = used.known || prompt >= 0 || candidates >= 0 || thoughts > 0;
 }

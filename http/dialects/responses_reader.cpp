@@ -5,6 +5,7 @@
 #include "http/dialects/responses_wire.hpp"
 #include "http/event_reader.hpp"
 #include "http/openai_answer.hpp"
+#include "http/token_count.hpp"
 
 namespace millrace::http {
 namespace {
@@ -102,11 +103,6 @@ void responses_reader::fail_with(json_literal error) {
   fail(e.message.empty() ? error : e.message, status);
 }
 
-void read_count(json_literal literal, std::int64_t& into) {
-  std::int64_t number = 0;
-  if (json_integer(literal, number) && number >= 0) into = number;
-}
-
 }  // namespace
 
 engine::usage read_responses_usage(std::string_view literal) {
@@ -118,16 +114,16 @@ engine::usage read_responses_usage(std::string_view literal) {
   std::int64_t in = -1;
   std::int64_t out = -1;
   std::int64_t total = -1;
-  read_count(given[0], in);
-  read_count(given[1], out);
-  read_count(given[2], total);
+  read_token_count(given[0], in);
+  read_token_count(given[1], out);
+  read_token_count(given[2], total);
   if (out < 0 && in >= 0 && total > in) out = total - in;
   used.input_tokens = std::max<std::int64_t>(in, 0);
   used.output_tokens = std::max<std::int64_t>(out, 0);
   used.known = in >= 0 || out >= 0;
-  read_count(input[0], used.cached_tokens);
-  read_count(input[1], used.cache_write_tokens);
-  read_count(output[0], used.reasoning_tokens);
+  read_token_count(input[0], used.cached_tokens);
+  read_token_count(input[1], used.cache_write_tokens);
+  read_token_count(output[0], used.reasoning_tokens);
   return used;
 }
 

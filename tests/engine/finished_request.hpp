@@ -23,7 +23,7 @@ inline request_record finished_request() {
   r.key = "k1";
   r.status = 200;
   r.attempts = 1;
-  r.used = {10, 20, 5, 0, true};
+  r.used = {10, 20, 5, 0, 0, 0, true};
   r.cost = money::of_usd(0.25);
   r.total = 3ms;
   r.overhead = 70us;

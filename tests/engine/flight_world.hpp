@@ -198,7 +198,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
    private:
     state state_ = state::preamble;
     bool finished_ = false;
-    usage usage_{10, 20, 0, 0, 0, true};
+    usage usage_{10, 20, 0, 0, 0, 0, true};
     std::string failure_ = "boom";
     int failure_status_;
   };
@@ -240,7 +240,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
   bool rewrite_answer(route_kind, std::string_view body, const answer_form&, std::string& out,
                       usage& used) const override {
     out = body;
-    if (tells_usage) used = {10, 20, 0, 0, 0, true};
+    if (tells_usage) used = {10, 20, 0, 0, 0, 0, true};
     return body.starts_with("{");
   }
   std::unique_ptr<stream_reader> read_stream(route_kind, const answer_form&, bool) const override {
@@ -260,7 +260,7 @@ class fake_dialect final : public client_dialect, public provider_dialect, publi
   bool collect_answer(route_kind, std::string_view stream, const answer_form&, std::string& out,
                       usage& used) const override {
     out = "{" + std::string(stream) + "}";
-    used = {10, 20, 0, 0, 0, true};
+    used = {10, 20, 0, 0, 0, 0, true};
     return stream.ends_with('d') || stream.find('f') != std::string_view::npos;
   }
   std::string error_body(const api_error& e) const override {

@@ -47,7 +47,7 @@ TEST(metrics, a_request_counts_in_every_family_it_concerns) {
   m.request_done(r);
   attempt_record a{"openai", "gpt-mini", "k1", "ok", 1s};
   a.tenant = "acme";
-  a.used = {10, 20, 5, 0, 0, true};
+  a.used = {10, 20, 5, 0, 0, 0, true};
   a.cost = money::of_usd(0.25);
   m.attempt_done(a);
   a.reason = "cut";

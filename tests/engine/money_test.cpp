@@ -53,6 +53,14 @@ TEST(money, each_kind_of_token_has_its_own_price) {
   EXPECT_EQ(cost_of(u, 2, prices(0, 0, 0, 0, 0.005)), money::of_usd(0.01));
 }
 
+TEST(money, what_is_kept_for_an_hour_costs_twice_the_input) {
+  usage u;
+  u.input_tokens = 1000;
+  u.cache_write_tokens = 1000;
+  u.long_write_tokens = 400;
+  EXPECT_EQ(cost_of(u, 0, prices(3, 15, 0.3, 3.75)), money::of_nano(600 * 3750 + 400 * 6000));
+}
+
 TEST(money, a_cost_is_rounded_once_at_the_end) {
   usage u;
   u.input_tokens = 1;
@@ -69,7 +77,7 @@ TEST(money, the_most_a_call_may_cost_is_never_below_what_it_costs) {
   const token_prices p = prices(3, 15, 0.3, 3.75, 0.01);
   for (int cached = 0; cached <= 100; cached += 10) {
     for (int written = 0; written + cached <= 100; written += 10) {
-      const usage u{100, 20, cached, written, 0, true};
+      const usage u{100, 20, cached, written, written / 2, 0, true};
       EXPECT_LE(cost_of(u, 1, p), most_for(100, 20, 1, p));
     }
   }

@@ -53,6 +53,17 @@ TEST(SingleFlight, WithCoalesceTheAnswerIsKeptForSeconds) {
   EXPECT_EQ(w.upstream.calls.size(), 2U);
 }
 
+TEST(SingleFlight, WhatIsNot200IsGivenAsItIsAndNotKept) {
+  single_flight_world w(true);
+  const auto& first = w.ask();
+  w.upstream.calls.at(0)->status = 201;
+  w.feed("{1}");
+  w.finish();
+  EXPECT_EQ(first.status, 201);
+  w.ask();
+  EXPECT_EQ(w.upstream.calls.size(), 2U);
+}
+
 TEST(SingleFlight, ALateJoinerOfAStreamGetsWhatWasSentSoFarThenTheRest) {
   single_flight_world w;
   const auto& leader = w.ask({.stream = true});

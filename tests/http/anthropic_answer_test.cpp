@@ -42,6 +42,22 @@ TEST(anthropic_answer, is_read) {
   EXPECT_EQ(a.used.reasoning_tokens, 40);
 }
 
+TEST(anthropic_answer, what_it_keeps_for_an_hour_is_counted_apart) {
+  std::string body(recorded);
+  const std::string_view counts = R"("ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 0)";
+  const auto read = [&](std::string_view told) {
+    std::string text = body;
+    text.replace(text.find(counts), counts.size(), told);
+    chat_answer a;
+    EXPECT_TRUE(anthropic_chat().decode_answer(text, a));
+    return std::pair(a.used.cache_write_tokens, a.used.long_write_tokens);
+  };
+  EXPECT_EQ(read(R"("ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200)"),
+            std::pair(300L, 200L));
+  EXPECT_EQ(read(R"("ephemeral_1h_input_tokens": 900)"), std::pair(300L, 300L))
+      << "not more than was written";
+}
+
 TEST(anthropic_answer, ends_for_many_reasons) {
   const auto read = [](const std::string& end) {
     chat_answer a;

@@ -93,7 +93,7 @@ TEST(gemini_answer, is_written_as_gemini_would) {
   chat_answer a;
   a.id = "id1";
   a.finish = finish_reason::tool_calls;
-  a.used = {30, 12, 10, 0, 4, true};
+  a.used = {30, 12, 10, 0, 0, 4, true};
   chat_part thought;
   thought.kind = part_kind::thinking;
   thought.text = "\"hm\"";

@@ -144,7 +144,7 @@ class written {
     put(d);
     d = {};
     d.what = kind::usage;
-    d.used = {7, 5, 0, 0, 2, true};
+    d.used = {7, 5, 0, 0, 0, 2, true};
     put(d);
     d = {};
     d.what = kind::done;

@@ -197,9 +197,15 @@ TEST(openai_servers, what_is_used_is_counted_whatever_it_is_called) {
 TEST(openai_servers, counts_that_do_not_add_up_stay_as_they_are) {
   EXPECT_EQ(usage_of(R"({"completion_tokens":20,"reasoning_tokens":11,"total_tokens":30})").output_tokens,
             20);
+}
+
+TEST(openai_servers, counts_that_nobody_can_have_used_are_none) {
   const auto huge = usage_of(
-      R"({"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807,"total_tokens":1,"reasoning_tokens":1})");
-  EXPECT_EQ(huge.output_tokens, std::numeric_limits<std::int64_t>::max());
+      R"({"prompt_tokens":9223372036854775807,"completion_tokens":1000000001,"total_tokens":1000000000,"reasoning_tokens":1})");
+  EXPECT_FALSE(huge.known) << "so what was sent and heard is reckoned";
+  EXPECT_EQ(huge.input_tokens, 0);
+  EXPECT_EQ(huge.output_tokens, 0);
+  EXPECT_EQ(usage_of(R"({"prompt_tokens":1000000000})").input_tokens, 1'000'000'000);
 }
 
 TEST(openai_servers, a_last_line_without_an_empty_one_counts_where_the_body_ends_well) {

@@ -43,7 +43,7 @@ chat_answer full_answer() {
   a.parts[4].name = "f";
   a.parts[4].arguments = R"({"a":"b"})";
   a.finish = finish_reason::tool_calls;
-  a.used = {10, 5, 7, 2, 3, true};
+  a.used = {10, 5, 7, 2, 0, 3, true};
   return a;
 }
 
@@ -135,7 +135,7 @@ class responses_stream : public testing::Test {
     d.finish = why;
     sink_->put(d, out_);
     d.what = kind::usage;
-    d.used = {10, 5, 7, 0, 3, true};
+    d.used = {10, 5, 7, 0, 0, 3, true};
     sink_->put(d, out_);
     put(kind::done);
   }
