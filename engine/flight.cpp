@@ -34,6 +34,10 @@ bool final_outcome(attempt_outcome o) {
   return o == attempt_outcome::cancelled || o == attempt_outcome::out_of_time;
 }
 
+bool contains(const std::vector<name_id>& names, name_id name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 }  // namespace
 
 flight::flight(pipeline::ports& ports, call c)
@@ -87,6 +91,7 @@ bool flight::seek(answer& out, yield y) {
       refusal_ = reason_of(reply);
       return false;
     }
+    if (!affords_grant()) continue;
     const step done = attempt(out, y);
     if (done == step::answered) return counts(out);
     if (done == step::permit_expired && ++expired_permits_ <= max_expired_permits) continue;
@@ -94,14 +99,8 @@ bool flight::seek(answer& out, yield y) {
     if (done == step::turned_away && attempts_ < max_calls_per_request) continue;
     if (done == step::turned_away) return false;
     retry_tried = false;
-    const attempt_outcome outcome = last_failure_->outcome;
-    if (final_outcome(outcome)) return give_up();
-    // A key that is refused for good costs no attempt: the next key of the same target is asked. One at its
-    // limit cools down, which is for the dispatcher to heed: other keys, other targets, or a wait in the
-    // queue.
-    const int counted = attempts_ - static_cast<int>(tried_keys_.size());
-    const bool exhausted = key_affair(outcome) && counted >= call_.config->retry.attempts;
-    if (exhausted || attempts_ >= max_calls_per_request) return give_up();
+    // Going on to other keys and targets is no repeat: what is configured bounds it.
+    if (final_outcome(last_failure_->outcome) || attempts_ >= max_calls_per_request) return give_up();
   }
 }
 
@@ -132,8 +131,9 @@ answer flight::conclude(answer out, yield y) {
 
 /// Whether a target that failed already may be called again, after the pause this needs.
 bool flight::may_repeat(yield y) {
-  // After a 429 it was decided already, see `rest_key`.
-  if (call_.beside || last_failure_->outcome == attempt_outcome::rate_limited) return false;
+  if (call_.beside) return false;
+  // A repeat of this target was decided already, see `rest_key`; another key of it is none of that.
+  if (last_failure_->outcome == attempt_outcome::rate_limited) return contains(tried_, grant_.target);
   const time_point now = ports_.time.now();
   const auto pause = decide_retry(question(*last_failure_, now), call_.config->retry, ports_.time.random(),
                                   ports_.budget, now);
@@ -155,16 +155,42 @@ retry_question flight::question(const attempt_failure& f, time_point now) const 
 }
 
 /// Another call with a key that said 429 is a repeat like others, within the budgets. Other keys and targets
-/// are asked meanwhile, and the dispatcher waits for the first of all.
+/// are asked meanwhile, and the dispatcher waits for the first of all: the node's budget pays for it only
+/// when it is made.
 void flight::rest_key(const attempt_failure& f, duration cooldown) {
   const time_point now = ports_.time.now();
   retry_question q = question(f, now);
   q.retry_after = cooldown;
   // The dispatcher sees that for itself, and knows better when to come again.
   if (cooldown > q.patience) return;
+  const retry_config& retry = call_.config->retry;
   std::optional<duration> pause;
-  if (!call_.beside) pause = decide_retry(q, call_.config->retry, ports_.time.random(), ports_.budget, now);
-  rests_.push_back({grant_.key, grant_.target, pause ? now + *pause : time_point::max()});
+  if (!call_.beside && ports_.budget.may_retry(now, retry.budget))
+    pause = retry_pause(q, retry, ports_.time.random());
+  const time_point until = pause ? now + *pause : time_point::max();
+  if (key_rest* known = rest_of_grant()) {
+    known->until = until;
+  } else {
+    rests_.push_back({grant_.key, grant_.target, until});
+  }
+}
+
+key_rest* flight::rest_of_grant() {
+  const auto here = [&](const key_rest& r) { return r.key == grant_.key && r.target == grant_.target; };
+  const auto found = std::find_if(rests_.begin(), rests_.end(), here);
+  return found == rests_.end() ? nullptr : &*found;
+}
+
+/// Pays for the repeat that a grant stands for. False: the node's budget has none left, and the permit goes
+/// back.
+bool flight::affords_grant() {
+  key_rest* rest = rest_of_grant();
+  if (rest == nullptr) return true;
+  const bool may = rest->until < time_point::max();
+  if (may && ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget)) return true;
+  rest->until = time_point::max();
+  settle(attempt_outcome::unused, "unused");
+  return false;
 }
 
 acquire_reply flight::acquire(bool retry_tried, yield y) {
@@ -447,14 +473,15 @@ flight::step flight::fail(attempt_failure failure) {
     strikes_ = std::exchange(limited_key_, grant_.key) == grant_.key ? strikes_ + 1 : 1;
     failure.error.retry_after = unasked_key_cooldown(strikes_);
   }
-  if (failure.outcome == attempt_outcome::rate_limited)
+  if (failure.outcome == attempt_outcome::rate_limited) {
+    failure.error.no_retry = attempts_ >= call_.config->retry.attempts;
     rest_key(failure,
              failure.retry_after > duration::zero() ? failure.retry_after : failure.error.retry_after);
+  }
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
     tried_keys_.push_back(grant_.key);
-  } else if (!key_affair(failure.outcome) &&
-             std::find(tried_.begin(), tried_.end(), grant_.target) == tried_.end()) {
+  } else if (!key_affair(failure.outcome) && !contains(tried_, grant_.target)) {
     tried_.push_back(grant_.target);
   }
   last_failure_ = std::move(failure);

@@ -136,6 +136,8 @@ class flight {
 
   step fail(attempt_failure failure);
   void rest_key(const attempt_failure& f, duration cooldown);
+  key_rest* rest_of_grant();
+  bool affords_grant();
   step fail_io(upstream_failure failure, std::string_view phase);
   bool break_stream(const attempt_failure& failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;

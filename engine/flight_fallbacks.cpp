@@ -86,12 +86,12 @@ answer flight::tell_refusal() {
   provider_ = held_->provider;
   key_ = held_->key;
   upstream_model_ = held_->upstream_model;
-  used_ = held_->used;
   fallback_ = held_->fallback;
   refusal_.reset();  // it is an answer, also for those who share the call
   answer a = std::move(held_->told);
   add_headers(a, true);
   finish(a.status, a.status >= 400 ? "upstream_refused" : "");
+  used_ = held_->used;  // of the answer alone, which may be kept; what all have used is told
   return a;
 }
 

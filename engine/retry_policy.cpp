@@ -58,15 +58,18 @@ void retry_budget::request(time_point now) {
   }
 }
 
+bool retry_budget::has_room(const counts& seen, double ratio) {
+  const auto share = static_cast<std::int64_t>(std::max(ratio, 0.0) * static_cast<double>(seen.requests));
+  return seen.retries < std::max(min_retries, share);
+}
+
 bool retry_budget::try_retry(time_point now, double ratio) {
   const std::uint64_t index = index_of(now);
   auto& word = slot(index);
   std::uint64_t old = word.load(std::memory_order_relaxed);
   for (;;) {
-    const counts seen = in_window(now);
-    const auto share = static_cast<std::int64_t>(std::max(ratio, 0.0) * static_cast<double>(seen.requests));
     const std::uint64_t current = in_period(old, index);
-    if (seen.retries >= std::max(min_retries, share) || retries_of(current) == count_mask) return false;
+    if (!has_room(in_window(now), ratio) || retries_of(current) == count_mask) return false;
     // Whoever counts a retry in this slot in between makes this fail, and the sum is taken anew.
     if (word.compare_exchange_weak(old, current + one_retry, std::memory_order_relaxed)) return true;
   }
@@ -104,15 +107,20 @@ bool may_help(attempt_outcome o) {
 
 }  // namespace
 
-std::optional<duration> decide_retry(const retry_question& q, const retry_config& c, double random01,
-                                     retry_budget& budget, time_point now) {
+std::optional<duration> retry_pause(const retry_question& q, const retry_config& c, double random01) {
   if (!may_help(q.outcome) || q.client_gone) return std::nullopt;
   if (q.attempts_made >= std::min(c.attempts, max_calls_per_request)) return std::nullopt;
   if (q.retry_after > q.patience) return std::nullopt;
   const duration delay = backoff_delay(c, q.attempts_made - 1, random01, q.retry_after);
-  // The budget is asked last: what is not made must not be counted.
-  if (delay >= q.time_left || !budget.try_retry(now, c.budget)) return std::nullopt;
+  if (delay >= q.time_left) return std::nullopt;
   return delay;
+}
+
+std::optional<duration> decide_retry(const retry_question& q, const retry_config& c, double random01,
+                                     retry_budget& budget, time_point now) {
+  const auto pause = retry_pause(q, c, random01);
+  // The budget is asked last: what is not made must not be counted.
+  return pause && budget.try_retry(now, c.budget) ? pause : std::nullopt;
 }
 
 }  // namespace millrace::engine

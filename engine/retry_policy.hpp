@@ -37,6 +37,8 @@ class retry_budget {
   /// Counts and allows one retry if the retries of the window, this one included, stay within
   /// max(min_retries, ratio x requests).
   bool try_retry(time_point now, double ratio);
+  /// Whether it would be allowed now.
+  bool may_retry(time_point now, double ratio) const { return has_room(in_window(now), ratio); }
 
   /// Counts a repetition that is made in any case; what comes later finds less room.
   void overdraw(time_point now);
@@ -49,6 +51,7 @@ class retry_budget {
   counts in_window(time_point now) const;
 
  private:
+  static bool has_room(const counts& seen, double ratio);
   std::atomic<std::uint64_t>& slot(std::uint64_t index);
 
   /// Each word holds the number of the slot's period, its requests and its retries, so that it can be started
@@ -80,5 +83,7 @@ inline constexpr int max_calls_per_request = 32;
 /// Spends one retry of `budget` when it says yes. Thread-safe as far as `budget` is.
 std::optional<duration> decide_retry(const retry_question& q, const retry_config& c, double random01,
                                      retry_budget& budget, time_point now);
+/// The same without the budget: for a call that may be made elsewhere meanwhile, and is paid when it is made.
+std::optional<duration> retry_pause(const retry_question& q, const retry_config& c, double random01);
 
 }  // namespace millrace::engine

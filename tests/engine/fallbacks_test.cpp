@@ -137,6 +137,16 @@ TEST(StandIns, AGoodAnswerThatForbidsIsARefusalToo) {
   EXPECT_TRUE(w.permits.settled.at(0).usage_known) << "it is billed all the same";
 }
 
+TEST(StandIns, WhatTheyUsedInVainIsInTheRequestsLineWithWhatTheModelUsed) {
+  refusing_world w;
+  w.permits.script = {w.grant(), w.stand_in()};
+  w.upstream.script = {said(200, R"({"forbidden":1})"), said(200, "no object")};
+  w.run();
+  ASSERT_EQ(w.watch.requests.size(), 1u);
+  EXPECT_EQ(w.watch.requests[0].used.input_tokens, 20);
+  EXPECT_EQ(w.watch.requests[0].used.output_tokens, 40);
+}
+
 TEST(StandIns, WhenNoneAnswersTheModelHasTheLastWord) {
   refusing_world w;
   w.permits.script = {w.grant(), w.stand_in()};

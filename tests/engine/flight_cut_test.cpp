@@ -95,6 +95,32 @@ TEST(Flight, AnotherCallWithALimitedKeyComesLaterThanAskedAndWithinTheBudget) {
   }
 }
 
+TEST(Flight, ARepeatIsPaidWhenItIsMade) {
+  const auto paid = [](flight_world& w) { return w.budget.in_window(w.time.now()).retries; };
+  flight_world other;
+  other.permits.script = {other.grant(0, 0), other.grant(0, 1)};
+  other.upstream.script = {json_answer(429), json_answer()};
+  EXPECT_EQ(other.run().status, 200);
+  EXPECT_EQ(paid(other), 0) << "another key is no repeat";
+
+  flight_world same;
+  same.permits.script = {same.grant(0, 0), same.grant(0, 0)};
+  same.upstream.script = {json_answer(429), json_answer()};
+  EXPECT_EQ(same.run().status, 200);
+  EXPECT_EQ(paid(same), 1);
+
+  flight_world late;
+  late.permits.script = {late.grant(0, 0), late.grant(0, 0), late.grant(0, 1)};
+  late.upstream.script = {json_answer(429), json_answer()};
+  late.permits.before_reply = [&] {
+    while (late.permits.asked.size() == 2 && late.budget.try_retry(late.time.now(), 0)) {
+    }
+  };
+  EXPECT_EQ(late.run().status, 200) << "others may be left";
+  EXPECT_EQ(late.permits.settled.at(1).outcome, attempt_outcome::unused);
+  EXPECT_EQ(late.permits.asked.at(2).rests.at(0).until, time_point::max());
+}
+
 TEST(Flight, WhatEveryAttemptUsedIsInTheRequestsLine) {
   flight_world w;
   w.permits.script = {w.grant(0), w.grant(1)};
