@@ -196,17 +196,22 @@ void dispatcher_machine::impl::enqueue(open_call& c, time_point now, effects& ou
   revoke_spares(out);
   c.signature = signature_of(c.ask);
   if (c.ask.affinity != 0 || plan_.too_small > 0) c.signature = with_choice(c.signature, plan_);
-  const fair_queue::item item{.id = c.ask.id,
-                              .lane = lane_of(c.ask),
-                              .tenant = c.ask.tenant,
-                              .signature = c.signature,
-                              .cost = c.want.total(),
-                              .since = now,
-                              .deadline = now + std::max(c.ask.patience, duration{})};
-  if (!queue_.push(item)) {
+  const bool asks = breakers_only_ || any_room(asks_);
+  const fair_queue::item item{
+      .id = c.ask.id,
+      .lane = lane_of(c.ask),
+      .tenant = c.ask.tenant,
+      .signature = c.signature,
+      .cost = c.want.total(),
+      .since = now,
+      .deadline =
+          now + (c.ask.patience > duration{} || !asks ? std::max(c.ask.patience, duration{}) : silence)};
+  const bool beyond = queue_.full();
+  if (!queue_.push(item, asks ? max_asking : 0)) {
     refuse(c, verdict::queue_full, estimate(asks_, back_, now), now, out);
     return;
   }
+  if (beyond) note_asking(c.ask.id);
   lanes_[static_cast<size_t>(item.lane)].joined.add(queue_.depth(item.lane));
   call_group& g = groups_[c.signature];
   const bool first = g.count == 0;
@@ -316,6 +321,8 @@ void dispatcher_machine::impl::release(open_call& c, time_point now) {
   } else {
     --k.in_flight;
     k.book.finished(now);
+    // Its place is free, and nobody stands before whoever comes next.
+    if (k.interested == 0 && k.book.limits().concurrency != unlimited) k.no_room = false;
   }
   touch(k);
   if (c.spare) {
@@ -433,6 +440,15 @@ void dispatcher_machine::impl::note_refusal(known_key& k, const open_call& c, co
   pass_needed_ = true;
 }
 
+/// Its breaker opens now, unless other nodes fare better: until it has said so nobody else is sent there, and
+/// whoever wants to go asks it.
+void dispatcher_machine::impl::presume_open(known_target& t, time_point now, effects& out) {
+  t.state = breaker_state::open;
+  t.retry_at = now - hasty_pause;
+  pass_needed_ = true;
+  out.health_changes.push_back({t.name, health_change::kind::breaker_open});
+}
+
 void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, time_point now,
                                              effects& out) {
   known_target& t = targets_[c.target];
@@ -444,19 +460,21 @@ void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, 
     t.probe_out = false;
     breaker_report r;
     r.probe = true;
-    // Whoever had less time than the provider takes to break its silence found out that it is silent. Of a
-    // plain answer nothing is known before its end.
-    const bool silent = s.first_token == duration{};
-    const bool out_of_time = s.outcome == attempt_outcome::out_of_time;
-    r.failures = is_breaker_failure(s.outcome) || (out_of_time && silent) ? 1 : 0;
-    r.successes = was_sent && (answered(s.outcome) || (out_of_time && !silent)) ? 1 : 0;
+    // Whoever gave it up found something out if there was an answer, or none for long enough.
+    const bool given_up =
+        was_sent && (s.outcome == attempt_outcome::out_of_time || s.outcome == attempt_outcome::cancelled);
+    const bool heard = s.first_token > duration{} || s.first_byte > duration{};
+    const bool silent = given_up && !heard && s.total >= t.telling_silence();
+    r.failures = is_breaker_failure(s.outcome) || silent ? 1 : 0;
+    r.successes = was_sent && (answered(s.outcome) || (given_up && heard)) ? 1 : 0;
     r.probe_unused = r.failures + r.successes == 0;
-    if (r.probe_unused) t.retry_at = now;  // the breaker may grant it again at once
+    if (r.probe_unused) t.retry_at = given_up ? now + hasty_pause : now;
     send_outcomes(t, r, out);
   } else if (is_breaker_failure(s.outcome)) {
     breaker_report r;
     r.failures = 1;
-    if (t.state == breaker_state::closed) ++t.consecutive_failures;
+    if (t.state == breaker_state::closed && ++t.consecutive_failures >= t.opens_after)
+      presume_open(t, now, out);
     send_outcomes(t, r, out);
   } else if (was_sent && s.outcome == attempt_outcome::ok) {
     if (t.state == breaker_state::closed) t.consecutive_failures = 0;

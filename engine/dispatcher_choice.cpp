@@ -10,7 +10,7 @@ namespace {
 
 /// An actor that has not answered within this time is not waited for any longer while there are other
 /// candidates.
-constexpr duration silence = 200ms;
+constexpr duration silence = dispatcher_machine::silence;
 /// A key whose permits come one by one so fast that the wait is at most this counts as having room: better to
 /// wait for it than to jump to a worse target.
 constexpr duration short_wait = 100ms;
@@ -56,7 +56,7 @@ class dispatcher_machine::impl::views : public target_lookup {
     const known_target& t = owner_.targets_[owner_.target_of_[target.name]];
     target_view v;
     v.breaker = t.state;
-    v.probe = owner_.wants_probe(t, now_);
+    v.probe = owner_.wants_probe(t, call_, now_);
     v.stats = &t.stats;
     v.used_fraction = 1;
     v.usable = false;
@@ -312,9 +312,12 @@ bool dispatcher_machine::impl::has_room(const known_key& k, time_point now) cons
   return std::max<duration>(k.room_at - now, {}) + backlog(k) <= short_wait;
 }
 
-/// Whether a request may be the probe of an open target, now or as soon as its breaker agrees.
-bool dispatcher_machine::impl::wants_probe(const known_target& t, time_point now) const {
+/// Whether a request may be the probe of an open target, now or as soon as its breaker agrees. For a while
+/// only those are taken who have the time to find anything out.
+bool dispatcher_machine::impl::wants_probe(const known_target& t, const open_call& c, time_point now) const {
   if (t.state == breaker_state::closed || t.probe_out) return false;
+  const duration telling = std::min(t.telling_silence(), snapshots_.back().config->queue.max_wait);
+  if (c.ask.patience < telling && now < t.retry_at + hasty_pause) return false;
   if (t.probe_in_hand) return true;
   return now >= t.retry_at && (!t.probe_asked || now - t.probe_asked_at < silence);
 }
@@ -338,14 +341,51 @@ void dispatcher_machine::impl::serve_queue(time_point now, effects& out) {
     if (d.what == outcome::wait) {
       set_asks(*c.group, now);
       for (const key_ask& a : c.group->asks) set_head(a);
-      return fair_queue::offer::blocked;
+      return fair_queue::offer(fair_queue::offer::blocked);
     }
     leave_group(c);
-    if (d.what == outcome::granted) return fair_queue::offer::taken;
+    if (d.what == outcome::granted) return fair_queue::offer(fair_queue::offer::taken, fair_cost(c));
     refuse(c, d.verdict, d.retry_after, now, out);
     calls_.erase(id);
-    return fair_queue::offer::dropped;
+    return fair_queue::offer(fair_queue::offer::dropped);
   });
+  refuse_surplus(now, out);
+}
+
+/// What a request pays for its turn: what is reserved now, for all alike, however much was known when they
+/// came. A wild guess would be a debt for a long time, so output that nobody can estimate yet is free.
+std::int64_t dispatcher_machine::impl::fair_cost(const open_call& c) const {
+  const bool unknown = c.ask.max_output_tokens < 0 && !targets_[c.target].stats.output_learned();
+  return std::max<std::int64_t>(c.reserved.input + (unknown ? 0 : c.reserved.output), 1);
+}
+
+/// Whoever left is forgotten when there is reason to.
+void dispatcher_machine::impl::note_asking(ticket id) {
+  if (asking_.size() >= 2 * (queue_.size() + max_asking)) {
+    std::erase_if(asking_, [this](ticket t) {
+      const auto it = calls_.find(t);
+      return it == calls_.end() || it->second.at != open_call::phase::waiting;
+    });
+  }
+  asking_.push_back(id);
+}
+
+/// Those that came beyond the queue's bound and know by now that there is no room, the newest first.
+void dispatcher_machine::impl::refuse_surplus(time_point now, effects& out) {
+  for (size_t i = asking_.size(); i > 0 && queue_.over(); --i) {
+    const auto it = calls_.find(asking_[i - 1]);
+    if (it == calls_.end() || it->second.group == nullptr) continue;
+    open_call& c = it->second;
+    if (c.group->breakers_only || any_room(c.group->asks)) continue;
+    asks_ = c.group->asks;
+    const time_point back = c.group->back;
+    queue_.cancel(c.ask.id);
+    leave_group(c);
+    refuse(c, verdict::queue_full, estimate(asks_, back, now), now, out);
+    calls_.erase(it);
+    pass_needed_ = true;
+  }
+  if (!queue_.over()) asking_.clear();
 }
 
 }  // namespace millrace::engine

@@ -65,6 +65,9 @@ class dispatcher_machine::impl {
   };
   class views;
 
+  /// How long a probe is kept for requests that have the time for it, and how long it rests after one that
+  /// had not.
+  static constexpr duration hasty_pause = 1s;
   /// A breaker that never answered is asked again after this time.
   static constexpr duration ask_probe_again = 5s;
 
@@ -87,6 +90,7 @@ class dispatcher_machine::impl {
   void lower_reservation(open_call& c, const target_config& t);
   void settle_money(open_call& c, money cost);
   void enqueue(open_call& c, time_point now, effects& out);
+  void note_asking(ticket id);
   void reply_granted(open_call& c, const candidate& where, bool fallback, time_point now, effects& out);
   void add_spares(const open_call& like, time_point now, effects& out);
   bool plentiful(const open_call& like) const;
@@ -97,6 +101,7 @@ class dispatcher_machine::impl {
   void settle_key(open_call& c, const settlement& s, time_point now);
   void settle_target(open_call& c, const settlement& s, time_point now, effects& out);
   void settle_client(const open_call& c, const settlement& s, time_point now);
+  void presume_open(known_target& t, time_point now, effects& out);
   void note_refusal(known_key& k, const open_call& c, const settlement& s, time_point now);
 
   // Choice.
@@ -115,9 +120,11 @@ class dispatcher_machine::impl {
                                                 const key_limits& limits);
   bool has_room(const known_key& k, time_point now) const;
   static duration backlog(const known_key& k);
-  bool wants_probe(const known_target& t, time_point now) const;
+  bool wants_probe(const known_target& t, const open_call& c, time_point now) const;
   void ask_probe(known_target& t, time_point now, effects& out);
   void serve_queue(time_point now, effects& out);
+  std::int64_t fair_cost(const open_call& c) const;
+  void refuse_surplus(time_point now, effects& out);
 
   // Demand and reports.
   void leave_group(open_call& c);
@@ -146,6 +153,7 @@ class dispatcher_machine::impl {
   std::unordered_map<ticket, open_call> calls_;
   std::unordered_map<std::uint64_t, call_group> groups_;  ///< by signature; at most queue_config::max_waiting
   fair_queue queue_;
+  std::vector<ticket> asking_;  ///< who came while as many waited as may, see `max_asking`; some have left
   client_limits clients_;
   budget_book budgets_;
   wall_time wall_{};

@@ -35,6 +35,13 @@ void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out)
       k.book.set_limits(configured.limits);
     }
   }
+  for (const model_config& m : c->models) {
+    for (const target_config& t : m.targets) {
+      known_target& known = targets_[target_of_[t.name]];
+      known.opens_after = c->providers[t.provider].breaker.consecutive_failures;
+      known.first_byte = c->providers[t.provider].timeouts.first_byte;
+    }
+  }
   add_snapshot(std::move(c));
   find_named();
   for (known_key& k : keys_) {

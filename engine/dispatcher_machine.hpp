@@ -107,13 +107,18 @@ struct dispatcher_status {
 class dispatcher_machine {
  public:
   /// Configurations remembered for requests that started under an older one.
-  static constexpr size_t max_snapshots = 8;
+  static constexpr size_t max_snapshots = 64;
   /// Most spare permits granted with one request, and the part of a key's permits in hand they may be.
   static constexpr std::int64_t max_spares = 128;
   static constexpr std::int64_t spare_part = 8;
   /// Requests that hold a permit or are in flight; while there are so many, others are refused with
   /// `queue_full`. Those that wait are bounded by queue_config::max_waiting alone.
   static constexpr size_t max_tickets = 100'000;
+  /// More requests than may wait that only wait to hear whether there is room: who asks a key or a breaker
+  /// for the first time in a while is answered within `silence`, or gone.
+  static constexpr size_t max_asking = 1024;
+  /// What does not answer for so long is not waited for.
+  static constexpr duration silence = 200ms;
 
   /// `seed` feeds the random choices of weighted routing.
   explicit dispatcher_machine(std::uint64_t seed = 1);

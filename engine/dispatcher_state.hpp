@@ -102,6 +102,15 @@ struct known_target {
   breaker_state state = breaker_state::closed;
   time_point retry_at{};         ///< while not closed: when a probe may be asked for
   int consecutive_failures = 0;  ///< as its breaker says, and of this node's calls since then
+  int opens_after = 5;           ///< so many of them
+  duration first_byte{};         ///< the longest that its provider may be silent
+
+  /// How long a call has to wait in vain before that says anything of the target: twice as long as the
+  /// slowest twentieth did; where nothing is learned, as long as a provider may be silent.
+  duration telling_silence() const {
+    const duration usual = std::max(stats.p95_first_token(), stats.p95_first_byte());
+    return usual > duration{} ? std::min(2 * usual, first_byte) : first_byte;
+  }
 
   bool probe_asked = false;
   time_point probe_asked_at{};
@@ -124,6 +133,11 @@ struct key_ask {
   token_count share_tokens;
   std::int64_t counted = 0;  ///< by how much it raised known_key::interested
 };
+
+/// Whether one of them may well have permits: who waits for its answer does not wait for long.
+inline bool any_room(const std::vector<key_ask>& asks) {
+  return std::any_of(asks.begin(), asks.end(), [](const key_ask& a) { return a.room; });
+}
 
 /// Waiting requests with one signature: they want the same keys.
 struct call_group {

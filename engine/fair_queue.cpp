@@ -42,8 +42,8 @@ void fair_queue::reconfigure(const queue_config& config) {
   for (size_t i = 0; i < queue_classes; ++i) lanes_[i].weight = std::max(config.weights[i], 1);
 }
 
-bool fair_queue::push(const item& i) {
-  if (full()) return false;
+bool fair_queue::push(const item& i, size_t beyond) {
+  if (items_.size() >= max_waiting_ + beyond) return false;
   const auto [slot, fresh] = items_.try_emplace(i.id);
   if (!fresh) return false;
   entry& e = slot->second;
@@ -100,7 +100,7 @@ void fair_queue::serve(const std::function<offer(ticket)>& consider) {
     if (l == nullptr) continue;  // the cursor stands at the end now, so this class is not asked again
     entry& e = *l->head;
     const offer answer = consider(e.what.id);
-    if (answer == offer::blocked) {
+    if (answer.what == offer::blocked) {
       l->kind->blocked_in = pass_;
       --open_kinds_;
       continue;
@@ -108,7 +108,7 @@ void fair_queue::serve(const std::function<offer(ticket)>& consider) {
     flow& f = *l->of;
     const ring_key was{f.turn.round, f.place};
     const std::uint64_t arrival = e.arrival;
-    if (answer == offer::taken) charge(f, cost_of(e.what));
+    if (answer.what == offer::taken) charge(f, answer.cost > 0 ? answer.cost : cost_of(e.what));
     lane_state& of = *lane;
     const name_id tenant = e.what.tenant;
     remove(e);

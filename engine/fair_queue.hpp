@@ -20,8 +20,8 @@ namespace millrace::engine {
 /// Requests that wait for a permit, served in fair order.
 ///
 /// Deficit round robin (M. Shreedhar and G. Varghese, "Efficient Fair Queuing using Deficit Round Robin",
-/// SIGCOMM 1995) in estimated tokens, twice: between the three classes by their weights, and inside a class
-/// between tenants alike. Inside a tenant requests go in the order of arrival.
+/// SIGCOMM 1995) in tokens as estimated when a request is served, twice: between the three classes by their
+/// weights, and inside a class between tenants alike. Inside a tenant requests go in the order of arrival.
 ///
 /// Two things differ from the paper, because a permit comes now and then instead of a line being free all the
 /// time:
@@ -49,10 +49,16 @@ class fair_queue {
     time_point deadline{};
   };
 
-  enum class offer : std::uint8_t {
-    taken,    ///< served: it leaves the queue and its flows pay
-    blocked,  ///< nothing for requests like this one now
-    dropped,  ///< it leaves the queue unserved
+  struct offer {
+    enum answer : std::uint8_t {
+      taken,    ///< served: it leaves the queue and its flows pay
+      blocked,  ///< nothing for requests like this one now
+      dropped,  ///< it leaves the queue unserved
+    };
+    answer what = blocked;
+    std::int64_t cost = 0;  ///< what is paid; 0: as much as was estimated when it came
+
+    offer(answer a, std::int64_t pays = 0) : what(a), cost(pays) {}  // NOLINT(google-explicit-constructor)
   };
 
   explicit fair_queue(const queue_config& config = {});
@@ -62,8 +68,8 @@ class fair_queue {
   /// New weights and bound; what waits already stays, even above a lowered bound.
   void reconfigure(const queue_config& config);
 
-  /// False when the queue is full or the ticket waits already. O(log n).
-  bool push(const item& i);
+  /// False when the queue is full, `beyond` its bound, or the ticket waits already. O(log n).
+  bool push(const item& i, size_t beyond = 0);
   /// False when it does not wait here. O(log n).
   bool cancel(ticket id);
 
@@ -81,6 +87,7 @@ class fair_queue {
   bool empty() const { return items_.empty(); }
   size_t size() const { return items_.size(); }
   bool full() const { return items_.size() >= max_waiting_; }
+  bool over() const { return items_.size() > max_waiting_; }
   size_t depth(queue_class lane) const { return lane_of(lane).depth; }
   std::int64_t tokens(queue_class lane) const { return lane_of(lane).tokens; }
   /// Arrival of the one that waits longest; time_point::max() when none. O(n), for status.

@@ -167,7 +167,9 @@ void flight::rest_key(const attempt_failure& f, duration cooldown) {
   std::optional<duration> pause;
   if (!call_.beside && ports_.budget.may_retry(now, retry.budget))
     pause = retry_pause(q, retry, ports_.time.random());
-  const time_point until = pause ? now + *pause : time_point::max();
+  // In steps, so that the dispatcher looks at those together who may come at about the same time.
+  using step = std::chrono::duration<std::int64_t, std::deci>;
+  const time_point until = pause ? time_point(std::chrono::ceil<step>(now + *pause)) : time_point::max();
   if (key_rest* known = rest_of_grant()) {
     known->until = until;
   } else {
@@ -329,7 +331,7 @@ upstream_failure flight::open_and_send(upstream_head& head, yield y) {
     billing_ = billing::unheard;
     failure = exchange_->send(request, until(provider_->timeouts.first_byte, connected), head, y);
     heard = ports_.time.now();
-    if (!call_.facts.stream) speaks(heard - connected);
+    if (!call_.facts.stream && failure == upstream_failure::none) speaks(heard - connected);
   }
   upstream_time_ += heard - start;
   return failure;

@@ -139,6 +139,7 @@ void key_machine::forget_node(const std::string& node, time_point now) {
   }
   nodes_.erase(found);
   not_before_ = now;
+  look_soon();
 }
 
 key_machine::node_state* key_machine::find_or_add(const std::string& node, time_point now) {

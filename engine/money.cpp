@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::int64_t nano_per_usd = 1'000'000'000;
 constexpr std::int64_t tokens_per_price = 1'000'000;
-constexpr int long_write_factor = 2;  // of the price of fresh input
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 
 /// A product of a price and a count does not fit 64 bits; sums of a few of them fit these.
@@ -26,6 +25,12 @@ wide times(std::int64_t count, money price) {
 money rounded(wide micro) {
   const wide whole = (micro + tokens_per_price / 2) / tokens_per_price;
   return money::of_nano(whole > most ? most : static_cast<std::int64_t>(whole));
+}
+
+/// Of what the cache keeps for an hour. Where writing costs no more than reading anew, no price of it is
+/// known.
+money long_write(const token_prices& p) {
+  return p.cache_write > p.input ? p.input + p.input : p.cache_write;
 }
 
 template <class Priced>
@@ -80,14 +85,13 @@ money cost_of(const usage& used, std::int64_t images, const token_prices& prices
   const std::int64_t fresh = used.input_tokens - used.cached_tokens - used.cache_write_tokens;
   return rounded(times(fresh, prices.input) + times(used.cached_tokens, prices.cached) +
                  times(used.cache_write_tokens - used.long_write_tokens, prices.cache_write) +
-                 times(used.long_write_tokens, prices.input) * long_write_factor +
+                 times(used.long_write_tokens, long_write(prices)) +
                  times(used.output_tokens, prices.output) + times(images, prices.image) * tokens_per_price);
 }
 
 money most_for(std::int64_t input_tokens, std::int64_t output_tokens, std::int64_t images,
                const token_prices& prices) {
-  money dearest = std::max({prices.input, prices.cached, prices.cache_write});
-  if (prices.cache_write > prices.input) dearest = std::max(dearest, prices.input + prices.input);
+  const money dearest = std::max({prices.input, prices.cached, prices.cache_write, long_write(prices)});
   return rounded(times(input_tokens, dearest) + times(output_tokens, prices.output) +
                  times(images, prices.image) * tokens_per_price);
 }

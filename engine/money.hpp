@@ -53,11 +53,10 @@ token_prices prices_of(const target_config& t);
 token_prices prices_of(const model_facts& f);
 
 /// Rounded to the nearest 10^-9 USD once, at the end. Of the input, `cached_tokens` and `cache_write_tokens`
-/// have prices of their own, and what is written for an hour costs twice the fresh input (Anthropic, "Prompt
-/// caching", Pricing). Negative counts cost nothing.
+/// have prices of their own; where writing costs more than fresh input, what is written for an hour costs
+/// twice the fresh input (Anthropic, "Prompt caching", Pricing). Negative counts cost nothing.
 money cost_of(const usage& used, std::int64_t images, const token_prices& prices);
-/// The most that so many tokens can cost, wherever the input comes from; where writing to the cache is dearer
-/// than fresh input, it may be for an hour.
+/// The most that so many tokens can cost, wherever the input comes from.
 money most_for(std::int64_t input_tokens, std::int64_t output_tokens, std::int64_t images,
                const token_prices& prices);
 

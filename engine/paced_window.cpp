@@ -216,8 +216,10 @@ void paced_window::observe_remaining(std::int64_t remaining, duration reset, tim
   const std::int64_t foreign = std::min(limit_ - remaining - explained, limit_ - window_.total(now));
   if (foreign <= 0) return;
   if (!foreign_) foreign_.emplace(window_.shape());
-  const bool soon = reset > duration::zero() && reset < window_.cycle();
-  const time_point at = soon ? now + reset - window_.cycle() : now;
+  // Not before the reset, so a slot later than it at most.
+  const duration shortest = window_.cycle() - slot_;
+  const bool soon = reset > duration::zero() && reset < shortest;
+  const time_point at = soon ? now + reset - shortest : now;
   window_.add(foreign, at, now);
   foreign_->add(foreign, at, now);
   note_large(foreign, at, now);

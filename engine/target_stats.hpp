@@ -74,6 +74,7 @@ class target_stats {
   /// What to reserve for the output of a request that names no maximum: the 95th percentile of what was said,
   /// rounded up by at most a fifth.
   std::int64_t p95_output_tokens() const { return p95_; }
+  bool output_learned() const { return output_.samples() >= learned_after; }
 
   /// How long the slowest twentieth of calls takes at least until it shows something: streams until their
   /// first token, plain answers until their first byte. Rounded up by at most a fifth; 0: not learned.

@@ -156,20 +156,92 @@ struct probing : world {
   }
 };
 
-TEST(Dispatcher, AProbeWhoseTimeEndedBeforeTheProviderSaidAnythingFailed) {
-  probing w;
-  ASSERT_TRUE(w.granted(1, "key/a/k1"));
-  w.sent(1);
-  w.pass(500ms);
+/// Of ticket 1, whose caller gave it up after that time without an answer.
+settlement given_up(duration after, attempt_outcome how = attempt_outcome::out_of_time) {
   settlement s;
   s.id = 1;
-  s.outcome = attempt_outcome::out_of_time;
-  s.first_byte = 500ms;  // when it was given up, of a plain answer
-  w.settle(s);
+  s.outcome = how;
+  s.total = after;
+  return s;
+}
+
+TEST(Dispatcher, AProbeThatWasGivenUpAfterALongSilenceFailed) {
+  for (const auto how : {attempt_outcome::out_of_time, attempt_outcome::cancelled}) {
+    probing w;
+    ASSERT_TRUE(w.granted(1, "key/a/k1"));
+    w.sent(1);
+    w.settle(given_up(30s, how));
+    ASSERT_NE(w.outcomes("a/m"), nullptr);
+    EXPECT_TRUE(w.outcomes("a/m")->probe);
+    EXPECT_EQ(w.outcomes("a/m")->failures, 1);
+    EXPECT_FALSE(w.outcomes("a/m")->probe_unused);
+  }
+}
+
+TEST(Dispatcher, SilenceIsLongWhereItIsLongerThanUsual) {
+  for (const duration waited : {150ms, 250ms}) {
+    world w(one_key(rpm(6000)));
+    w.acquire(100);
+    w.grant("key/a/k1", 60);
+    for (ticket t = 100; t < 130; ++t) {
+      if (t > 100) w.acquire(t);
+      w.sent(t);
+      settlement s;
+      s.id = t;
+      s.outcome = attempt_outcome::ok;
+      s.usage_known = true;
+      s.first_byte = s.total = 100ms;
+      w.settle(s);
+    }
+    w.breaker("a/m", breaker_state::half_open);
+    w.acquire(1);
+    w.out.clear();
+    w.machine.on_probe_granted(w.id("breaker/a/m"), w.now, w.out);
+    ASSERT_TRUE(w.granted(1, "key/a/k1"));
+    w.sent(1);
+    w.settle(given_up(waited));
+    ASSERT_NE(w.outcomes("a/m"), nullptr);
+    EXPECT_EQ(w.outcomes("a/m")->failures, waited == 250ms ? 1 : 0);
+  }
+}
+
+TEST(Dispatcher, WhoHasLittleTimeDoesNotDecideWhetherATargetIsWell) {
+  probing w;
+  w.sent(1);
+  w.settle(given_up(60ms));
   ASSERT_NE(w.outcomes("a/m"), nullptr);
-  EXPECT_TRUE(w.outcomes("a/m")->probe);
-  EXPECT_EQ(w.outcomes("a/m")->failures, 1);
-  EXPECT_FALSE(w.outcomes("a/m")->probe_unused);
+  EXPECT_TRUE(w.outcomes("a/m")->probe_unused) << "it heard nothing, and would not have heard a healthy one";
+  w.pass(1s);
+  auto hasty = w.request(2);
+  hasty.patience = 60ms;
+  w.acquire(hasty);
+  EXPECT_TRUE(w.refused(2, verdict::breakers_open));
+  w.acquire(3);
+  EXPECT_EQ(w.out.probe_requests.size(), 1U) << "one with time for it comes first";
+  w.cancel(3);
+  w.out.clear();
+  w.machine.on_probe_refused(w.id("breaker/a/m"), w.now, w.out);
+  w.pass(2s);
+  hasty.id = 4;
+  w.acquire(hasty);
+  EXPECT_EQ(w.out.probe_requests.size(), 1U) << "where nobody else comes anyone is better than none";
+}
+
+TEST(Dispatcher, NobodyIsSentToATargetWhoseBreakerIsAboutToOpen) {
+  world w(one_key(rpm(6000)));
+  w.acquire(1);
+  w.grant("key/a/k1", 20);
+  for (ticket t = 1; t <= 5; ++t) {
+    if (t > 1) w.acquire(t);
+    ASSERT_TRUE(w.granted(t, "key/a/k1") || t == 1);
+    w.sent(t);
+    w.settle(t, attempt_outcome::failed);
+  }
+  w.acquire(6);
+  EXPECT_EQ(w.reply(6), nullptr) << "permits are in hand, but the fifth has failed";
+  EXPECT_EQ(w.out.probe_requests.size(), 1U);
+  w.breaker("a/m", breaker_state::closed);
+  EXPECT_TRUE(w.granted(6, "key/a/k1")) << "other nodes fare better";
 }
 
 TEST(Dispatcher, AProbeWhoseTimeEndedAfterTheProviderSpokeWentWell) {

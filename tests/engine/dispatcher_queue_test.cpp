@@ -63,6 +63,7 @@ TEST(Dispatcher, AFullQueueRefusesAtOnce) {
   b.c.queue.max_waiting = 2;
   world w(b.provider("a", {rpm(60)}).model("m", {0}).build());
   w.acquire(1);
+  w.no_room("key/a/k1", 3s);
   w.acquire(2);
   w.acquire(3);
   ASSERT_TRUE(w.refused(3, verdict::queue_full));
@@ -70,6 +71,70 @@ TEST(Dispatcher, AFullQueueRefusesAtOnce) {
   w.grant("key/a/k1", 2);
   EXPECT_TRUE(w.granted(1, "key/a/k1"));
   EXPECT_TRUE(w.granted(2, "key/a/k1"));
+}
+
+TEST(Dispatcher, ToAskAKeyForTheFirstTimeIsNotToWait) {
+  const auto build = [](std::int64_t waiting, duration patience) {
+    config_builder b;
+    b.c.queue.max_waiting = waiting;
+    b.c.queue.max_wait = patience;
+    return b.provider("a", {rpm(60)}).model("m", {0}).build();
+  };
+  world room(build(0, 30s));
+  for (ticket t = 1; t <= 3; ++t) {
+    room.acquire(t);
+    ASSERT_EQ(room.reply(t), nullptr);
+  }
+  room.grant("key/a/k1", 2);
+  EXPECT_TRUE(room.granted(1, "key/a/k1"));
+  EXPECT_TRUE(room.granted(2, "key/a/k1"));
+  room.no_room("key/a/k1", 3s);
+  EXPECT_TRUE(room.refused(3, verdict::queue_full)) << "now it would wait";
+
+  world one(build(1, 30s));
+  for (ticket t = 1; t <= 3; ++t) one.acquire(t);
+  one.no_room("key/a/k1", 3s);
+  EXPECT_EQ(one.reply(1), nullptr) << "one may";
+  EXPECT_TRUE(one.refused(2, verdict::queue_full));
+  EXPECT_TRUE(one.refused(3, verdict::queue_full));
+
+  world hurry(build(10, 0s));
+  auto r = hurry.request(1);
+  r.patience = 0s;
+  hurry.acquire(r);
+  EXPECT_EQ(hurry.reply(1), nullptr);
+  hurry.grant("key/a/k1", 1);
+  EXPECT_TRUE(hurry.granted(1, "key/a/k1"));
+}
+
+TEST(Dispatcher, WhoCameBeforeAnythingWasLearnedPaysForItsTurnAsOthersDo) {
+  world w(one_key(rpm(6000)));
+  const auto ask = [&](ticket t, queue_class lane) {
+    auto r = w.request(t);
+    r.input_tokens = 10;
+    r.max_output_tokens = -1;
+    r.queue = static_cast<std::uint8_t>(lane);
+    w.acquire(r);
+  };
+  for (ticket t = 1; t <= 40; ++t) ask(t, t <= 10 ? queue_class::priority : queue_class::batch);
+  ticket next = 100;
+  int batch = 0;
+  for (int n = 0; n < 140; ++n) {
+    w.grant("key/a/k1", 1);
+    ASSERT_EQ(w.out.replies.size(), 1U);
+    settlement s;
+    s.id = w.out.replies[0].id;
+    s.outcome = attempt_outcome::ok;
+    s.usage_known = true;
+    s.used = {10, 5};
+    s.first_byte = s.total = 1ms;
+    const bool is_batch = s.id > 10 && s.id <= 40;
+    if (n >= 30 && is_batch) ++batch;
+    w.sent(s.id);
+    w.settle(s);
+    if (!is_batch) ask(next++, queue_class::priority);
+  }
+  EXPECT_NEAR(batch, 10, 1) << "a tenth of the others', though they came when 512 tokens were expected";
 }
 
 TEST(Dispatcher, TellsAtWhichPlacesRequestsBeganToWait) {

@@ -122,6 +122,22 @@ TEST(key_news, leases_of_silent_nodes_end_where_only_concurrency_is_limited) {
   EXPECT_EQ(a.heard, 0);
 }
 
+TEST(key_news, the_calls_of_a_node_that_is_gone_are_room_again) {
+  harness h({.concurrency = 10});
+  ASSERT_EQ(h.request(ask("a", 10)), 10);
+  const lease_grant granted = h.last();
+  listener b{h, "b"};
+  h.request(demand("b", 0, 0));
+  b.take();
+  h.use(granted.lease, 10, granted.tokens);
+  b.take();
+  b.follow(10s);
+  ASSERT_EQ(b.heard, 1);
+  h.key.forget_node("a", h.now);
+  b.follow(key_machine::used_pause);
+  EXPECT_EQ(b.heard, 0);
+}
+
 TEST(key_news, a_rise_is_news_only_for_nodes_that_use_the_key) {
   harness h({.rpm = 100});
   h.request(ask("b", 1));
