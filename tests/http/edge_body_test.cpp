@@ -320,6 +320,34 @@ TEST_F(edge_half_sent_test, at_the_drains_end_a_client_that_still_sends_is_told_
   EXPECT_FALSE(reset);
 }
 
+TEST_F(edge_half_sent_test, at_the_drains_end_who_has_sent_half_a_head_is_told_why) {
+  limits.half_sent_grace = config.header_timeout = 1h;
+  start();
+  raw_client c(port);
+  c.send(get_hello + "GET /hel");
+  c.read_answer();
+  pool.on_each([](size_t) {});  // what is left of the input was looked at
+  EXPECT_TRUE(server->drain(engine::clock::now()));
+  bool reset = true;
+  const auto answer = c.read_all(&reset);
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
+  EXPECT_THAT(answer, HasSubstr("\"drain_timeout\""));
+  EXPECT_FALSE(reset);
+  ASSERT_EQ(watch.lines().size(), 1U);
+  EXPECT_EQ(watch.lines()[0].code, "drain_timeout");
+  EXPECT_EQ(watch.lines()[0].status, 503);
+}
+
+TEST_F(edge_half_sent_test, at_the_drains_end_who_has_sent_nothing_hears_nothing) {
+  limits.newcomer_grace = 1h;
+  start();
+  raw_client c(port);
+  ASSERT_TRUE(eventually([&] { return server->statistics().open == 1; }));
+  EXPECT_TRUE(server->drain(engine::clock::now()));
+  EXPECT_EQ(c.read_all(), "");
+  EXPECT_TRUE(watch.lines().empty());
+}
+
 TEST_F(edge_half_sent_test, a_drain_may_be_hurried) {
   limits.half_sent_grace = limits.body_progress = 1h;
   start();
