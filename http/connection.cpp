@@ -401,6 +401,7 @@ void connection::forget_request() {
   in_.route = nullptr;
   in_.arrived.reset();
   in_.wrong.reset();
+  in_.due = engine::time_point::max();
   gone_.reset();
 }
 

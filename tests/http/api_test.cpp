@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/answer_headers.hpp"
 #include "http/dialects/formats.hpp"
 #include "tests/engine/flight_world.hpp"
 
@@ -330,6 +331,33 @@ TEST_F(api_test, the_whole_requests_time_counts_for_its_deadline_and_not_all_for
   EXPECT_EQ(header(hit, "x-millrace-cache"), "hit");
   EXPECT_EQ(header(hit, "x-millrace-overhead-us"), "0");
   EXPECT_EQ(watch.lines.back().total, 400ms);
+}
+
+TEST_F(api_test, who_sent_longer_than_it_would_wait_is_told_so_before_anything_is_asked) {
+  uploaded_in = 300ms;
+  const auto impatient = with(user, {"x-millrace-timeout-ms", "300"});
+  const auto late = chat(impatient);
+  EXPECT_EQ(late.status, 504);
+  EXPECT_EQ(code_of(late), "deadline_exceeded");
+  EXPECT_TRUE(permits.asked.empty());
+  for (const auto& r : routes) {
+    SCOPED_TRACE(r.method + " " + r.pattern);
+    if (r.method != "POST") continue;
+    ASSERT_TRUE(r.deadline.at);
+    const auto head = request_of(r.method, r.pattern, impatient);
+    EXPECT_EQ(r.deadline.at(head), head.received + 300ms);
+    EXPECT_EQ(r.deadline.at(request_of(r.method, r.pattern, user)), engine::time_point::max());
+    EXPECT_EQ(r.deadline.at(request_of(r.method, r.pattern, with(user, {"x-millrace-timeout-ms", "soon"}))),
+              engine::time_point::max())
+        << "what cannot be read is refused with the whole request";
+    const auto missed = r.deadline.missed(head);
+    EXPECT_EQ(missed.status, 504);
+    EXPECT_EQ(header(missed, "x-should-retry"), "false");
+    EXPECT_EQ(watch.lines.back().code, "deadline_exceeded");
+    EXPECT_EQ(watch.lines.back().tenant, "acme-inc");
+    EXPECT_EQ(missed.body, format_error(engine::deadline_error(), r.pattern));
+  }
+  EXPECT_EQ(late.body, format_error(engine::deadline_error(), "/v1/chat/completions"));
 }
 
 TEST_F(api_test, who_marks_it_private_is_heard_whatever_others_say_beside) {
