@@ -371,6 +371,11 @@ void guard_bodies(api_services& s, std::vector<route>& routes) {
 
 }  // namespace
 
+std::string_view to_string(readiness r) {
+  constexpr std::array<std::string_view, 3> names = {"ready", "storage_not_open", "draining"};
+  return names.at(static_cast<size_t>(r));
+}
+
 std::string format_error(const api_error& error, std::string_view path) {
   const bool google =
       path.starts_with("/v1beta/") ||
@@ -424,8 +429,8 @@ std::vector<route> api_routes(api_services& s) {
       {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},
       {"GET", "/ready",
        [&s](const edge_request& r, engine::yield) {
-         const bool ready = s.ready.load(std::memory_order_relaxed);
-         return probe(s, r, ready, ready ? "ready" : "draining");
+         const auto now = s.ready.load(std::memory_order_relaxed);
+         return probe(s, r, now == readiness::ready, to_string(now));
        }},
       {"GET", "/v1/status",
        [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, false); }},

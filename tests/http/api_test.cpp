@@ -103,7 +103,7 @@ struct api_test : testing::Test {
       purged.emplace_back(tenant, model);
       return purge_done;
     };
-    services.ready = true;
+    services.ready = readiness::ready;
   }
   edge_request request_of(std::string_view method, std::string_view pattern, const fields& headers,
                           std::string_view body = {}, std::string_view param = {}) {
@@ -300,10 +300,15 @@ TEST_F(api_test, the_nodes_state_is_for_admins) {
 }
 
 TEST_F(api_test, ready_ends_before_health_does) {
-  services.ready = false;
-  EXPECT_EQ(ask("GET", "/ready").status, 503);
-  EXPECT_EQ(json::parse(ask("GET", "/ready").body)["status"], "draining");
-  EXPECT_EQ(ask("GET", "/health").status, 200);
+  for (const auto& [state, word, status] :
+       {std::tuple(readiness::ready, "ready", 200), std::tuple(readiness::draining, "draining", 503),
+        std::tuple(readiness::storage_not_open, "storage_not_open", 503)}) {
+    services.ready = state;
+    const auto a = ask("GET", "/ready");
+    EXPECT_EQ(a.status, status) << word;
+    EXPECT_EQ(json::parse(a.body)["status"], word);
+    EXPECT_EQ(ask("GET", "/health").status, 200);
+  }
 }
 
 TEST_F(api_test, wishes_reach_the_dispatcher) {
