@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/answer_headers.hpp"
 #include "http/answers.hpp"
 #include "http/cache_control.hpp"
 #include "http/choosing.hpp"
@@ -53,22 +54,29 @@ bool read_queue(std::string_view text, engine::queue_class& out) {
   return true;
 }
 
+/// When the client wants its answer at the latest; nullopt when what it says of that cannot be read.
+std::optional<engine::time_point> deadline_of(const edge_request& r) {
+  if (!r.has_header("x-millrace-timeout-ms")) return engine::time_point::max();
+  const auto text = r.header("x-millrace-timeout-ms");
+  std::int64_t ms = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), ms);
+  if (ec != std::errc{} || end != text.data() + text.size() || ms < 1 || ms > max_timeout_ms)
+    return std::nullopt;
+  return r.received + std::chrono::milliseconds(ms);
+}
+
 /// Reads Millrace's own request headers into `c`.
 bool read_wishes(const edge_request& r, engine::call& c, api_error& error) {
   const auto bad = [&](std::string code, std::string message) {
     error = {400, "invalid_request_error", std::move(code), std::move(message), "", {}, false};
     return false;
   };
-  if (r.has_header("x-millrace-timeout-ms")) {
-    const auto text = r.header("x-millrace-timeout-ms");
-    std::int64_t ms = 0;
-    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), ms);
-    if (ec != std::errc{} || end != text.data() + text.size() || ms < 1 || ms > max_timeout_ms) {
-      return bad("invalid_timeout",
-                 "x-millrace-timeout-ms must be a whole number of milliseconds from 1 to 86400000.");
-    }
-    c.deadline = c.received + std::chrono::milliseconds(ms);
+  const auto deadline = deadline_of(r);
+  if (!deadline) {
+    return bad("invalid_timeout",
+               "x-millrace-timeout-ms must be a whole number of milliseconds from 1 to 86400000.");
   }
+  c.deadline = *deadline;
   if (r.has_header("x-millrace-strategy") && !read_strategy(r.header("x-millrace-strategy"), c.strategy)) {
     return bad("invalid_strategy",
                "x-millrace-strategy must be cost, quality, speed, weighted or least_busy.");
@@ -166,6 +174,7 @@ std::optional<answer> begin_call(const edge_request& r, plain_request& plain, en
   plain.set_client(*c.client);
   api_error error;
   if (!read_wishes(r, c, error)) return plain.refuse(error);
+  if (c.received + c.upload >= c.deadline) return plain.refuse(engine::deadline_error());
   c.id = plain.id();
   c.body = r.body;
   return std::nullopt;
@@ -339,17 +348,33 @@ answer refuse_body(api_services& services, const edge_request& r) {
                        true});
 }
 
-/// Nobody's body is awaited before it is known whose it is: bodies take memory.
+/// To a client that did not send its request within the time that it gave it.
+answer miss_deadline(api_services& services, const edge_request& r) {
+  plain_request plain(services, r);
+  if (const auto* client = authenticate(plain.config(), r)) plain.set_client(*client);
+  return plain.refuse(engine::deadline_error());
+}
+
+/// Nobody's body is awaited before it is known whose it is: bodies take memory. Nor for longer than the
+/// client itself would wait; what it says of that unreadably is refused with the whole request.
 void guard_bodies(api_services& s, std::vector<route>& routes) {
   for (auto& r : routes) {
     const bool is_probe = r.pattern == "/health" || r.pattern == "/ready";
     r.admit = [&s, is_probe](const edge_request& q) {
       return is_probe ? std::optional(refuse_body(s, q)) : refuse_stranger(s, q);
     };
+    if (r.method != "POST") continue;  // only these ask providers
+    r.deadline = {[](const edge_request& q) { return deadline_of(q).value_or(engine::time_point::max()); },
+                  [&s](const edge_request& q) { return miss_deadline(s, q); }};
   }
 }
 
 }  // namespace
+
+std::string_view to_string(readiness r) {
+  constexpr std::array<std::string_view, 3> names = {"ready", "storage_not_open", "draining"};
+  return names.at(static_cast<size_t>(r));
+}
 
 std::string format_error(const api_error& error, std::string_view path) {
   const bool google =
@@ -404,8 +429,8 @@ std::vector<route> api_routes(api_services& s) {
       {"GET", "/health", [&s](const edge_request& r, engine::yield) { return probe(s, r, true, "ok"); }},
       {"GET", "/ready",
        [&s](const edge_request& r, engine::yield) {
-         const bool ready = s.ready.load(std::memory_order_relaxed);
-         return probe(s, r, ready, ready ? "ready" : "draining");
+         const auto now = s.ready.load(std::memory_order_relaxed);
+         return probe(s, r, now == readiness::ready, to_string(now));
        }},
       {"GET", "/v1/status",
        [&s](const edge_request& r, engine::yield y) { return see_node(s, r, y, false); }},

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/dispatcher_machine.hpp"
@@ -29,6 +31,14 @@ struct purge_result {
   bool complete = false;      ///< no part of the cache failed to confirm it
 };
 
+/// What /ready says; 503 for all but `ready`.
+enum class readiness : std::uint8_t {
+  ready,
+  storage_not_open,  ///< some of it could not be opened at the start: requests are served without
+  draining,
+};
+std::string_view to_string(readiness r);
+
 /// What the routes need from the program. Outlives the edge.
 struct api_services {
   std::vector<api_thread> threads;
@@ -44,7 +54,7 @@ struct api_services {
       purge;
   /// Changes what the dispatcher weighs with, before it answers a later `look`.
   std::function<void(const engine::weights_order& order)> set_weights;
-  std::atomic<bool> ready{false};
+  std::atomic<readiness> ready{readiness::draining};
   documents::document_desk documents;
 };
 

@@ -164,7 +164,7 @@ void connection::drain() {
 }
 
 void connection::cut() {
-  if (half_sent_ && in_.route != nullptr) return socket_.expire();
+  if (half_sent_) return socket_.expire();
   if (!asking_) return socket_.abort(engine::cancel_cause::stopping);
   socket_.cancel_request(engine::cancel_cause::stopping);
 }
@@ -194,6 +194,7 @@ bool connection::read_head(const engine::yield& y) {
       if (thread_.draining) socket_.hasten(*in_.arrived + thread_.common.limits.half_sent_grace);
     }
     if (socket_.wait_for_input(y)) continue;
+    half_sent_ = false;
     if (idle_ || !socket_.expired()) return false;
     break;
   }
@@ -400,6 +401,7 @@ void connection::forget_request() {
   in_.route = nullptr;
   in_.arrived.reset();
   in_.wrong.reset();
+  in_.due = engine::time_point::max();
   gone_.reset();
 }
 

@@ -51,7 +51,8 @@ class connection : public list_hook {
     std::int64_t counted_bytes = 0;  ///< of `body`, in the thread's counter
     std::int64_t remaining = 0;      ///< of a body with a length
     chunk_decoder chunks{0};
-    std::optional<fault> wrong;  ///< with the body
+    std::optional<fault> wrong;                          ///< with the body
+    engine::time_point due = engine::time_point::max();  ///< the client wants no answer to a later body
   };
 
   void converse(const engine::yield& y);
@@ -61,12 +62,14 @@ class connection : public list_hook {
   bool read_body(const engine::yield& y);
   bool await_body(const engine::yield& y);
   bool admit(const engine::yield& y);
+  bool answer_unread(engine::answer a, const engine::yield& y);
   bool invite_body(const engine::yield& y);
   bool wait_for_body(const engine::yield& y);
   bool take_body();
   bool count_body();
   bool serve(const engine::yield& y);
   edge_request request();
+  edge_request head_alone();
   engine::answer handle(const engine::yield& y);
   bool answer_options(std::string_view allow, const engine::yield& y);
   bool refuse(const fault& f, const engine::yield& y, bool keep = false, std::string_view allow = {});

@@ -49,7 +49,10 @@ bool connection::await_body(const engine::yield& y) {
   const bool came = invite_body(y) && wait_for_body(y);
   half_sent_ = false;
   if (came) return true;
-  if (socket_.expired()) return refuse(thread_.draining ? node_stops : body_too_slow, y);
+  if (socket_.expired()) {
+    if (engine::clock::now() >= in_.due) return answer_unread(in_.route->deadline.missed(head_alone()), y);
+    return refuse(thread_.draining ? node_stops : body_too_slow, y);
+  }
   report_left();
   return false;
 }
@@ -63,15 +66,27 @@ void connection::report_left() {
 
 /// False: the route refused the request by its head alone, and the connection ends.
 bool connection::admit(const engine::yield& y) {
-  if (!in_.route->admit) return true;
+  const auto& route = *in_.route;
+  if (route.admit) {
+    if (auto refused = route.admit(head_alone())) return answer_unread(std::move(*refused), y);
+  }
+  if (route.deadline.at) in_.due = route.deadline.at(head_alone());
+  return true;
+}
+
+edge_request connection::head_alone() {
   gone_.emplace();
-  auto head_alone = request();
-  head_alone.body = {};
-  auto refused = in_.route->admit(head_alone);
-  if (!refused) return true;
+  auto r = request();
+  r.body = {};
+  return r;
+}
+
+/// The route's answer to a request whose body is not read; always false: the connection ends after it.
+bool connection::answer_unread(engine::answer a, const engine::yield& y) {
   thread_.counters.requests.add(1);
-  refused->close = linger_ = true;
-  write_answer(*refused, y);
+  a.close = linger_ = true;
+  socket_.clear_deadline();
+  write_answer(a, y);
   return false;
 }
 
@@ -89,7 +104,7 @@ bool connection::wait_for_body(const engine::yield& y) {
     const auto received = static_cast<std::int64_t>(in_.body.size());
     const auto earned = std::chrono::seconds(received / limits.body_bytes_per_second);
     const auto gap = thread_.draining ? limits.half_sent_grace : limits.body_progress;
-    socket_.set_deadline(std::min(engine::clock::now() + gap, begun + limits.body_grace + earned));
+    socket_.set_deadline(std::min({engine::clock::now() + gap, begun + limits.body_grace + earned, in_.due}));
     const bool chunked = in_.head.framing == framing::chunked;
     const auto want = chunked ? body_read_bytes : static_cast<size_t>(in_.remaining);
     if (!socket_.wait_for_input(y, std::min(want, body_read_bytes))) return false;

@@ -29,6 +29,7 @@ namespace {
 constexpr int listen_backlog = 4096;
 /// Accepted before the thread turns to its other work.
 constexpr int accepts_at_once = 64;
+static_assert(listen_backlog % accepts_at_once == 0);
 /// Pause when no socket can be had, for want of file descriptors as a rule.
 constexpr auto accept_pause = std::chrono::milliseconds(100);
 /// Given to handlers after they were cancelled.
@@ -69,9 +70,13 @@ class edge::implementation {
   edge_statistics statistics() const;
 
  private:
+  /// How far `take_waiting` came.
+  enum class waiting { none_left, maybe_more, no_socket };
+
   void wait_for_clients();
   void accept_clients();
-  bool take_waiting();
+  waiting take_waiting();
+  void take_all_waiting();
   void pause_accepting();
   void hand_over(int native_socket, const tcp::endpoint& peer);
   std::int64_t sum_of(std::atomic<std::int64_t> edge_thread::*count) const;
@@ -148,12 +153,12 @@ void edge::implementation::wait_for_clients() {
 }
 
 void edge::implementation::accept_clients() {
-  if (!take_waiting()) return pause_accepting();
+  if (take_waiting() == waiting::no_socket) return pause_accepting();
   wait_for_clients();
 }
 
-/// Accepts those who wait; false when the system has no socket for them.
-bool edge::implementation::take_waiting() {
+/// Accepts some of those who wait.
+edge::implementation::waiting edge::implementation::take_waiting() {
   for (int i = 0; i < accepts_at_once; ++i) {
     tcp::endpoint peer;
     auto length = static_cast<socklen_t>(peer.capacity());
@@ -161,12 +166,20 @@ bool edge::implementation::take_waiting() {
     if (s >= 0) {
       hand_over(s, peer);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      break;
+      return waiting::none_left;
     } else if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) {
-      return false;
+      return waiting::no_socket;
     }
   }
-  return true;
+  return waiting::maybe_more;
+}
+
+/// Accepts those who wait before the acceptor closes: the kernel would reset them, with a request of theirs.
+/// No more than can wait, for others come meanwhile.
+void edge::implementation::take_all_waiting() {
+  auto left = waiting::maybe_more;
+  for (int n = 0; n < listen_backlog && left == waiting::maybe_more; n += accepts_at_once)
+    left = take_waiting();
 }
 
 void edge::implementation::pause_accepting() {
@@ -213,8 +226,7 @@ void edge::implementation::stop_accepting() {
   if (std::exchange(stopped_, true)) return;
   pool_.on_each([this](size_t i) {
     if (i != 0) return;
-    // The kernel would reset those who wait here with a request of theirs.
-    if (acceptor_.is_open()) take_waiting();
+    if (acceptor_.is_open()) take_all_waiting();
     error_code ignored;
     acceptor_.close(ignored);
     accept_timer_.cancel();

@@ -50,6 +50,14 @@ using handler = std::function<engine::answer(const edge_request&, engine::yield)
 /// connection closes. Does not suspend, and does not throw.
 using admission = std::function<std::optional<engine::answer>(const edge_request&)>;
 
+/// The end of a client's own patience, where the body has still to be awaited. Both are asked on the
+/// request's head alone, do not suspend, and do not throw.
+struct body_deadline {
+  std::function<engine::time_point(const edge_request&)> at;  ///< the body is not awaited any longer
+  std::function<engine::answer(const edge_request&)>
+      missed;  ///< what is answered then, and ends the connection
+};
+
 /// `pattern` is a path, or a prefix, one `{name}` and a suffix: "/v1/models/{id}", "/v1/jobs/{id}/events",
 /// "/v1beta/models/{model}:generateContent". The parameter is never empty and may contain "/". An exact path
 /// goes before patterns, a longer pattern before a shorter one. GET routes answer HEAD too; OPTIONS is the
@@ -58,7 +66,8 @@ struct route {
   std::string method;
   std::string pattern;
   http::handler handler;
-  http::admission admit = {};  ///< without one every body is awaited
+  http::admission admit = {};         ///< without one every body is awaited
+  http::body_deadline deadline = {};  ///< without one, for as long as it goes on
 };
 
 /// Body of an error answer (application/json) in the dialect of `path`, which is empty when none could be

@@ -143,7 +143,8 @@ void limit_keeper::announce(const engine::config_ptr& c) {
   if (c->wants_simulator) return;
   config_ = c;
   std::error_code unknown;
-  if (!tried_ && (limited(*c) || std::filesystem::exists(node_.data_dir + "/" + file_name, unknown))) open();
+  if (!tried_ && (limited(*c) || std::filesystem::exists(node_.data_dir + "/" + file_name, unknown)))
+    take_directory();
   if (tried_ && !disk_) return;
   actors::earlier_use known;
   track(known.keys);
@@ -159,6 +160,11 @@ void limit_keeper::start() {
     save(false);
   }
   saver_ = std::thread([this] { run(); });
+}
+
+bool limit_keeper::open() const {
+  const std::lock_guard lock(mutex_);
+  return !tried_ || disk_;
 }
 
 void limit_keeper::close(bool idle) {
@@ -177,7 +183,7 @@ void limit_keeper::close(bool idle) {
   if (saver_.joinable()) saver_.join();
 }
 
-void limit_keeper::open() {
+void limit_keeper::take_directory() {
   tried_ = true;
   try {
     disk_.emplace(node_.data_dir);
@@ -251,7 +257,7 @@ bool limit_keeper::refresh() {
   const auto has_news = [](const entry& e) { return !engine::empty(e.use); };
   if (!tried_ && std::any_of(entries_.begin(), entries_.end(), has_news)) {
     entries_.clear();  // what is on the disk comes first, and gives the salt
-    open();
+    take_directory();
     if (!disk_) return false;
     std::vector<engine::key_use> known_better;
     track(known_better);

@@ -49,6 +49,8 @@ class limit_keeper {
   /// The directory has the first configuration. Nothing may be granted before: from now on, an end without
   /// `close` is found out by the next start.
   void start();
+  /// False: it needs its directory, and could not have it.
+  bool open() const;
   /// Saves for the last time. `idle`: no request is left that could use a permit.
   void close(bool idle);
 
@@ -57,7 +59,7 @@ class limit_keeper {
     bool live = false;  ///< this process has a home for it, and so knows best
   };
 
-  void open();
+  void take_directory();
   void load();
   void track(std::vector<engine::key_use>& known);
   bool refresh();
@@ -69,7 +71,7 @@ class limit_keeper {
   actors::directory_actor directory_;
   actors::use_reader reader_;
 
-  std::mutex mutex_;  ///< of everything below
+  mutable std::mutex mutex_;  ///< of everything below
   std::condition_variable wake_;
   engine::config_ptr config_;  ///< the newest with a real provider
   bool tried_ = false;         ///< to open the directory

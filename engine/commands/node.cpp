@@ -124,7 +124,8 @@ node::~node() {
 std::uint16_t node::start() {
   limits_->start();
   pool_.start();
-  services_.ready = true;
+  const bool storage_open = kept_usage_.open() && kept_answers_->store() && limits_->open();
+  services_.ready = storage_open ? http::readiness::ready : http::readiness::storage_not_open;
   return edge_->listen();
 }
 
@@ -161,7 +162,7 @@ std::vector<std::string> node::apply(const engine::config_ptr& wanted) {
 }
 
 bool node::stop(engine::duration patience) {
-  services_.ready = false;
+  services_.ready = http::readiness::draining;
   edge_->stop_accepting();
   const bool clean = edge_->drain(engine::clock::now() + patience);
   pool_.on_each([&](size_t i) { workers_[i]->upstream.close_idle(); });
@@ -211,7 +212,7 @@ std::shared_ptr<const http::node_view> node::look(size_t thread, engine::cancell
   view->actors = static_cast<std::int64_t>(system_->registry().running());
   view->log_lines_dropped = log_.dropped();
   view->uptime = engine::clock::now() - started_;
-  view->ready = services_.ready;
+  view->ready = services_.ready == http::readiness::ready;
   return view;
 }
 

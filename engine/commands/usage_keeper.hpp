@@ -36,6 +36,8 @@ class usage_keeper {
   void apply(const engine::config& c);
   /// Writes what is left; nobody counts any more.
   void close();
+  /// Whether it has a disk to write to.
+  bool open() const { return store_ != nullptr; }
   /// From any thread.
   state look() const;
 

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/answer_headers.hpp"
 #include "http/dialects/formats.hpp"
 #include "tests/engine/flight_world.hpp"
 
@@ -102,7 +103,7 @@ struct api_test : testing::Test {
       purged.emplace_back(tenant, model);
       return purge_done;
     };
-    services.ready = true;
+    services.ready = readiness::ready;
   }
   edge_request request_of(std::string_view method, std::string_view pattern, const fields& headers,
                           std::string_view body = {}, std::string_view param = {}) {
@@ -299,10 +300,15 @@ TEST_F(api_test, the_nodes_state_is_for_admins) {
 }
 
 TEST_F(api_test, ready_ends_before_health_does) {
-  services.ready = false;
-  EXPECT_EQ(ask("GET", "/ready").status, 503);
-  EXPECT_EQ(json::parse(ask("GET", "/ready").body)["status"], "draining");
-  EXPECT_EQ(ask("GET", "/health").status, 200);
+  for (const auto& [state, word, status] :
+       {std::tuple(readiness::ready, "ready", 200), std::tuple(readiness::draining, "draining", 503),
+        std::tuple(readiness::storage_not_open, "storage_not_open", 503)}) {
+    services.ready = state;
+    const auto a = ask("GET", "/ready");
+    EXPECT_EQ(a.status, status) << word;
+    EXPECT_EQ(json::parse(a.body)["status"], word);
+    EXPECT_EQ(ask("GET", "/health").status, 200);
+  }
 }
 
 TEST_F(api_test, wishes_reach_the_dispatcher) {
@@ -330,6 +336,33 @@ TEST_F(api_test, the_whole_requests_time_counts_for_its_deadline_and_not_all_for
   EXPECT_EQ(header(hit, "x-millrace-cache"), "hit");
   EXPECT_EQ(header(hit, "x-millrace-overhead-us"), "0");
   EXPECT_EQ(watch.lines.back().total, 400ms);
+}
+
+TEST_F(api_test, who_sent_longer_than_it_would_wait_is_told_so_before_anything_is_asked) {
+  uploaded_in = 300ms;
+  const auto impatient = with(user, {"x-millrace-timeout-ms", "300"});
+  const auto late = chat(impatient);
+  EXPECT_EQ(late.status, 504);
+  EXPECT_EQ(code_of(late), "deadline_exceeded");
+  EXPECT_TRUE(permits.asked.empty());
+  for (const auto& r : routes) {
+    SCOPED_TRACE(r.method + " " + r.pattern);
+    if (r.method != "POST") continue;
+    ASSERT_TRUE(r.deadline.at);
+    const auto head = request_of(r.method, r.pattern, impatient);
+    EXPECT_EQ(r.deadline.at(head), head.received + 300ms);
+    EXPECT_EQ(r.deadline.at(request_of(r.method, r.pattern, user)), engine::time_point::max());
+    EXPECT_EQ(r.deadline.at(request_of(r.method, r.pattern, with(user, {"x-millrace-timeout-ms", "soon"}))),
+              engine::time_point::max())
+        << "what cannot be read is refused with the whole request";
+    const auto missed = r.deadline.missed(head);
+    EXPECT_EQ(missed.status, 504);
+    EXPECT_EQ(header(missed, "x-should-retry"), "false");
+    EXPECT_EQ(watch.lines.back().code, "deadline_exceeded");
+    EXPECT_EQ(watch.lines.back().tenant, "acme-inc");
+    EXPECT_EQ(missed.body, format_error(engine::deadline_error(), r.pattern));
+  }
+  EXPECT_EQ(late.body, format_error(engine::deadline_error(), "/v1/chat/completions"));
 }
 
 TEST_F(api_test, who_marks_it_private_is_heard_whatever_others_say_beside) {

@@ -114,6 +114,39 @@ TEST_F(edge_body_test, a_body_that_came_with_the_head_is_the_handlers_alone) {
   EXPECT_EQ(asked, 0);
 }
 
+TEST_F(edge_body_test, a_body_is_awaited_no_longer_than_its_client_would_wait) {
+  routes.push_back(
+      {"POST",
+       "/due",
+       [](const edge_request&, engine::yield) { return text("in time"); },
+       {},
+       {[](const edge_request& r) { return r.received + (r.has_header("x-hurry") ? 200ms : 1h); },
+        [](const edge_request& r) {
+          auto a = text("too late");
+          a.status = r.upload >= 200ms && r.body.empty() ? 504 : 500;
+          return a;
+        }}});
+  start();
+  const std::string head = "POST /due HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
+  raw_client paused(port), drips(port), patient(port);
+  patient.send(head + "\r\n1\r\nx\r\n");
+  paused.send(head + "x-hurry: 1\r\n\r\n1\r\nx\r\n");
+  drips.send(head + "x-hurry: 1\r\n\r\n1\r\nx\r\n");
+  while (drips.silent(10)) drips.send("1\r\nx\r\n");
+  for (auto* c : {&paused, &drips}) {
+    const auto answer = c->read_all();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 504 "));
+    EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+    EXPECT_THAT(answer, EndsWith("too late"));
+  }
+  patient.send("0\r\n\r\n");
+  EXPECT_THAT(patient.read_answer(), EndsWith("in time"));
+  patient.send(head + "x-hurry: 1\r\n\r\n0\r\n\r\n");
+  EXPECT_THAT(patient.read_answer(), EndsWith("in time"));
+  EXPECT_EQ(server->statistics().requests, 4);
+  EXPECT_TRUE(watch.lines().empty()) << "the route reports";
+}
+
 /// When a request came, as its handler is told.
 struct told_times {
   engine::time_point received;
@@ -318,6 +351,34 @@ TEST_F(edge_half_sent_test, at_the_drains_end_a_client_that_still_sends_is_told_
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
   EXPECT_THAT(answer, HasSubstr("\"drain_timeout\""));
   EXPECT_FALSE(reset);
+}
+
+TEST_F(edge_half_sent_test, at_the_drains_end_who_has_sent_half_a_head_is_told_why) {
+  limits.half_sent_grace = config.header_timeout = 1h;
+  start();
+  raw_client c(port);
+  c.send(get_hello + "GET /hel");
+  c.read_answer();
+  pool.on_each([](size_t) {});  // what is left of the input was looked at
+  EXPECT_TRUE(server->drain(engine::clock::now()));
+  bool reset = true;
+  const auto answer = c.read_all(&reset);
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
+  EXPECT_THAT(answer, HasSubstr("\"drain_timeout\""));
+  EXPECT_FALSE(reset);
+  ASSERT_EQ(watch.lines().size(), 1U);
+  EXPECT_EQ(watch.lines()[0].code, "drain_timeout");
+  EXPECT_EQ(watch.lines()[0].status, 503);
+}
+
+TEST_F(edge_half_sent_test, at_the_drains_end_who_has_sent_nothing_hears_nothing) {
+  limits.newcomer_grace = 1h;
+  start();
+  raw_client c(port);
+  ASSERT_TRUE(eventually([&] { return server->statistics().open == 1; }));
+  EXPECT_TRUE(server->drain(engine::clock::now()));
+  EXPECT_EQ(c.read_all(), "");
+  EXPECT_TRUE(watch.lines().empty());
 }
 
 TEST_F(edge_half_sent_test, a_drain_may_be_hurried) {

@@ -244,6 +244,21 @@ class Faults(TestCase):
             self.assertEqual((answer.status, answer.error["code"]), (504, "deadline_exceeded"))
             self.assertLess(time.monotonic() - begun, PATIENCE)
 
+    def test_a_deadline_bounds_the_time_in_which_the_request_is_sent(self):
+        for path in ("/v1/chat/completions", "/v1/messages"):
+            with RawClient(self.gateway.port) as client:
+                head, body = post_bytes(path, chat_body("good"), "x-millrace-timeout-ms: 300").split(b"\r\n\r\n")
+                begun = time.monotonic()
+                client.send(head + b"\r\n\r\n" + body[:10])
+                answer = client.read_answer()
+                self.assertLess(time.monotonic() - begun, 9, "the longest gap inside a body is 10 s")
+                self.assertEqual(answer.status, 504)
+                self.assertEqual(answer.json()["error"]["type"], "timeout_error")
+                self.assertEqual(client.read_all(), b"", "the connection ends")
+            wait_until(lambda path=path: (path, 504, "deadline_exceeded") in
+                       [(r["route"], r["status"], r.get("error")) for r in self.gateway.events("access")],
+                       "the access log has it")
+
     def test_a_deadline_bounds_a_stream_under_way(self):
         self.simulator.control(models={"slow": {"tokens_per_second": 5, "tokens": 1000}})
         gateway = self.own(Gateway({**CALM, "providers": {"p": provider(self.simulator.base_url, "k")},

@@ -63,6 +63,22 @@ class Commands(TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertTrue(done.stderr.startswith("/nowhere/at/all.yaml: cannot be read"), done.stderr)
 
+    def test_what_is_no_command_is_named_beside_those_there_are(self):
+        for arguments, said in ((("foo",), "There is no command `foo`; the commands are: serve, check, simulate, cache, version\n"),
+                                (("--foo",), "There is no option `--foo`; the commands are: serve, "),
+                                (("cache", "foo"), "There is no command `foo`; the commands are: warm\n"),
+                                ((), "A command is required; the commands are: serve, "),
+                                (("check",), "FILE is required\n")):
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (106, ""), arguments)
+            self.assertTrue(done.stderr.startswith(said), done.stderr)
+            self.assertNotIn("document-worker", done.stderr)
+
+    def test_the_version_is_told_either_way(self):
+        told = [(d.returncode, d.stdout, d.stderr) for d in (run("version"), run("--version"))]
+        self.assertEqual(told[0], told[1])
+        self.assertRegex(told[0][1], r"^millrace \d+\.\d+\.\d+\n$")
+
     def test_an_open_node_stays_on_loopback(self):
         for listen in ("0.0.0.0:0", "[::]:0"):
             config = {k: v for k, v in self.GOOD.items() if k != "auth"} | {"http": {"listen": listen}}
@@ -74,9 +90,7 @@ class Commands(TestCase):
             self.assertNotIn("listening", done.stdout)
             self.assertIn("listen", done.stderr)
 
-    def test_version_and_wrong_use(self):
-        self.assertRegex(run("version").stdout, r"\d+\.\d+")
-        self.assertNotEqual(run("nonsense").returncode, 0)
+    def test_wrong_use(self):
         for arguments in (["--config", "/nowhere/at/all.yaml"], ["/nowhere/at/all.yaml"]):
             done = run("serve", *arguments)
             self.assertNotEqual(done.returncode, 0)

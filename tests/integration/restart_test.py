@@ -7,7 +7,8 @@ import tempfile
 import threading
 import unittest
 
-from harness import Gateway, RecordingUpstream, Simulator, TestCase, at_once, provider, reply, target, wait_until
+from harness import (Gateway, RecordingUpstream, Simulator, TestCase, at_once, provider, reply, request, target,
+                     wait_until)
 
 
 class Restart(TestCase):
@@ -24,6 +25,12 @@ class Restart(TestCase):
 
     def gateway(self, *arguments, **limits):
         return self.own(Gateway(self.config(*arguments, **limits)))
+
+    def assert_ready(self, gateway, status, word):
+        answer = request(gateway.port, "GET", "/ready")
+        self.assertEqual((answer.status, answer.json()), (status, {"status": word}))
+        self.assertEqual(gateway.status()["ready"], word == "ready")
+        self.assertEqual(gateway.metric("millrace_ready"), word == "ready")
 
     def file(self):
         with open(os.path.join(self.data, "limits.json"), encoding="utf-8") as file:
@@ -149,6 +156,7 @@ class Restart(TestCase):
             pass
         gateway = self.gateway(rpm=40)
         self.assertEqual(gateway.chat().status, 200)
+        self.assert_ready(gateway, 503, "storage_not_open")
         self.assertEqual(gateway.stop(), 0)
         self.assertEqual([r["event"] for r in self.warnings(gateway)],
                          ["usage_not_kept", "limits_not_kept", "cache_disk_unavailable"])
@@ -157,6 +165,8 @@ class Restart(TestCase):
         first, second = self.gateway(rpm=40), self.gateway(rpm=40)
         served = self.served(first)
         self.assertEqual(second.chat().status, 200)
+        self.assert_ready(first, 200, "ready")
+        self.assert_ready(second, 503, "storage_not_open")
         self.assertEqual([first.stop(), second.stop()], [0, 0])
         self.assertEqual(self.warnings(first), [])
         self.assertEqual([r["event"] for r in self.warnings(second)],
