@@ -316,8 +316,7 @@ bool dispatcher_machine::impl::has_room(const known_key& k, time_point now) cons
 /// only those are taken who have the time to find anything out.
 bool dispatcher_machine::impl::wants_probe(const known_target& t, const open_call& c, time_point now) const {
   if (t.state == breaker_state::closed || t.probe_out) return false;
-  const duration telling = std::min(t.telling_silence(), snapshots_.back().config->queue.max_wait);
-  if (c.ask.patience < telling && now < t.retry_at + hasty_pause) return false;
+  if (c.ask.patience < t.usual_silence() && now < t.retry_at + hasty_pause) return false;
   if (t.probe_in_hand) return true;
   return now >= t.retry_at && (!t.probe_asked || now - t.probe_asked_at < silence);
 }

@@ -108,9 +108,11 @@ struct known_target {
   /// How long a call has to wait in vain before that says anything of the target: twice as long as the
   /// slowest twentieth did; where nothing is learned, as long as a provider may be silent.
   duration telling_silence() const {
-    const duration usual = std::max(stats.p95_first_token(), stats.p95_first_byte());
+    const duration usual = usual_silence();
     return usual > duration{} ? std::min(2 * usual, first_byte) : first_byte;
   }
+  /// 0: not learned.
+  duration usual_silence() const { return std::max(stats.p95_first_token(), stats.p95_first_byte()); }
 
   bool probe_asked = false;
   time_point probe_asked_at{};
