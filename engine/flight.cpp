@@ -189,7 +189,10 @@ bool flight::affords_grant() {
   key_rest* rest = rest_of_grant();
   if (rest == nullptr) return true;
   const bool may = rest->until < time_point::max();
-  if (may && ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget)) return true;
+  if (may && ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget)) {
+    repeated_ = true;
+    return true;
+  }
   rest->until = time_point::max();
   settle(attempt_outcome::unused, "unused");
   return false;
@@ -476,7 +479,7 @@ flight::step flight::fail(attempt_failure failure) {
     failure.error.retry_after = unasked_key_cooldown(strikes_);
   }
   if (failure.outcome == attempt_outcome::rate_limited) {
-    failure.error.no_retry = attempts_ >= call_.config->retry.attempts;
+    failure.error.no_retry = repeated_ && attempts_ >= call_.config->retry.attempts;
     rest_key(failure,
              failure.retry_after > duration::zero() ? failure.retry_after : failure.error.retry_after);
   }

@@ -201,6 +201,7 @@ class flight {
   std::vector<name_id> tried_;
   std::vector<name_id> tried_keys_;
   std::vector<key_rest> rests_;
+  bool repeated_ = false;                          ///< a key that had said 429 was asked again
   std::vector<name_id> barred_;                    ///< targets whose dialect cannot say this request
   std::optional<api_error> unsayable_;             ///< why
   refusal_reason refused_ = refusal_reason::none;  ///< by the model: those are asked who stand in for it

@@ -95,6 +95,27 @@ TEST(Flight, AnotherCallWithALimitedKeyComesLaterThanAskedAndWithinTheBudget) {
   }
 }
 
+TEST(Flight, OthersAreAskedHoweverManyKeysAreAtTheirLimits) {
+  flight_world w;
+  auto one = std::make_shared<config>(*w.config);
+  one->retry.attempts = 1;
+  w.config = one;
+  w.permits.script = {w.grant(0, 0), w.grant(0, 1), w.grant(1)};
+  w.upstream.script = {json_answer(429), json_answer(429), json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "3");
+}
+
+TEST(Flight, ALimitAfterAFailureLeavesTheOtherKeysOfTheTarget) {
+  flight_world w;
+  w.permits.script = {w.grant(0, 1), {}, w.grant(0, 0), {}, w.grant(0, 1)};
+  w.upstream.script = {json_answer(500), json_answer(429), json_answer()};
+  EXPECT_EQ(w.run().status, 200);
+  EXPECT_EQ(w.time.slept.size(), 1U) << "another key needs no pause";
+  EXPECT_TRUE(w.permits.asked.at(4).retry_tried);
+}
+
 TEST(Flight, ARepeatIsPaidWhenItIsMade) {
   const auto paid = [](flight_world& w) { return w.budget.in_window(w.time.now()).retries; };
   flight_world other;
