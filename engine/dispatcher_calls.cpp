@@ -19,6 +19,11 @@ std::uint64_t combine(std::uint64_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x100000001b3ULL + (hash >> 29);
 }
 
+/// Whether the end of a call is all that it takes to have room.
+bool only_concurrency(key_limits l) {
+  return std::exchange(l.concurrency, unlimited) != unlimited && l == key_limits{};
+}
+
 /// Equal for requests that the same candidates can serve.
 std::uint64_t signature_of(const acquire_request& r) {
   std::uint64_t h = combine(0xcbf29ce484222325ULL, r.config_version);
@@ -86,6 +91,7 @@ void dispatcher_machine::impl::acquire(const acquire_request& r, time_point now,
   const auto slot = calls_.try_emplace(r.id).first;
   open_call& c = slot->second;
   c.ask = r;
+  std::erase_if(c.ask.rests, [&](const key_rest& k) { return k.until <= now; });
   c.since = now;
   const snapshot& s = snapshot_of(r.config_version);
   std::int64_t output = target_stats::default_output_tokens;
@@ -322,7 +328,7 @@ void dispatcher_machine::impl::release(open_call& c, time_point now) {
     --k.in_flight;
     k.book.finished(now);
     // Its place is free, and nobody stands before whoever comes next.
-    if (k.interested == 0 && k.book.limits().concurrency != unlimited) k.no_room = false;
+    if (k.interested == 0 && only_concurrency(k.book.limits())) k.no_room = false;
   }
   touch(k);
   if (c.spare) {
@@ -462,7 +468,8 @@ void dispatcher_machine::impl::settle_target(open_call& c, const settlement& s, 
     r.probe = true;
     // Whoever gave it up found something out if there was an answer, or none for long enough.
     const bool given_up =
-        was_sent && (s.outcome == attempt_outcome::out_of_time || s.outcome == attempt_outcome::cancelled);
+        was_sent && !s.billed_nothing &&
+        (s.outcome == attempt_outcome::out_of_time || s.outcome == attempt_outcome::cancelled);
     const bool heard = s.first_token > duration{} || s.first_byte > duration{};
     const bool silent = given_up && !heard && s.total >= t.telling_silence();
     r.failures = is_breaker_failure(s.outcome) || silent ? 1 : 0;

@@ -262,7 +262,8 @@ void dispatcher_machine::impl::schedule_key(const known_key& k, time_point now) 
 
 /// The end of every input.
 void dispatcher_machine::impl::finish(time_point now, effects& out) {
-  if (pass_needed_ && !queue_.empty()) serve_queue(now, out);
+  // More than once where a request that leaves the queue, beyond its bound, was what a key was asked for.
+  while (pass_needed_ && !queue_.empty()) serve_queue(now, out);
   pass_needed_ = false;
   for (size_t i = 0; i < dirty_.size(); ++i) {
     known_key& k = keys_[dirty_[i]];

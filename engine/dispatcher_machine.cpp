@@ -38,8 +38,9 @@ void dispatcher_machine::impl::apply(config_ptr c, time_point now, effects& out)
   for (const model_config& m : c->models) {
     for (const target_config& t : m.targets) {
       known_target& known = targets_[target_of_[t.name]];
-      known.opens_after = c->providers[t.provider].breaker.consecutive_failures;
-      known.first_byte = c->providers[t.provider].timeouts.first_byte;
+      const provider_config& p = c->providers[t.provider];
+      known.opens_after = p.breaker.consecutive_failures;
+      known.longest_silence = std::max(p.timeouts.first_byte, p.timeouts.first_token);
     }
   }
   add_snapshot(std::move(c));
@@ -214,7 +215,9 @@ void dispatcher_machine::impl::on_breaker_notice(const breaker_notice& n, time_p
         {t->name, closed ? health_change::kind::breaker_closed : health_change::kind::breaker_open});
   }
   t->state = n.state;
-  t->retry_at = now + n.retry_in;
+  // While a probe of this node is out, that says when another may be: not when this one may be used.
+  const bool ours = n.state == breaker_state::half_open && (t->probe_in_hand || t->probe_out);
+  if (!ours) t->retry_at = now + n.retry_in;
   t->consecutive_failures = n.consecutive_failures;
   if (closed) {
     t->probe_asked = false;

@@ -103,13 +103,13 @@ struct known_target {
   time_point retry_at{};         ///< while not closed: when a probe may be asked for
   int consecutive_failures = 0;  ///< as its breaker says, and of this node's calls since then
   int opens_after = 5;           ///< so many of them
-  duration first_byte{};         ///< the longest that its provider may be silent
+  duration longest_silence{};    ///< of its provider, before it is a failure
 
   /// How long a call has to wait in vain before that says anything of the target: twice as long as the
   /// slowest twentieth did; where nothing is learned, as long as a provider may be silent.
   duration telling_silence() const {
     const duration usual = usual_silence();
-    return usual > duration{} ? std::min(2 * usual, first_byte) : first_byte;
+    return usual > duration{} ? std::min(2 * usual, longest_silence) : longest_silence;
   }
   /// 0: not learned.
   duration usual_silence() const { return std::max(stats.p95_first_token(), stats.p95_first_byte()); }

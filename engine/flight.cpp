@@ -34,10 +34,6 @@ bool final_outcome(attempt_outcome o) {
   return o == attempt_outcome::cancelled || o == attempt_outcome::out_of_time;
 }
 
-bool contains(const std::vector<name_id>& names, name_id name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 }  // namespace
 
 flight::flight(pipeline::ports& ports, call c)
@@ -127,75 +123,6 @@ answer flight::conclude(answer out, yield y) {
   add_headers(out, !streaming());
   if (!streaming()) finish(out.status, out.status >= 400 ? "upstream_refused" : "");
   return out;
-}
-
-/// Whether a target that failed already may be called again, after the pause this needs.
-bool flight::may_repeat(yield y) {
-  if (call_.beside) return false;
-  // A repeat of this target was decided already, see `rest_key`; another key of it is none of that.
-  if (last_failure_->outcome == attempt_outcome::rate_limited) return contains(tried_, grant_.target);
-  const time_point now = ports_.time.now();
-  const auto pause = decide_retry(question(*last_failure_, now), call_.config->retry, ports_.time.random(),
-                                  ports_.budget, now);
-  if (!pause) return false;
-  const bool rested = ports_.time.sleep(*pause, *call_.gone, y);
-  aside_ += rested ? *pause : ports_.time.now() - now;
-  return rested;
-}
-
-retry_question flight::question(const attempt_failure& f, time_point now) const {
-  retry_question q;
-  q.outcome = f.outcome;
-  q.attempts_made = attempts_;
-  q.client_gone = call_.gone->cancelled();
-  q.time_left = call_.deadline - now;
-  q.retry_after = f.retry_after;
-  q.patience = call_.config->queue.max_wait;
-  return q;
-}
-
-/// Another call with a key that said 429 is a repeat like others, within the budgets. Other keys and targets
-/// are asked meanwhile, and the dispatcher waits for the first of all: the node's budget pays for it only
-/// when it is made.
-void flight::rest_key(const attempt_failure& f, duration cooldown) {
-  const time_point now = ports_.time.now();
-  retry_question q = question(f, now);
-  q.retry_after = cooldown;
-  // The dispatcher sees that for itself, and knows better when to come again.
-  if (cooldown > q.patience) return;
-  const retry_config& retry = call_.config->retry;
-  std::optional<duration> pause;
-  if (!call_.beside && ports_.budget.may_retry(now, retry.budget))
-    pause = retry_pause(q, retry, ports_.time.random());
-  // In steps, so that the dispatcher looks at those together who may come at about the same time.
-  using step = std::chrono::duration<std::int64_t, std::deci>;
-  const time_point until = pause ? time_point(std::chrono::ceil<step>(now + *pause)) : time_point::max();
-  if (key_rest* known = rest_of_grant()) {
-    known->until = until;
-  } else {
-    rests_.push_back({grant_.key, grant_.target, until});
-  }
-}
-
-key_rest* flight::rest_of_grant() {
-  const auto here = [&](const key_rest& r) { return r.key == grant_.key && r.target == grant_.target; };
-  const auto found = std::find_if(rests_.begin(), rests_.end(), here);
-  return found == rests_.end() ? nullptr : &*found;
-}
-
-/// Pays for the repeat that a grant stands for. False: the node's budget has none left, and the permit goes
-/// back.
-bool flight::affords_grant() {
-  key_rest* rest = rest_of_grant();
-  if (rest == nullptr) return true;
-  const bool may = rest->until < time_point::max();
-  if (may && ports_.budget.try_retry(ports_.time.now(), call_.config->retry.budget)) {
-    repeated_ = true;
-    return true;
-  }
-  rest->until = time_point::max();
-  settle(attempt_outcome::unused, "unused");
-  return false;
 }
 
 acquire_reply flight::acquire(bool retry_tried, yield y) {
@@ -486,7 +413,7 @@ flight::step flight::fail(attempt_failure failure) {
   settle(failure.outcome, failure.reason);
   if (failure.outcome == attempt_outcome::unauthorized || failure.outcome == attempt_outcome::no_credit) {
     tried_keys_.push_back(grant_.key);
-  } else if (!key_affair(failure.outcome) && !contains(tried_, grant_.target)) {
+  } else if (!key_affair(failure.outcome) && !tried(grant_.target)) {
     tried_.push_back(grant_.target);
   }
   last_failure_ = std::move(failure);

@@ -136,8 +136,9 @@ class flight {
 
   step fail(attempt_failure failure);
   void rest_key(const attempt_failure& f, duration cooldown);
-  key_rest* rest_of_grant();
+  std::vector<key_rest>::iterator rest_of_grant();
   bool affords_grant();
+  bool tried(name_id target) const;
   step fail_io(upstream_failure failure, std::string_view phase);
   bool break_stream(const attempt_failure& failure, std::string& out);
   attempt_failure io_failure(upstream_failure failure, std::string_view phase) const;
@@ -201,6 +202,7 @@ class flight {
   std::vector<name_id> tried_;
   std::vector<name_id> tried_keys_;
   std::vector<key_rest> rests_;
+  bool prepaid_ = false;                           ///< the next grant is a repeat, and paid
   bool repeated_ = false;                          ///< a key that had said 429 was asked again
   std::vector<name_id> barred_;                    ///< targets whose dialect cannot say this request
   std::optional<api_error> unsayable_;             ///< why

@@ -63,7 +63,7 @@ bool flight::turn_away(int status, std::string_view body, answer& out) {
     refused_twice_ = true;
   }
   refused_ = why;
-  if (std::find(tried_.begin(), tried_.end(), grant_.target) == tried_.end()) tried_.push_back(grant_.target);
+  if (!tried(grant_.target)) tried_.push_back(grant_.target);
   settle(attempt_outcome::ok, word_for(why));
   if (!held_) {
     held_ = held_refusal{.told = reader_ ? error_answer(forbidden_content(), format()) : std::move(out),

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "engine/answer_headers.hpp"
 #include "engine/flight.hpp"
 
 /// Streams that are passed on as they come.

@@ -170,7 +170,7 @@ TEST(Dispatcher, AProbeThatWasGivenUpAfterALongSilenceFailed) {
     probing w;
     ASSERT_TRUE(w.granted(1, "key/a/k1"));
     w.sent(1);
-    w.settle(given_up(30s, how));
+    w.settle(given_up(60s, how));
     ASSERT_NE(w.outcomes("a/m"), nullptr);
     EXPECT_TRUE(w.outcomes("a/m")->probe);
     EXPECT_EQ(w.outcomes("a/m")->failures, 1);
@@ -229,6 +229,36 @@ TEST(Dispatcher, WhoHasLittleTimeDoesNotDecideWhetherATargetIsWell) {
   hasty.id = 4;
   w.acquire(hasty);
   EXPECT_EQ(w.out.probe_requests.size(), 1U) << "where nobody else comes anyone is better than none";
+}
+
+TEST(Dispatcher, WhoGotTheProbeMayUseItHoweverLittleTimeItHas) {
+  probing_a_known_one w;
+  w.settle(given_up(60ms));
+  w.breaker("a/m", breaker_state::open, 1s);
+  w.pass(2s);
+  auto hasty = w.request(2);
+  hasty.patience = 60ms;
+  w.acquire(hasty);
+  ASSERT_EQ(w.out.probe_requests.size(), 1U);
+  w.out.clear();
+  w.machine.on_probe_granted(w.id("breaker/a/m"), w.now, w.out);
+  EXPECT_EQ(w.reply(2), nullptr);
+  w.breaker("a/m", breaker_state::half_open, 60s);  // as the breaker says that a probe is out
+  EXPECT_EQ(w.reply(2), nullptr);
+  w.grant("key/a/k1", 1);
+  EXPECT_TRUE(w.granted(2, "key/a/k1"));
+}
+
+TEST(Dispatcher, AProbeThatWasNeverHeardIsRepeatedAtOnce) {
+  probing w;
+  w.sent(1);
+  auto stale = given_up(1ms, attempt_outcome::cancelled);
+  stale.billed_nothing = true;
+  w.settle(stale);
+  EXPECT_TRUE(w.outcomes("a/m")->probe_unused);
+  w.acquire(2);
+  EXPECT_EQ(w.reply(2), nullptr);
+  EXPECT_EQ(w.out.probe_requests.size(), 1U);
 }
 
 TEST(Dispatcher, NobodyIsSentToATargetWhoseBreakerIsAboutToOpen) {

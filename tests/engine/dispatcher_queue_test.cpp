@@ -107,6 +107,29 @@ TEST(Dispatcher, ToAskAKeyForTheFirstTimeIsNotToWait) {
   EXPECT_TRUE(hurry.granted(1, "key/a/k1"));
 }
 
+TEST(Dispatcher, WhoWasRefusedBeyondTheBoundIsNotAskedForAnyMore) {
+  config_builder b;
+  b.c.queue.max_waiting = 1;
+  world w(b.provider("a", {tpm(60'000)}).model("m", {0}).build());
+  auto small = w.request(1);
+  small.input_tokens = 1500;
+  std::int64_t head = 0;
+  const auto note = [&] {
+    if (const auto* asked = w.asked("key/a/k1")) head = asked->head.input;
+  };
+  w.acquire(small);
+  note();
+  auto large = w.request(2);
+  large.input_tokens = 50'000;
+  large.queue = static_cast<std::uint8_t>(queue_class::priority);
+  w.acquire(large);
+  note();
+  w.no_room("key/a/k1", 30s);
+  note();
+  ASSERT_TRUE(w.refused(2, verdict::queue_full));
+  EXPECT_EQ(head, 1500);
+}
+
 TEST(Dispatcher, WhoCameBeforeAnythingWasLearnedPaysForItsTurnAsOthersDo) {
   world w(one_key(rpm(6000)));
   const auto ask = [&](ticket t, queue_class lane) {

@@ -112,8 +112,33 @@ TEST(Flight, ALimitAfterAFailureLeavesTheOtherKeysOfTheTarget) {
   w.permits.script = {w.grant(0, 1), {}, w.grant(0, 0), {}, w.grant(0, 1)};
   w.upstream.script = {json_answer(500), json_answer(429), json_answer()};
   EXPECT_EQ(w.run().status, 200);
-  EXPECT_EQ(w.time.slept.size(), 1U) << "another key needs no pause";
   EXPECT_TRUE(w.permits.asked.at(4).retry_tried);
+  EXPECT_EQ(w.budget.in_window(w.time.now()).retries, 2) << "the target failed, whatever key is used";
+}
+
+TEST(Flight, NothingIsRepeatedBeyondTheConfiguredAttemptsHoweverFailuresFollow) {
+  flight_world w;
+  w.permits.script = {w.grant(0), w.grant(1), {}, w.grant(0), {}, w.grant(1)};
+  w.upstream.script = {json_answer(500), json_answer(500), json_answer(429), json_answer()};
+  const answer a = w.run();
+  EXPECT_EQ(a.status, 429);
+  EXPECT_EQ(header(a, "x-millrace-attempts"), "3");
+}
+
+TEST(Flight, AKeyThatAsksForMoreThanAnybodyWaitsIsAskedAgainWithinTheAttempts) {
+  flight_world w;
+  auto impatient = std::make_shared<config>(*w.config);
+  impatient->queue.max_wait = 6s;
+  w.config = impatient;
+  scripted_call limited = json_answer(429);
+  limited.headers.emplace_back("retry-after", "7");
+  limited.on_read = [&] { w.time.time += 8s; };  // so the other one's time is over
+  for (int i = 0; i < 4; ++i) {
+    w.permits.script.push_back(w.grant(0));
+    w.permits.script.push_back(w.grant(1));
+  }
+  w.upstream.script.assign(8, limited);
+  EXPECT_EQ(header(w.run(), "x-millrace-attempts"), "3");
 }
 
 TEST(Flight, ARepeatIsPaidWhenItIsMade) {
@@ -129,6 +154,12 @@ TEST(Flight, ARepeatIsPaidWhenItIsMade) {
   same.upstream.script = {json_answer(429), json_answer()};
   EXPECT_EQ(same.run().status, 200);
   EXPECT_EQ(paid(same), 1);
+
+  flight_world mixed;
+  mixed.permits.script = {mixed.grant(), mixed.grant(), {}, mixed.grant()};
+  mixed.upstream.script = {json_answer(429), json_answer(500), json_answer()};
+  EXPECT_EQ(mixed.run().status, 200);
+  EXPECT_EQ(paid(mixed), 2) << "each of them once";
 
   flight_world late;
   late.permits.script = {late.grant(0, 0), late.grant(0, 0), late.grant(0, 1)};
