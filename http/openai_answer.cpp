@@ -10,22 +10,6 @@
 namespace millrace::http {
 namespace {
 
-/// Consumes an object and reads one count out of it.
-void read_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& into) {
-  if (!scanner.enter_object()) {
-    scanner.value();
-    return;
-  }
-  std::string_view key;
-  while (scanner.next_member(key)) {
-    if (key == wanted) {
-      read_token_count(scanner.value(), into);
-    } else {
-      scanner.value();
-    }
-  }
-}
-
 /// Strings lose their quotes, numbers stay as they are, everything else is no text.
 std::string text_or_number(std::string_view value) {
   if (value.empty() || value.front() == '"') return json_text(value);
@@ -78,9 +62,9 @@ void read_openai_usage(json_scanner& scanner, engine::usage& used) {
     } else if (key == "total_tokens") {
       read_token_count(scanner.value(), total);
     } else if (key == "prompt_tokens_details") {
-      read_detail(scanner, "cached_tokens", used.cached_tokens);
+      read_token_detail(scanner, "cached_tokens", used.cached_tokens);
     } else if (key == "completion_tokens_details") {
-      read_detail(scanner, "reasoning_tokens", used.reasoning_tokens);
+      read_token_detail(scanner, "reasoning_tokens", used.reasoning_tokens);
     } else if (key == "reasoning_tokens") {
       read_token_count(scanner.value(), used.reasoning_tokens);
     } else if (key == "prompt_cache_hit_tokens") {

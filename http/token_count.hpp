@@ -17,4 +17,18 @@ inline void read_token_count(std::string_view literal, std::int64_t& into) {
   if (json_integer(literal, count) && count >= 0 && count <= max_token_count) into = count;
 }
 
+/// Consumes an object and reads one count out of it.
+inline void read_token_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& into) {
+  if (!scanner.enter_object()) {
+    scanner.value();
+    return;
+  }
+  std::string_view key;
+  while (scanner.next_member(key)) {
+    const bool is_wanted = key == wanted;
+    const std::string_view value = scanner.value();
+    if (is_wanted) read_token_count(value, into);
+  }
+}
+
 }  // namespace millrace::http

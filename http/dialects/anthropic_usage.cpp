@@ -4,23 +4,6 @@
 #include "http/token_count.hpp"
 
 namespace millrace::http {
-namespace {
-
-/// Consumes an object and reads one count out of it.
-void read_detail(json_scanner& scanner, std::string_view wanted, std::int64_t& into) {
-  if (!scanner.enter_object()) {
-    scanner.value();
-    return;
-  }
-  std::string_view key;
-  while (scanner.next_member(key)) {
-    const bool is_wanted = key == wanted;
-    const std::string_view value = scanner.value();
-    if (is_wanted) read_token_count(value, into);
-  }
-}
-
-}  // namespace
 
 void anthropic_usage::read(json_scanner& scanner) {
   if (!scanner.enter_object()) {
@@ -35,11 +18,11 @@ void anthropic_usage::read(json_scanner& scanner) {
     if (key == "cache_read_input_tokens") into = &cache_read_tokens;
     if (key == "cache_creation_input_tokens") into = &cache_write_tokens;
     if (key == "output_tokens_details") {
-      read_detail(scanner, "thinking_tokens", thinking_tokens);
+      read_token_detail(scanner, "thinking_tokens", thinking_tokens);
       continue;
     }
     if (key == "cache_creation") {
-      read_detail(scanner, "ephemeral_1h_input_tokens", long_write_tokens);
+      read_token_detail(scanner, "ephemeral_1h_input_tokens", long_write_tokens);
       continue;
     }
     const std::string_view value = scanner.value();

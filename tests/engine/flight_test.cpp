@@ -100,9 +100,7 @@ TEST(Flight, ARateLimitGoesBackToTheDispatcherAtMostAsOftenAsConfigured) {
   EXPECT_EQ(w.permits.settled[3].outcome, attempt_outcome::unused);
   for (const int attempts : {1, 3}) {
     flight_world once;
-    auto few = std::make_shared<config>(*once.config);
-    few->retry.attempts = attempts;
-    once.config = few;
+    once.configure([&](config& c) { c.retry.attempts = attempts; });
     once.permits.script = {once.grant()};
     once.upstream.script = {limited};
     EXPECT_EQ(header(once.run(), "x-should-retry"), "") << "the client may try again";
@@ -156,9 +154,7 @@ TEST(Flight, WithNothingElseToTryTheSameTargetIsRepeatedAfterAPause) {
 
 TEST(Flight, AProviderThatAsksForMoreThanAQueueMayIsNotWaitedFor) {
   flight_world w;
-  auto impatient = std::make_shared<config>(*w.config);
-  impatient->queue.max_wait = 6s;
-  w.config = impatient;
+  w.configure([](config& c) { c.queue.max_wait = 6s; });
   scripted_call down = json_answer(503);
   down.headers.emplace_back("retry-after", "7");
   w.permits.script = {w.grant()};

@@ -321,6 +321,12 @@ class flight_world {
   cache_shards answers{4, 1 << 20};
   cancellation gone;
   config_ptr config = make_config();
+  template <class F>
+  void configure(F&& change) {
+    auto changed = std::make_shared<engine::config>(*config);
+    change(*changed);
+    config = std::move(changed);
+  }
   bool stream = false;
   bool private_only = false;
   duration patience = std::chrono::minutes(1);
